@@ -1,0 +1,364 @@
+"""Set Quantscope up on a fresh machine, then run it, test it or measure it; the standard library is enough.
+
+``make run`` and ``make test`` call this file; where there is no make, call it directly::
+
+    python3 scripts/setup.py run [PROJECT]      py scripts/setup.py run [PROJECT]     (Windows)
+
+Installed state is remembered by a stamp in the virtual environment: as long as ``pyproject.toml``,
+``requirements.lock`` and the interpreter stay the same, nothing is installed or asked for again.
+
+This file must stay readable by any Python 3.8 or later, so that an old one can hand over to a newer one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+STAMP = VENV / "quantscope-setup.json"
+PROJECT_FILE = ROOT / "pyproject.toml"
+LOCK_FILE = ROOT / "requirements.lock"
+DEMO = ROOT / "resources" / "models" / "swin_fmnist.qscope"
+DEMO_PICTURE = ROOT / "build" / "demo.png"
+DEMO_SAMPLES = 8
+
+# The range that every pinned package has wheels for.
+OLDEST_PYTHON = (3, 11)
+NEWEST_PYTHON = (3, 14)
+
+# What the Qt wheels load from the system, by the file the loader asks for and the Debian package that has it.
+OFFSCREEN_LIBRARIES = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libxkbcommon.so.0": "libxkbcommon0",
+    "libfontconfig.so.1": "libfontconfig1",
+    "libfreetype.so.6": "libfreetype6",
+    "libdbus-1.so.3": "libdbus-1-3",
+    "libglib-2.0.so.0": "libglib2.0-0",
+}
+X11_LIBRARIES = {
+    "libX11-xcb.so.1": "libx11-xcb1",
+    "libxcb-cursor.so.0": "libxcb-cursor0",
+    "libxcb-icccm.so.4": "libxcb-icccm4",
+    "libxcb-image.so.0": "libxcb-image0",
+    "libxcb-keysyms.so.1": "libxcb-keysyms1",
+    "libxcb-randr.so.0": "libxcb-randr0",
+    "libxcb-render-util.so.0": "libxcb-render-util0",
+    "libxcb-shape.so.0": "libxcb-shape0",
+    "libxcb-xinerama.so.0": "libxcb-xinerama0",
+    "libxcb-xkb.so.1": "libxcb-xkb1",
+    "libxkbcommon-x11.so.0": "libxkbcommon-x11-0",
+}
+FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"), Path.home() / ".local/share/fonts")
+FONT_PACKAGE = "fonts-dejavu-core"
+
+
+class SetupError(Exception):
+    """Something this file cannot put right by itself; the text says what the user can do."""
+
+
+class Check(NamedTuple):
+    """One part of ``make test``: a name for the summary and the command, relative to the environment."""
+
+    name: str
+    command: list[str]
+
+
+def main() -> int:
+    """Parse the command line, do it, and return the exit status."""
+    os.chdir(ROOT)
+    arguments = _parser().parse_args()
+    _hand_over_to_supported_python()
+    try:
+        return arguments.action(arguments)
+    except SetupError as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        command = " ".join(str(part) for part in error.cmd)
+        print(f"setup: exit status {error.returncode} from: {command}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="setup.py", description="Set Quantscope up, run it or test it.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="open the demo project or PROJECT; without a display, report")
+    run.add_argument("project", nargs="?", type=Path, default=DEMO, metavar="PROJECT")
+    run.set_defaults(action=_run)
+    test = commands.add_parser("test", help="lint, types, import rules and the tests")
+    test.add_argument("pytest", nargs=argparse.REMAINDER, metavar="PYTEST ARGUMENT")
+    test.set_defaults(action=_test)
+    bench = commands.add_parser("bench", help="print the figures of tests/benchmarks")
+    bench.add_argument("benchmarks", nargs=argparse.REMAINDER, metavar="ARGUMENT")
+    bench.set_defaults(action=_bench)
+    commands.add_parser("setup", help="install everything, development tools too").set_defaults(action=_setup)
+    commands.add_parser("lock", help="write the installed versions down").set_defaults(action=_lock)
+    commands.add_parser("clean", help="remove what building and testing left").set_defaults(action=_clean)
+    return parser
+
+
+# ------------------------------------------------------------------------------------------------ commands
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    has_display = _has_display()
+    _install(development=False, x11=has_display)
+    quantscope = str(_in_venv("quantscope"))
+    if has_display:
+        return subprocess.run([quantscope, "gui", str(arguments.project)], check=False).returncode
+    print("No display: the same job without a window.", flush=True)
+    DEMO_PICTURE.parent.mkdir(exist_ok=True)
+    project, samples = str(arguments.project), str(DEMO_SAMPLES)
+    _call([quantscope, "analyze", project, "--samples", samples])
+    _call([quantscope, "screenshot", project, "-o", str(DEMO_PICTURE)])
+    print(f"Picture of the window: {DEMO_PICTURE.relative_to(ROOT)}")
+    return 0
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    """Run every check, also after one has failed, so that one run shows all there is to mend."""
+    _install(development=True, x11=False)
+    workers = str(min(2, os.cpu_count() or 1))
+    checks = [
+        Check("lint", ["ruff", "check", "."]),
+        Check("types", ["pyright"]),
+        Check("import rules", ["lint-imports"]),
+        Check("tests", ["pytest", "-n", workers, "--dist", "loadscope", *arguments.pytest]),
+    ]
+    failed: list[str] = []
+    for check in checks:
+        print(f"== {check.name}", flush=True)
+        command = [str(_in_venv(check.command[0])), *check.command[1:]]
+        # pyright's wrapper would otherwise ask the package index whether there is a newer one.
+        environment = {**os.environ, "PYRIGHT_PYTHON_IGNORE_WARNINGS": "1"}
+        if subprocess.run(command, env=environment, check=False).returncode != 0:
+            failed.append(check.name)
+    if failed:
+        print(f"setup: failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    _install(development=True, x11=False)
+    command = [str(_venv_python()), "-m", "tests.benchmarks", *arguments.benchmarks]
+    return subprocess.run(command, check=False).returncode
+
+
+def _setup(_arguments: argparse.Namespace) -> int:
+    _install(development=True, x11=_has_display())
+    return 0
+
+
+def _lock(_arguments: argparse.Namespace) -> int:
+    """Pin what is installed, without the suffix of a local build: torch's "+cpu" names a build, not a version."""
+    frozen = subprocess.run(
+        [str(_venv_python()), "-m", "pip", "freeze", "--all", "--exclude", "pip", "--exclude-editable"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    pins = [line.split("+")[0] for line in frozen.stdout.splitlines() if "==" in line]
+    header = [line for line in LOCK_FILE.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    LOCK_FILE.write_text("\n".join([*header, *pins]) + "\n", encoding="utf-8")
+    return 0
+
+
+def _clean(_arguments: argparse.Namespace) -> int:
+    """Remove caches and build output; the virtual environment stays."""
+    names = ("build", "dist", "quantscope.egg-info", ".pytest_cache", ".ruff_cache", ".hypothesis")
+    sources = [ROOT / name for name in ("engine", "gui", "resources", "scripts", "tests")]
+    caches = [cache for source in sources for cache in source.rglob("__pycache__")]
+    for folder in [*(ROOT / name for name in names), *caches]:
+        shutil.rmtree(folder, ignore_errors=True)
+    for name in (".import_linter_cache", ".grimp_cache"):
+        shutil.rmtree(ROOT / name, ignore_errors=True)
+    return 0
+
+
+# ------------------------------------------------------------------------------------------ the environment
+
+
+def _install(*, development: bool, x11: bool) -> None:
+    """Bring system libraries, virtual environment and packages up to date; does nothing when they are."""
+    wanted = {"inputs": _inputs_hash(), "development": development, "x11": x11}
+    if _is_up_to_date(wanted):
+        return
+    _install_system_libraries(x11=x11)
+    if not _venv_works():
+        _make_venv()
+    _install_packages(development=development)
+    STAMP.write_text(json.dumps(wanted), encoding="utf-8")
+
+
+def _inputs_hash() -> str:
+    digest = hashlib.sha256(str(ROOT).encode())
+    for file in (PROJECT_FILE, LOCK_FILE):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def _is_up_to_date(wanted: dict[str, object]) -> bool:
+    """Whether the stamp's state covers what is wanted; more than was wanted is fine."""
+    try:
+        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    covers = all(stamp.get(key) or not wanted[key] for key in ("development", "x11"))
+    return covers and stamp.get("inputs") == wanted["inputs"] and _in_venv("quantscope").exists()
+
+
+def _venv_works() -> bool:
+    """An environment is usable when its Python starts, is of a supported version, and has pip."""
+    python = _venv_python()
+    if not python.exists():
+        return False
+    code = "import sys, pip; print(*sys.version_info[:2])"
+    answer = subprocess.run([str(python), "-c", code], capture_output=True, text=True, check=False)
+    return answer.returncode == 0 and _is_supported(tuple(map(int, answer.stdout.split())))
+
+
+def _make_venv() -> None:
+    if VENV.exists() and not (VENV / "pyvenv.cfg").exists():
+        raise SetupError(f"{VENV} is in the way and is no virtual environment; move it away")
+    if _start_python(sys.executable, "import ensurepip, venv") is None:
+        # Debian keeps these two modules in a package of its own, named after the Python version.
+        package = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
+        _apt_install([package], why="Python's venv module")
+    print(f"Making {VENV.name} with Python {sys.version_info[0]}.{sys.version_info[1]}", flush=True)
+    _call([sys.executable, "-m", "venv", "--clear", str(VENV)])
+
+
+def _install_packages(*, development: bool) -> None:
+    pip = [str(_venv_python()), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
+    constrained = [*pip, "--constraint", str(LOCK_FILE)]
+    extra_index = os.environ.get("TORCH_INDEX")
+    if extra_index:
+        constrained += ["--extra-index-url", extra_index]
+    # A person wants to see hundreds of megabytes arrive, a log does not.
+    verbosity = [] if sys.stdout.isatty() else ["--quiet", "--progress-bar", "off"]
+    print("Installing packages (the first time takes minutes)", flush=True)
+    _call([*constrained, *verbosity, "setuptools", *_requirements(development)])
+    # Everything is there by now, the build backend too, so this step asks no index.
+    _call([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def _requirements(development: bool) -> list[str]:
+    import tomllib  # here, because an older Python still has to parse this file
+
+    with PROJECT_FILE.open("rb") as file:
+        project = tomllib.load(file)["project"]
+    extra = project["optional-dependencies"]["dev"] if development else []
+    return [*project["dependencies"], *extra]
+
+
+def _venv_python() -> Path:
+    return _in_venv("python")
+
+
+def _in_venv(command: str) -> Path:
+    """Path of a command installed in the virtual environment."""
+    if os.name == "nt":
+        return VENV / "Scripts" / f"{command}.exe"
+    return VENV / "bin" / command
+
+
+# ------------------------------------------------------------------------------------------ the interpreter
+
+
+def _hand_over_to_supported_python() -> None:
+    """Start over under another Python on the path when this one is too old or too new."""
+    if _is_supported(sys.version_info[:2]):
+        return
+    for minor in range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1):
+        candidate = shutil.which(f"python3.{minor}")
+        if candidate and _start_python(candidate, "") is not None:
+            raise SystemExit(subprocess.run([candidate, *sys.argv], check=False).returncode)
+    oldest, newest, here = (f"{v[0]}.{v[1]}" for v in (OLDEST_PYTHON, NEWEST_PYTHON, sys.version_info))
+    raise SystemExit(f"setup: Python {oldest} to {newest} is needed, this is {here}; install one, try again")
+
+
+def _is_supported(version: tuple[int, ...]) -> bool:
+    return OLDEST_PYTHON <= version[:2] <= NEWEST_PYTHON
+
+
+def _start_python(python: str, code: str) -> str | None:
+    """Standard output of a one-line program, or None where it fails."""
+    answer = subprocess.run([python, "-c", code], capture_output=True, text=True, check=False)
+    return answer.stdout if answer.returncode == 0 else None
+
+
+# --------------------------------------------------------------------------------- the system's libraries
+
+
+def _has_display() -> bool:
+    """Whether a window can be shown; an explicit offscreen platform counts as none."""
+    if os.environ.get("QT_QPA_PLATFORM", "").startswith(("offscreen", "minimal")):
+        return False
+    if sys.platform.startswith("linux"):
+        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+def _install_system_libraries(*, x11: bool) -> None:
+    """Install what Qt needs from the distribution; on macOS and Windows the wheels bring everything along."""
+    if not sys.platform.startswith("linux"):
+        return
+    libraries = {**OFFSCREEN_LIBRARIES, **(X11_LIBRARIES if x11 else {})}
+    missing = [package for file, package in libraries.items() if not _can_load(file)]
+    if not any(_has_fonts(folder) for folder in FONT_FOLDERS):
+        missing.append(FONT_PACKAGE)
+    if missing:
+        _apt_install(missing, why="system libraries of Qt")
+
+
+def _can_load(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
+
+
+def _has_fonts(folder: Path) -> bool:
+    return any(next(folder.rglob(pattern), None) is not None for pattern in ("*.ttf", "*.otf", "*.ttc"))
+
+
+def _apt_install(packages: list[str], *, why: str) -> None:
+    """Install Debian packages as root; otherwise say which ones are wanted.
+
+    Raises:
+        SetupError: where apt or the right to use it is missing, or where it fails.
+    """
+    names = " ".join(packages)
+    advice = f"{why} missing; on Debian or Ubuntu: sudo apt-get install {names} (elsewhere: their equivalents)"
+    apt = shutil.which("apt-get")
+    if apt is None or os.geteuid() != 0:
+        raise SetupError(advice)
+    print(f"Installing {why}: {names}", flush=True)
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        _call([apt, "update", "-qq"], environment)
+        _call([apt, "install", "-y", "-qq", "--no-install-recommends", *packages], environment)
+    except subprocess.CalledProcessError as error:
+        raise SetupError(advice) from error
+
+
+def _call(command: list[str], environment: dict[str, str] | None = None) -> None:
+    subprocess.run(command, check=True, env=environment)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Tests, laid out as engine/ and gui/ are; benchmarks print figures and are run by hand."""
