@@ -1,0 +1,1 @@
+"""Demo models, their samples and their recipe."""
