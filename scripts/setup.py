@@ -163,7 +163,7 @@ def _setup(_arguments: argparse.Namespace) -> int:
 
 
 def _lock(_arguments: argparse.Namespace) -> int:
-    """Pin what is installed, without the suffix of a local build: torch's "+cpu" names a build, not a version."""
+    """Pin what is installed, without a local suffix: torch's "+cpu" names a build, not a version."""
     frozen = subprocess.run(
         [str(_venv_python()), "-m", "pip", "freeze", "--all", "--exclude", "pip", "--exclude-editable"],
         check=True,
@@ -343,7 +343,7 @@ def _apt_install(packages: list[str], *, why: str) -> None:
         SetupError: where apt or the right to use it is missing, or where it fails.
     """
     names = " ".join(packages)
-    advice = f"{why} missing; on Debian or Ubuntu: sudo apt-get install {names} (elsewhere: their equivalents)"
+    advice = f"{why} missing; on Debian or Ubuntu: sudo apt-get install {names} (or their equivalents)"
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
         raise SetupError(advice)
