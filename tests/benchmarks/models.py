@@ -323,7 +323,7 @@ def squeezenet(packages: Path, out: Path) -> None:
     _write_recipe(
         out / "squeezenet.toml",
         size=227,
-        crop_fraction=1.0,
+        crop_fraction=227 / 256,  # as published: the short side to 256, then the central 227
         mean=(103.939, 116.779, 123.68),
         scale=(1.0, 1.0, 1.0),
         channels="BGR",
