@@ -3,7 +3,7 @@
 import argparse
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -43,7 +43,8 @@ def export_onnx(model: nn.Module, path: Path) -> None:
 
     The TorchScript exporter is asked for because its node names follow the module tree.
     """
-    model.eval().to(memory_format=torch.contiguous_format)
+    model.eval()
+    model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]  # as in train
     path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,7 +69,7 @@ def compare(
     model.eval()
     correct, difference = 0, 0.0
     for inputs, labels in input_batches(pictures, normalise):
-        (logits,) = session.run(["logits"], {"image": inputs.numpy()})
+        logits = np.asarray(session.run(["logits"], {"image": inputs.numpy()})[0])
         with torch.inference_mode():
             expected = model(inputs).numpy()
         correct += int((logits.argmax(1) == labels.numpy()).sum())
@@ -83,7 +84,7 @@ def _record(path: Path, name: str, record: Record) -> None:
     path.write_text(json.dumps(records, indent=2, sort_keys=True) + "\n")
 
 
-def _arguments(name: str, schedule: Schedule) -> argparse.Namespace:
+def _arguments(name: str, schedule: Schedule, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=f"Train {name} on Fashion-MNIST and export it to ONNX.")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA_DIRECTORY, help="folder of the idx files")
     parser.add_argument(
@@ -93,16 +94,20 @@ def _arguments(name: str, schedule: Schedule) -> argparse.Namespace:
     parser.add_argument("--max-steps", type=int, default=None, help="a shorter schedule, for a quick trial")
     parser.add_argument("--seed", type=int, default=schedule.seed)
     parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+    return parser.parse_args(argv)
 
 
-def main(name: str, build: Callable[[], nn.Module], defaults: Schedule) -> None:
+def main(
+    name: str, build: Callable[[], nn.Module], defaults: Schedule, argv: Sequence[str] | None = None
+) -> None:
     """Command line of one model: train, export, check on the whole test set, record the accuracy.
+
+    ``argv``: the arguments without the program's name; the process's own where None.
 
     Raises:
         RuntimeError: the exported file does not compute what the module computes.
     """
-    arguments = _arguments(name, defaults)
+    arguments = _arguments(name, defaults, argv)
     schedule = replace(defaults, epochs=arguments.epochs, max_steps=arguments.max_steps, seed=arguments.seed)
     torch.set_num_threads(arguments.threads)
     torch.manual_seed(schedule.seed)

@@ -63,6 +63,8 @@ def shift_mask(grid: WindowGrid, shift: int) -> Tensor:
 class WindowAttention(nn.Module):
     """Multi-head self-attention within a window, with a learned bias per relative position."""
 
+    relative_position_index: Tensor
+
     def __init__(self, channels: int, heads: int, window: int) -> None:
         super().__init__()
         self.channels, self.heads, self.tokens = channels, heads, window * window
@@ -103,6 +105,8 @@ class Mlp(nn.Module):
 
 class SwinBlock(nn.Module):
     """Pre-norm attention over windows, shifted or not, then an MLP; both residual."""
+
+    mask: Tensor | None
 
     def __init__(self, channels: int, heads: int, grid: WindowGrid, shift: int, mlp_ratio: int) -> None:
         super().__init__()

@@ -4,6 +4,7 @@ The shipped samples: ``--calibration 256 --evaluation 256 resources/models/fmnis
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,9 +28,9 @@ def write_samples(path: Path, calibration: Pictures, evaluation: Pictures) -> No
     )
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(argv: Sequence[str] | None = None) -> None:
+    """Command line; ``argv``: the arguments without the program's name, the process's own where None."""
+    parser = argparse.ArgumentParser(description="Write labelled Fashion-MNIST pictures as .npz.")
     parser.add_argument("output", type=Path, help="the .npz to write")
     parser.add_argument("--data", type=Path, default=DEFAULT_DATA_DIRECTORY, help="folder of the idx files")
     parser.add_argument(
@@ -39,7 +40,7 @@ def main() -> None:
         "--evaluation", type=int, metavar="N", help="test pictures, balanced; default: all, in order"
     )
     parser.add_argument("--seed", type=int, default=_SEED)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
 
     train, test = load(arguments.data, "train"), load(arguments.data, "t10k")
     calibration = train.take(balanced_subset(train.labels, arguments.calibration, arguments.seed))

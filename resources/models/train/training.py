@@ -69,7 +69,8 @@ def train(model: nn.Module, pictures: Pictures, normalise: Normalisation, schedu
         optimiser, schedule.peak_learning_rate, total_steps=total, pct_start=schedule.warmup_fraction
     )
     criterion = nn.CrossEntropyLoss(label_smoothing=schedule.label_smoothing)
-    model.train().to(memory_format=torch.channels_last)
+    model.train()
+    model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # missing in torch's stub
     started = time.perf_counter()
     for step, (batch, targets) in enumerate(_batches(images, labels, schedule, total), start=1):
         with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
