@@ -1,0 +1,1 @@
+"""Quantscope's window; it imports plain types of the engine and never a model library."""
