@@ -99,3 +99,10 @@ class PackageError(QuantscopeError):
 
 class EngineCrash(QuantscopeError):  # noqa: N818 - an event that befell the process, not a wrong input
     """The engine process ended or broke its protocol; the project in the window is intact."""
+
+
+class Cancelled(QuantscopeError):  # noqa: N818 - an event that the user asked for, not a wrong input
+    """The user stopped the work; whatever was finished is kept."""
+
+    def __init__(self) -> None:
+        super().__init__("cancelled")

@@ -1,0 +1,307 @@
+"""Errors of every node on one sample, computed incrementally: what is keyed by content is never computed twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.analyze.keys import combine, value_keys
+from engine.analyze.metrics import ErrorSums, error_sums
+from engine.analyze.store import Store
+from engine.errors import Cancelled
+from engine.graph.float_run import FloatModel, run_float
+from engine.graph.graph import Graph, Node
+from engine.ops.layout import DepthToSpace, Identity, Reshape, Roll, SpaceToDepth, Transpose
+from engine.program.executor import run_instruction
+from engine.program.types import (
+    INTEGER_RANGE,
+    DataMovement,
+    Dequantise,
+    FloatKernel,
+    Instruction,
+    Output,
+    Program,
+    QType,
+    Quantise,
+)
+
+PERMUTATIONS = (Reshape, Transpose, Roll, DepthToSpace, SpaceToDepth, Identity)
+"""Operators that keep every element: sums over elements are their input's."""
+
+_SUMS_CAPACITY = 1_000_000
+
+References = Mapping[str, torch.Tensor]
+Watch = Callable[[], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One model input set, [batch, ...] float32 arrays by input name, and the hash of its content."""
+
+    digest: str
+    inputs: Mapping[str, NDArray[np.generic]]
+
+    @staticmethod
+    def of(inputs: Mapping[str, NDArray[np.generic]]) -> Sample:
+        parts = [(name, str(array.dtype), str(array.shape)) for name, array in inputs.items()]
+        data = [np.ascontiguousarray(array).tobytes() for array in inputs.values()]
+        return Sample(combine(repr(parts), *data).hex(), inputs)
+
+
+def _bytes_of(tensors: References) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def _never() -> bool:
+    return False
+
+
+class Evaluator:
+    """Runs programs of one graph on samples and keeps what may be asked for again, within a memory bound.
+
+    ``capacity_bytes`` bounds the integer results; as much again is allowed for float references.
+    """
+
+    def __init__(self, graph: Graph, capacity_bytes: int = 1 << 30) -> None:
+        self.graph = graph
+        self.model = FloatModel(graph)
+        self.executed = 0
+        self._tensors: Store[torch.Tensor] = Store(capacity_bytes, lambda t: t.numel() * t.element_size())
+        self._references: Store[References] = Store(capacity_bytes, _bytes_of)
+        self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
+
+    def reference(self, sample: Sample) -> References:
+        """The float model's value for every non-constant value of the graph."""
+        key = sample.digest.encode()
+        found = self._references.get(key)
+        if found is None:
+            values = [value for node in self.graph.nodes for value in node.outputs if value]
+            found = run_float(self.model, sample.inputs, keep=values)
+            self._references.put(key, found)
+        return found
+
+    def accumulated(
+        self, program: Program, sample: Sample, cancelled: Watch = _never
+    ) -> Mapping[str, ErrorSums]:
+        """Error of every materialised float value: everything quantised as planned, against the float model.
+
+        Raises Cancelled between instructions once ``cancelled()``.
+        """
+        keys = value_keys(program, sample.digest)
+        wanted = self._measurable(program)
+        labels = {value: _label(keys[name], value, program.types[name]) for value, name in wanted.items()}
+        missing = {value for value in wanted if labels[value] not in self._sums}
+        if missing:
+            self._measure(program, sample, keys, wanted, labels, missing, cancelled)
+        return {value: self._known(labels[value]) for value in wanted}
+
+    def outputs(self, program: Program, sample: Sample) -> Mapping[str, torch.Tensor]:
+        """The program's model outputs for a sample, from the store as far as it has them."""
+        keys = value_keys(program, sample.digest)
+        names = set(program.outputs.values())
+        values = self._compute(program, sample, keys, names, lambda name, tensor: None, _never)
+        return {output: values[name] for output, name in program.outputs.items()}
+
+    def value(self, program: Program, sample: Sample, value: str) -> torch.Tensor:
+        """One graph value as the program computes it, dequantised to float32."""
+        name = program.value_of[value]
+        keys = value_keys(program, sample.digest)
+        tensor = self._compute(program, sample, keys, {name}, lambda name, tensor: None, _never)[name]
+        qtype = program.types[name]
+        return tensor.to(torch.float32) * qtype.scale if qtype.is_quantised else tensor.to(torch.float32)
+
+    def introduced(
+        self, program: Program, sample: Sample, cancelled: Watch = _never
+    ) -> Mapping[str, ErrorSums]:
+        """Error that each unit adds: the unit in integers, fed the float model's values quantised.
+
+        Keyed by unit id. Exact data movement and float nodes add none and are absent. Raises Cancelled.
+        """
+        found: dict[str, ErrorSums] = {}
+        for unit, instructions in _by_unit(program).items():
+            if cancelled():
+                raise Cancelled
+            if all(isinstance(item.op, DataMovement) for item in instructions):
+                continue
+            found[unit] = self._introduced_by(program, instructions, sample)
+        return found
+
+    def _introduced_by(self, program: Program, instructions: list[Instruction], sample: Sample) -> ErrorSums:
+        made = {output for item in instructions for output in item.outputs}
+        operands = dict.fromkeys(
+            name for item in instructions for name in item.inputs if name not in made and name not in program.constants
+        )
+        results = [o for item in instructions for o in item.outputs if o in program.value_of]
+        types = [repr((name, program.types[name])) for name in (*operands, *results)]
+        constants = [program.constants[n].digest for i in instructions for n in i.inputs if n in program.constants]
+        label = combine("introduced", sample.digest, *(i.op.digest for i in instructions), *types, *constants)
+        if label not in self._sums:
+            values = {name: self._quantised(name, program.types[name], sample) for name in operands}
+            for item in instructions:
+                self._execute(program, item, values)
+            reference = self.reference(sample)
+            parts = [error_sums(reference[r], values[r], program.types[r].scale) for r in results]
+            self._sums.put(label, _total(parts))
+        return self._known(label)
+
+    def _quantised(self, name: str, qtype: QType, sample: Sample) -> torch.Tensor:
+        """The float model's value as an integer operand of the given type."""
+        value, _, role = name.partition("@")
+        if role == "input":
+            return torch.from_numpy(np.ascontiguousarray(sample.inputs[value]))
+        reference = self.reference(sample)[value]
+        if not qtype.is_quantised:
+            return reference
+        key = combine("quantised", sample.digest, value, repr(qtype))
+        found = self._tensors.get(key)
+        if found is None:
+            op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
+            (found,) = run_instruction(Instruction(op, (value,), (name,), (), ""), [reference])
+            self._tensors.put(key, found)
+        return found
+
+    def _measurable(self, program: Program) -> Mapping[str, str]:
+        """Graph value -> program value, for what has a float reference to be compared with."""
+        types = self.graph.types
+        return {value: name for value, name in program.value_of.items() if types[value].is_float}
+
+    def _known(self, label: bytes) -> ErrorSums:
+        found = self._sums.get(label)
+        assert found is not None
+        return found
+
+    def _measure(
+        self,
+        program: Program,
+        sample: Sample,
+        keys: Mapping[str, bytes],
+        wanted: Mapping[str, str],
+        labels: Mapping[str, bytes],
+        missing: set[str],
+        cancelled: Watch,
+    ) -> None:
+        reference = self.reference(sample)
+        inherited = {value for value in missing if self._source_of(value) is not None}
+        measured = {wanted[value]: value for value in missing - inherited}
+
+        def note(name: str, tensor: torch.Tensor) -> None:
+            value = measured.get(name)
+            if value is not None:
+                sums = error_sums(reference[value], tensor, program.types[name].scale)
+                self._sums.put(labels[value], sums)
+
+        self._compute(program, sample, keys, set(measured), note, cancelled)
+        for value in wanted:
+            if value in inherited:
+                self._inherit(value, labels)
+
+    def _source_of(self, value: str) -> str | None:
+        """The value whose sums ``value`` shares, because a node only permutes (or scales) its elements."""
+        node = self.graph.producer[value]
+        if not isinstance(node.op, PERMUTATIONS) or not self.graph.activations(node):
+            return None
+        return node.inputs[0]
+
+    def _inherit(self, value: str, labels: Mapping[str, bytes]) -> None:
+        source = self._source_of(value)
+        assert source is not None
+        self._sums.put(labels[value], self._known(labels[source]))
+
+    def _compute(
+        self,
+        program: Program,
+        sample: Sample,
+        keys: Mapping[str, bytes],
+        needed: set[str],
+        note: Callable[[str, torch.Tensor], None],
+        cancelled: Watch,
+    ) -> dict[str, torch.Tensor]:
+        """Make the needed values, executing only instructions whose results are not in the store."""
+        values: dict[str, torch.Tensor] = {}
+        todo = self._missing_instructions(program, keys, needed, values)
+        self._feed_inputs(sample, values)
+        last_use = {name: index for index, item in enumerate(todo) for name in item.inputs}
+        for name in needed & values.keys():
+            note(name, values[name])
+        for index, item in enumerate(todo):
+            if cancelled():
+                raise Cancelled
+            self._execute(program, item, values)
+            for output in item.outputs:
+                self._tensors.put(keys[output], values[output])
+                if output in needed:
+                    note(output, values[output])
+            for name in item.inputs:
+                if last_use[name] == index and name not in needed:
+                    values.pop(name, None)
+        return values
+
+    def _missing_instructions(
+        self, program: Program, keys: Mapping[str, bytes], needed: set[str], values: dict[str, torch.Tensor]
+    ) -> list[Instruction]:
+        """Instructions to execute, in order; what the store has is put into ``values``."""
+        pending = set(needed)
+        todo: list[Instruction] = []
+        for item in reversed(program.instructions):
+            asked = [output for output in item.outputs if output in pending]
+            stored = {output: self._tensors.get(keys[output]) for output in asked}
+            if not asked:
+                continue
+            if all(tensor is not None for tensor in stored.values()):
+                values.update({output: tensor for output, tensor in stored.items() if tensor is not None})
+                continue
+            todo.append(item)
+            pending.update(item.inputs)
+        todo.reverse()
+        return todo
+
+    def _feed_inputs(self, sample: Sample, values: dict[str, torch.Tensor]) -> None:
+        for name, array in sample.inputs.items():
+            values[f"{name}@input"] = torch.from_numpy(np.ascontiguousarray(array))
+
+    def _execute(self, program: Program, item: Instruction, values: dict[str, torch.Tensor]) -> None:
+        operands = [self._operand(program, name, values) for name in item.inputs]
+        results = run_instruction(item, operands)
+        self.executed += 1
+        values.update(zip(item.outputs, results, strict=True))
+
+    def _operand(self, program: Program, name: str, values: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+        if not name:
+            return None
+        constant = program.constants.get(name)
+        return values[name] if constant is None else constant.tensor
+
+
+def _label(key: bytes, value: str, qtype: QType) -> bytes:
+    return combine("accumulated", key, value, repr(qtype.scale))
+
+
+def _total(parts: Iterable[ErrorSums]) -> ErrorSums:
+    total = ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    for part in parts:
+        total = total + part
+    return total
+
+
+def _by_unit(program: Program) -> Mapping[str, list[Instruction]]:
+    """Integer instructions of each unit, without the seams around it."""
+    units: dict[str, list[Instruction]] = {}
+    for item in program.instructions:
+        is_seam = isinstance(item.op, Dequantise) or (
+            isinstance(item.op, Quantise) and not item.inputs[0].endswith("@input")
+        )
+        if not is_seam and not isinstance(item.op, FloatKernel):
+            units.setdefault(item.unit, []).append(item)
+    return units
+
+
+def node_error(node: Node, graph: Graph, by_value: Mapping[str, ErrorSums]) -> ErrorSums | None:
+    """The error of a node: of all its measured outputs together; None where none is measured."""
+    parts = [by_value[value] for value in node.outputs if value in by_value]
+    return _total(parts) if parts else None
+
+

@@ -1,0 +1,135 @@
+"""Error of a quantised tensor against its float reference, in one pass over both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+_CHUNK = 1 << 15
+
+
+@dataclass(frozen=True)
+class ErrorSums:
+    """Sums over elements of a reference r and a value v: what every metric is made of, and what adds up."""
+
+    count: int
+    error_squared: float
+    reference_squared: float
+    value_squared: float
+    product: float
+    max_abs: float
+
+    def __add__(self, other: ErrorSums) -> ErrorSums:
+        return ErrorSums(
+            self.count + other.count,
+            self.error_squared + other.error_squared,
+            self.reference_squared + other.reference_squared,
+            self.value_squared + other.value_squared,
+            self.product + other.product,
+            max(self.max_abs, other.max_abs),
+        )
+
+    def scaled(self, factor: float) -> ErrorSums:
+        """The sums of both tensors multiplied by ``factor``."""
+        square = factor * factor
+        return ErrorSums(
+            self.count,
+            self.error_squared * square,
+            self.reference_squared * square,
+            self.value_squared * square,
+            self.product * square,
+            self.max_abs * abs(factor),
+        )
+
+    @property
+    def sqnr_db(self) -> float:
+        """10 log10(sum r^2 / sum (r - v)^2): infinite for an exact value, minus infinity for a vanished reference."""
+        if self.error_squared == 0.0:
+            return math.inf
+        if self.reference_squared == 0.0:
+            return -math.inf
+        return 10.0 * math.log10(self.reference_squared / self.error_squared)
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the angle between r and v; 1 when both vanish."""
+        norms = math.sqrt(self.reference_squared) * math.sqrt(self.value_squared)
+        if norms == 0.0:
+            return 1.0 if self.reference_squared == self.value_squared else 0.0
+        return self.product / norms
+
+    @property
+    def mse(self) -> float:
+        return self.error_squared / max(self.count, 1)
+
+
+@numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
+def _sums(reference: NDArray[np.float32], value: NDArray[np.generic], scale: float, out: NDArray[np.float64]) -> None:
+    chunks = out.shape[0]
+    size = reference.shape[0]
+    step = (size + chunks - 1) // chunks
+    factor = np.float32(scale)
+    for chunk in numba.prange(chunks):
+        error2 = np.float32(0.0)
+        reference2 = np.float32(0.0)
+        value2 = np.float32(0.0)
+        product = np.float32(0.0)
+        largest = np.float32(0.0)
+        for i in range(chunk * step, min(size, (chunk + 1) * step)):
+            r = np.float32(reference[i])
+            v = np.float32(value[i]) * factor
+            e = r - v
+            error2 += e * e
+            reference2 += r * r
+            value2 += v * v
+            product += r * v
+            largest = max(largest, abs(e))
+        out[chunk, 0] = error2
+        out[chunk, 1] = reference2
+        out[chunk, 2] = value2
+        out[chunk, 3] = product
+        out[chunk, 4] = largest
+
+
+def _aligned(reference: torch.Tensor, value: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+    """Both tensors flattened in one element order, without a copy where their memory orders agree."""
+    if reference.stride() == value.stride() and _is_dense(value):
+        return _storage(reference), _storage(value)
+    if _is_dense(reference):
+        ordered = torch.empty_strided(reference.size(), reference.stride(), dtype=value.dtype)
+        return _storage(reference), _storage(ordered.copy_(value))
+    return reference.contiguous().numpy().reshape(-1), value.contiguous().numpy().reshape(-1)
+
+
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
+
+
+def _storage(tensor: torch.Tensor) -> NDArray[np.generic]:
+    return tensor.as_strided((tensor.numel(),), (1,)).numpy()
+
+
+def error_sums(reference: torch.Tensor, value: torch.Tensor, scale: float) -> ErrorSums:
+    """Sums for a float32 reference and integers (or floats, with scale 1) of the same shape.
+
+    Partial sums are float32 over at most 32,768 elements, then float64.
+    """
+    flat_reference, flat_value = _aligned(reference.to(torch.float32), value)
+    chunks = max(1, -(-flat_reference.shape[0] // _CHUNK))
+    out = np.zeros((chunks, 5), dtype=np.float64)
+    if flat_reference.shape[0]:
+        _sums(flat_reference, flat_value, scale, out)
+    total = out.sum(axis=0)
+    return ErrorSums(
+        flat_reference.shape[0],
+        float(total[0]),
+        float(total[1]),
+        float(total[2]),
+        float(total[3]),
+        float(out[:, 4].max()),
+    )

@@ -1,0 +1,152 @@
+"""Resolution: from what the user asked for to what the target computes, each difference with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+
+from engine.graph.graph import Graph, Node
+from engine.ops.base import Op
+from engine.ops.elementwise import Unary
+from engine.ops.layout import Layout
+from engine.ops.other import Input
+from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin
+from engine.plan.types import Effective, Plan, Precision, Resolution, Unit
+from engine.plan.units import build_units, is_scaling, unit_precision
+from engine.target.rules import allowed, check_node
+from engine.target.target import Target
+
+PASSING = (Layout, ReduceMax, ReduceMin, MaxPool, AveragePool)
+"""Operators whose output keeps the scale and type of their input."""
+
+_DTYPE = {
+    Precision.INT8: "int8",
+    Precision.LUT: "int8",
+    Precision.INT16: "int16",
+    Precision.FLOAT: "float32",
+}
+_PRECISION = {"int8": Precision.INT8, "int16": Precision.INT16}
+
+Verdict = tuple[Precision, str]
+
+
+def resolve(graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], bool]) -> Resolution:
+    """Decide effective precision, unit and output type of every node.
+
+    ``lowers`` says whether the integer program has a form for an operator; what has none runs on the CPU in float.
+    """
+    resolver = _Resolver(graph, plan, target, lowers)
+    return resolver.run()
+
+
+def passes_through(node: Node, precision: Precision, requested: Precision) -> bool:
+    """Whether the node's output keeps its input's integers (and, scaling aside, their scale)."""
+    if precision is Precision.FLOAT:
+        return False
+    return isinstance(node.op, PASSING) or (is_scaling(node) and requested in (Precision.AUTO, Precision.INT8))
+
+
+class _Resolver:
+    def __init__(self, graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], bool]) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.target = target
+        self.lowers = lowers
+        self.dtypes: dict[str, str] = {}
+        self.effective: dict[str, Effective] = {}
+
+    def run(self) -> Resolution:
+        verdicts = {node.id: self._verdict(node) for node in self.graph.nodes}
+        chosen = {node_id: verdict[0] for node_id, verdict in verdicts.items()}
+        units = build_units(self.graph, self.plan, chosen)
+        for unit in units:
+            self._settle(unit, verdicts, chosen)
+        return Resolution(MappingProxyType(self.effective), units, MappingProxyType(self.dtypes))
+
+    def _verdict(self, node: Node) -> Verdict:
+        """The precision that the node would have alone, and why it is not the one requested."""
+        requested = self.plan.requested(node.id)
+        if not self._is_float_valued(node):
+            return Precision.FLOAT, "computes indices or truth values, which are not quantised"
+        if requested is Precision.FLOAT:
+            return Precision.FLOAT, ""
+        if not isinstance(node.op, Input) and not self.lowers(node.op):
+            return Precision.FLOAT, f"{node.op.type_name} has no integer form; it runs on the CPU"
+        wanted = self._preferences(node, requested)
+        refusals: list[str] = []
+        for precision in wanted:
+            refusal = check_node(self.graph, node, precision, self.target)
+            if refusal is None:
+                return precision, self._reason(node, requested, precision, refusals)
+            refusals.append(refusal.message)
+        reason = refusals[0] if refusals else f"{self.target.name} has no unit for {node.op.type_name}"
+        return Precision.FLOAT, reason
+
+    def _preferences(self, node: Node, requested: Precision) -> tuple[Precision, ...]:
+        """Integer precisions to try, best first: the request, then the target's own order."""
+        offered = tuple(p for p in allowed(node.op, self.target) if p is not Precision.FLOAT)
+        if isinstance(node.op, Input):
+            offered = (Precision.INT8, Precision.INT16)
+        if isinstance(node.op, Unary) and requested is Precision.INT8:
+            requested = Precision.LUT
+        return (requested, *offered) if requested in offered else offered
+
+    def _reason(self, node: Node, requested: Precision, precision: Precision, refusals: list[str]) -> str:
+        if refusals:
+            return refusals[0]
+        if requested in (Precision.AUTO, precision):
+            return ""
+        if requested is Precision.LUT:
+            return f"{node.op.type_name} is not an elementwise function of one tensor"
+        if requested is Precision.INT8 and precision is Precision.LUT:
+            return f"an int8 {node.op.type_name} is a 256-entry table"
+        return f"{self.target.name} computes {node.op.type_name} in {precision} only"
+
+    def _is_float_valued(self, node: Node) -> bool:
+        return all(self.graph.types[value].is_float for value in node.outputs if value)
+
+    def _settle(self, unit: Unit, verdicts: dict[str, Verdict], chosen: dict[str, Precision]) -> None:
+        """Fix the unit's output type, following the inputs where the unit only passes integers on."""
+        precision = unit_precision(unit, self.plan, chosen)
+        reasons = {node_id: verdicts[node_id][1] for node_id in unit.nodes}
+        node = self.graph.by_id[unit.last]
+        requested = self.plan.requested(node.id)
+        if len(unit.nodes) == 1 and passes_through(node, precision, requested):
+            precision = self._followed(node)
+            if requested not in (Precision.AUTO, precision):
+                reasons[node.id] = f"{node.op.type_name} passes values on and keeps its input's precision"
+            else:
+                reasons[node.id] = ""
+        for node_id in unit.nodes:
+            self._record(unit, self.graph.by_id[node_id], precision, reasons[node_id])
+
+    def _followed(self, node: Node) -> Precision:
+        """The widest integer type among the inputs; a float input is quantised to int8 at the seam."""
+        dtypes = {self.dtypes.get(value, "float32") for value in self.graph.activations(node)}
+        return Precision.INT16 if "int16" in dtypes else Precision.INT8
+
+    def _record(self, unit: Unit, node: Node, precision: Precision, reason: str) -> None:
+        own = precision
+        if precision is not Precision.FLOAT and isinstance(node.op, Unary):
+            own = self._unary_precision(unit, node, precision)
+        if len(unit.nodes) > 1 and node.id != unit.anchor and not reason and own is not Precision.LUT:
+            reason = self._fused_reason(unit, node)
+        for value in node.outputs:
+            if value:
+                graph_dtype = self.graph.types[value].dtype
+                is_float = self.graph.types[value].is_float
+                self.dtypes[value] = _DTYPE[precision] if is_float else graph_dtype
+        dtype = self.dtypes[node.outputs[0]]
+        self.effective[node.id] = Effective(own, dtype, reason, unit.anchor)
+
+    def _unary_precision(self, unit: Unit, node: Node, precision: Precision) -> Precision:
+        if unit.anchor != node.id and not isinstance(self.graph.by_id[unit.anchor].op, Unary):
+            return precision
+        if len(unit.nodes) == 1 and passes_through(node, precision, self.plan.requested(node.id)):
+            return precision
+        return Precision.INT16 if precision is Precision.INT16 else Precision.LUT
+
+    def _fused_reason(self, unit: Unit, node: Node) -> str:
+        if self.plan.requested(node.id) is Precision.AUTO:
+            return ""
+        return f"computed inside '{unit.anchor}'"

@@ -1,0 +1,94 @@
+"""What the user asks for (the plan) and what the target makes of it (the resolution)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import cached_property
+from types import MappingProxyType
+
+
+class Precision(StrEnum):
+    """How a node is computed. ``AUTO`` is only ever requested, never effective."""
+
+    AUTO = "auto"
+    INT8 = "int8"
+    INT16 = "int16"
+    LUT = "lut"
+    FLOAT = "float"
+
+
+@dataclass(frozen=True)
+class Region:
+    """Nodes that the user wants computed as one fused kernel."""
+
+    name: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The user's choices. Immutable: an edit makes a new plan, so undo is the old object.
+
+    ``choices`` maps node id to requested precision (absent: auto); ``methods`` value name to calibration method
+    (absent: ``default_method``).
+    """
+
+    choices: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
+    methods: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    default_method: str = "mse"
+    regions: tuple[Region, ...] = ()
+
+    def requested(self, node_id: str) -> Precision:
+        return self.choices.get(node_id, Precision.AUTO)
+
+    def mark(self, node_ids: tuple[str, ...], precision: Precision) -> Plan:
+        """The plan with ``precision`` requested for the nodes (``AUTO`` removes the choice)."""
+        choices = {key: value for key, value in self.choices.items() if key not in set(node_ids)}
+        if precision is not Precision.AUTO:
+            choices |= dict.fromkeys(node_ids, precision)
+        return replace(self, choices=MappingProxyType(choices))
+
+
+@dataclass(frozen=True)
+class Effective:
+    """What becomes of one node.
+
+    ``precision`` is never ``AUTO``; ``dtype`` is the type of the node's outputs (``int8``, ``int16``, ``float32``, or
+    the graph's own type for indices and booleans); ``reason`` says why it differs from the request ("" if it does not);
+    ``unit`` is the id of the unit that computes the node.
+    """
+
+    precision: Precision
+    dtype: str
+    reason: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Nodes computed as one kernel, in topological order. Only the last node's outputs are materialised.
+
+    ``anchor`` is the node that gives the unit its id and that its time is booked on (the MAC node, or the last).
+    """
+
+    anchor: str
+    nodes: tuple[str, ...]
+
+    @property
+    def last(self) -> str:
+        return self.nodes[-1]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """Effective choices for every node, the units in topological order, and the dtype of every value."""
+
+    effective: Mapping[str, Effective]
+    units: tuple[Unit, ...]
+    dtypes: Mapping[str, str]
+
+    @cached_property
+    def unit_of(self) -> Mapping[str, Unit]:
+        return {node: unit for unit in self.units for node in unit.nodes}

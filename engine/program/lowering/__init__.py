@@ -1,0 +1,9 @@
+"""From graph, plan and scales to the integer program, one unit at a time.
+
+Importing this package registers every lowering.
+"""
+
+from engine.program.lowering import elementwise, layout, mac, reduce
+from engine.program.lowering.context import LOWER, UnitContext
+
+__all__ = ["LOWER", "UnitContext", "elementwise", "layout", "mac", "reduce"]

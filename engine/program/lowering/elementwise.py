@@ -1,0 +1,199 @@
+"""Elementwise functions by table, and arithmetic of two tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.ops.elementwise import Add, Affine, Div, DivInto, Maximum, Minimum, Mul, PRelu, Sub, Unary
+from engine.ops.float_kernels import FLOAT
+from engine.ops.layout import Identity
+from engine.plan.units import is_scaling
+from engine.program.arithmetic import scaling_for
+from engine.program.lowering.context import LOWER, UnitContext
+from engine.program.tables import table8, table16
+from engine.program.types import (
+    INTEGER_RANGE,
+    AddScaled,
+    DataMovement,
+    ExtremeScaled,
+    MultiplyScaled,
+    Output,
+    QType,
+    Requantise,
+    Scaling,
+)
+
+Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+HEADROOM_BITS = {"int8": 22, "int16": 14}
+"""Fraction bits of an addition's int32 accumulator, below its wider operand's step: |a| * 2^bits * 2 < 2^31."""
+
+CONSTANT_LEVELS = 32767
+
+
+def function_of(ops: tuple[Unary, ...]) -> Function:
+    """The composition of elementwise functions, first one first, on float64 arrays."""
+
+    def evaluate(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        tensor = torch.from_numpy(np.asarray(x, dtype=np.float64))
+        for op in ops:
+            kernel = FLOAT.find(op)
+            assert kernel is not None
+            (tensor,) = kernel(op, tensor)
+        return tensor.numpy()
+
+    return evaluate
+
+
+@LOWER.register(Unary)
+def lower_function(context: UnitContext) -> None:
+    source = context.graph.by_id[context.unit.nodes[0]].inputs[0]
+    incoming, result = context.types[source], context.result_type
+    if _only_rescales(context, incoming, result):
+        context.emit(DataMovement(Identity()), (source,))
+        return
+    ops = tuple(op for op in (context.graph.by_id[node].op for node in context.unit.nodes) if isinstance(op, Unary))
+    _emit_table(context, function_of(ops), source, incoming, context.result, result)
+
+
+def _only_rescales(context: UnitContext, incoming: QType, result: QType) -> bool:
+    op = context.node.op
+    if len(context.unit.nodes) > 1 or not isinstance(op, Affine) or not is_scaling(context.node):
+        return False
+    same_scale = bool(np.isclose(incoming.scale * op.multiplier, result.scale, rtol=1e-12))
+    return same_scale and incoming.dtype == result.dtype
+
+
+def _emit_table(
+    context: UnitContext, function: Function, source: str, incoming: QType, target: str, result: QType
+) -> None:
+    output = Output(result.dtype, *INTEGER_RANGE[result.dtype])
+    build = table8 if incoming.dtype == "int8" else table16
+    context.emit(build(function, incoming.scale, result.scale, output), (source,), (target,))
+
+
+@LOWER.register(Add)
+def lower_add(context: UnitContext) -> None:
+    _emit_addition(context, subtract=False)
+
+
+@LOWER.register(Sub)
+def lower_sub(context: UnitContext) -> None:
+    _emit_addition(context, subtract=True)
+
+
+def _emit_addition(context: UnitContext, subtract: bool) -> None:
+    """Both operands are brought to one int32 accumulator scale, added, and requantised."""
+    sources = [value for value in context.node.inputs if not context.is_constant(value)]
+    wide = any(context.types[value].dtype == "int16" for value in sources)
+    bits = HEADROOM_BITS["int16" if wide else "int8"]
+    limit = (2.0**30 - 1) / 2.0**bits
+    step = max(_largest_step(context, value, limit) for value in context.node.inputs) / 2.0**bits
+    names: list[str] = []
+    scalings: list[Scaling | None] = []
+    for index, value in enumerate(context.node.inputs):
+        if context.is_constant(value):
+            integers = np.rint(context.constant_of(value) / step).astype(np.int32)
+            names.append(context.constant(f"operand{index}", integers, QType("int32", step)))
+            scalings.append(None)
+        else:
+            names.append(value)
+            scalings.append(scaling_for(context.types[value].scale / step))
+    out = scaling_for(step / context.result_type.scale)
+    context.emit(AddScaled(scalings[0], scalings[1], out, context.output(), subtract), tuple(names))
+
+
+def _largest_step(context: UnitContext, value: str, limit: float) -> float:
+    """The accumulator step, times 2^bits, that keeps the operand within 30 bits."""
+    if context.is_constant(value):
+        return float(np.abs(context.constant_of(value)).max(initial=0.0)) / limit
+    return context.types[value].scale
+
+
+@LOWER.register(Mul)
+def lower_mul(context: UnitContext) -> None:
+    names: list[str] = []
+    factor = 1.0 / context.result_type.scale
+    for index, value in enumerate(context.node.inputs):
+        name, qtype = _factor(context, value, index)
+        names.append(name)
+        factor *= qtype.scale
+    context.emit(MultiplyScaled(scaling_for(factor), context.output()), tuple(names))
+
+
+def _factor(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
+    """A factor and its type; a constant one is quantised to int16 with one scale."""
+    if not context.is_constant(value):
+        return value, context.types[value]
+    array = context.constant_of(value)
+    scale = max(float(np.abs(array).max(initial=0.0)), 1e-30) / CONSTANT_LEVELS
+    qtype = QType("int16", scale)
+    return context.constant(f"operand{index}", np.rint(array / scale).astype(np.int16), qtype), qtype
+
+
+@LOWER.register(Div)
+def lower_div(context: UnitContext) -> None:
+    """a / b = a * (1 / b): the reciprocal by table, in int16; a constant divisor is inverted beforehand."""
+    dividend, divisor = context.node.inputs
+    a_name, a_type = _factor(context, dividend, 0)
+    if context.is_constant(divisor):
+        inverse = 1.0 / context.constant_of(divisor)
+        scale = max(float(np.abs(inverse).max(initial=0.0)), 1e-30) / CONSTANT_LEVELS
+        b_type = QType("int16", scale)
+        b_name = context.constant("operand1", np.rint(inverse / scale).astype(np.int16), b_type)
+    else:
+        incoming = context.types[divisor]
+        b_type = QType("int16", 1.0 / (incoming.scale * CONSTANT_LEVELS))
+        b_name = context.temporary("reciprocal", b_type)
+        _emit_table(context, function_of((DivInto(1.0),)), divisor, incoming, b_name, b_type)
+    factor = a_type.scale * b_type.scale / context.result_type.scale
+    context.emit(MultiplyScaled(scaling_for(factor), context.output()), (a_name, b_name))
+
+
+@LOWER.register(Maximum)
+def lower_maximum(context: UnitContext) -> None:
+    _emit_extreme(context, maximum=True)
+
+
+@LOWER.register(Minimum)
+def lower_minimum(context: UnitContext) -> None:
+    _emit_extreme(context, maximum=False)
+
+
+def _emit_extreme(context: UnitContext, maximum: bool) -> None:
+    operands = [_factor(context, value, index) for index, value in enumerate(context.node.inputs)]
+    scalings = [scaling_for(qtype.scale / context.result_type.scale) for _, qtype in operands]
+    op = ExtremeScaled(scalings[0], scalings[1], context.output(), maximum)
+    context.emit(op, (operands[0][0], operands[1][0]))
+
+
+@LOWER.register(PRelu)
+def lower_prelu(context: UnitContext) -> None:
+    """x where x >= 0, slope * x elsewhere = max(x, 0) + slope * min(x, 0), both halves in the input's scale."""
+    source, slope_value = context.node.inputs
+    incoming = context.types[source]
+    largest = INTEGER_RANGE[incoming.dtype][1]
+    same = QType(incoming.dtype, incoming.scale)
+    names = [context.temporary(half, same) for half in ("positive", "negative")]
+    bounds = ((0, largest), (-largest, 0))
+    for name, (low, high) in zip(names, bounds, strict=True):
+        context.emit(Requantise(scaling_for(1.0), Output(incoming.dtype, low, high)), (source,), (name,))
+    slope, slope_type = _factor(context, slope_value, 1)
+    scaled_type = QType("int16", context.result_type.scale / 128.0)
+    scaled = context.temporary("scaled", scaled_type)
+    factor = incoming.scale * slope_type.scale / scaled_type.scale
+    context.emit(MultiplyScaled(scaling_for(factor), Output("int16", -32767, 32767)), (names[1], slope), (scaled,))
+    step = max(incoming.scale, scaled_type.scale) / 2.0 ** HEADROOM_BITS["int16"]
+    context.emit(
+        AddScaled(
+            scaling_for(incoming.scale / step),
+            scaling_for(scaled_type.scale / step),
+            scaling_for(step / context.result_type.scale),
+            context.output(),
+        ),
+        (names[0], scaled),
+    )

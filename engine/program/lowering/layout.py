@@ -1,0 +1,50 @@
+"""Data movement: the integers as they are, in other places."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from engine.ops.layout import Concat, Layout, Pad
+from engine.program.arithmetic import scaling_for
+from engine.program.lowering.context import LOWER, UnitContext
+from engine.program.types import INTEGER_RANGE, DataMovement, Output, QType, Requantise
+
+
+@LOWER.register(Layout)
+def lower_movement(context: UnitContext) -> None:
+    node = context.node
+    outputs = tuple(value for value in node.outputs if value)
+    context.emit(DataMovement(node.op), context.graph.activations(node), outputs)
+
+
+@LOWER.register(Pad)
+def lower_pad(context: UnitContext) -> None:
+    node = context.node
+    assert isinstance(node.op, Pad)
+    low, high = INTEGER_RANGE[context.result_type.dtype]
+    fill = int(np.clip(np.rint(node.op.value / context.result_type.scale), low, high))
+    context.emit(DataMovement(replace(node.op, value=float(fill)), fill), context.graph.activations(node))
+
+
+@LOWER.register(Concat)
+def lower_concat(context: UnitContext) -> None:
+    """Every input is brought to the output's scale first."""
+    names = tuple(_aligned(context, value, index) for index, value in enumerate(context.node.inputs))
+    context.emit(DataMovement(context.node.op), names)
+
+
+def _aligned(context: UnitContext, value: str, index: int) -> str:
+    result = context.result_type
+    if context.is_constant(value):
+        low, high = INTEGER_RANGE[result.dtype]
+        integers = np.clip(np.rint(context.constant_of(value) / result.scale), low, high).astype(result.dtype)
+        return context.constant(f"operand{index}", integers, result)
+    incoming = context.types[value]
+    if incoming == result:
+        return value
+    name = context.temporary(f"operand{index}", QType(result.dtype, result.scale))
+    output = Output(result.dtype, *INTEGER_RANGE[result.dtype])
+    context.emit(Requantise(scaling_for(incoming.scale / result.scale), output), (value,), (name,))
+    return name

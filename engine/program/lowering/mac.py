@@ -1,0 +1,149 @@
+"""Convolution, fully connected and matrix product."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import GraphError
+from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.program.arithmetic import accumulator_bound, scaling_for
+from engine.program.lowering.context import LOWER, UnitContext
+from engine.program.types import INTEGER_RANGE, Convolution, FullyConnected, MatrixProduct, QType
+
+WEIGHT_LEVELS = 127
+BIAS_LIMIT = 2.0**30
+ACCUMULATOR_LIMIT = {"int8": 2**31, "int16": 2**47}
+"""int32 accumulators for int8 activations, int48 for int16 (TOSA 1.0)."""
+
+
+def quantise_weight(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], in_scale: float, axis: int
+) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
+    """Symmetric int8 weights, one scale per index of ``axis``.
+
+    The scale is the channel's largest magnitude / 127, but never so small that the channel's bias, in units of
+    in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales [axis size]).
+    """
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    largest = np.abs(weight).max(axis=others, initial=0.0)
+    scales = np.maximum(largest / WEIGHT_LEVELS, np.abs(bias) / (in_scale * BIAS_LIMIT))
+    scales = np.where(scales > 0.0, scales, 1.0 / WEIGHT_LEVELS)
+    shape = [1] * weight.ndim
+    shape[axis] = -1
+    integers = np.clip(np.rint(weight / scales.reshape(shape)), -WEIGHT_LEVELS, WEIGHT_LEVELS)
+    return integers.astype(np.int8), scales
+
+
+def _bias(context: UnitContext, channels: int) -> NDArray[np.float64]:
+    inputs = context.node.inputs
+    if len(inputs) > 2 and inputs[2]:
+        return context.constant_of(inputs[2]).reshape(-1)
+    return np.zeros(channels)
+
+
+def _check_accumulator(
+    context: UnitContext, weight: NDArray[np.int8], bias: NDArray[np.int64], dtype: str
+) -> None:
+    """Prove from the weights that no accumulator can overflow.
+
+    ``weight`` is [O, ...]. Raises GraphError naming the layer otherwise.
+    """
+    bound = int(accumulator_bound(weight, bias, INTEGER_RANGE[dtype][1]).max(initial=0))
+    if bound >= ACCUMULATOR_LIMIT[dtype]:
+        raise GraphError(
+            f"the accumulator may reach {bound}, beyond {ACCUMULATOR_LIMIT[dtype]}",
+            node=context.node.id,
+            hint="mark the node float",
+        )
+
+
+@LOWER.register(Conv)
+def lower_convolution(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, Conv)
+    _emit_convolution(context, op, op.groups, output_padding=(), transposed=False)
+
+
+@LOWER.register(ConvTranspose)
+def lower_transposed_convolution(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, ConvTranspose)
+    _emit_convolution(context, op, op.groups, output_padding=op.output_padding, transposed=True)
+
+
+def _emit_convolution(
+    context: UnitContext, op: Conv | ConvTranspose, groups: int, output_padding: tuple[int, ...], transposed: bool
+) -> None:
+    source = context.node.inputs[0]
+    incoming = context.types[source]
+    weight = context.constant_of(context.node.inputs[1])
+    if transposed:
+        weight = _by_output(weight, groups)
+    bias = _bias(context, weight.shape[0])
+    integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
+    accumulator_scales = incoming.scale * scales
+    bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
+    _check_accumulator(context, integers, bias_integers, incoming.dtype)
+    context.emit(
+        Convolution(
+            weight=_by_input(integers, groups) if transposed else integers,
+            bias=bias_integers,
+            scaling=scaling_for(accumulator_scales / context.result_type.scale),
+            output=context.output(),
+            strides=op.strides,
+            pads=op.pads,
+            dilations=op.dilations,
+            groups=groups,
+            transposed=transposed,
+            output_padding=output_padding,
+        ),
+        (source,),
+    )
+
+
+def _by_output(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+    """[C, O/groups, *K] -> [O, C/groups, *K]."""
+    inputs, per_group, *kernel = weight.shape
+    split = weight.reshape(groups, inputs // groups, per_group, *kernel)
+    return split.swapaxes(1, 2).reshape(groups * per_group, inputs // groups, *kernel)
+
+
+def _by_input(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
+    """[O, C/groups, *K] -> [C, O/groups, *K]."""
+    outputs, per_group, *kernel = weight.shape
+    split = weight.reshape(groups, outputs // groups, per_group, *kernel)
+    return np.ascontiguousarray(split.swapaxes(1, 2).reshape(groups * per_group, outputs // groups, *kernel))
+
+
+@LOWER.register(Linear)
+def lower_linear(context: UnitContext) -> None:
+    source = context.node.inputs[0]
+    incoming = context.types[source]
+    weight = context.constant_of(context.node.inputs[1])
+    bias = _bias(context, weight.shape[0])
+    integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
+    accumulator_scales = incoming.scale * scales
+    bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
+    _check_accumulator(context, integers, bias_integers, incoming.dtype)
+    scaling = scaling_for(accumulator_scales / context.result_type.scale)
+    context.emit(FullyConnected(integers, bias_integers, scaling, context.output()), (source,))
+
+
+@LOWER.register(MatMul)
+def lower_matrix_product(context: UnitContext) -> None:
+    operands = tuple(_operand(context, value, index) for index, value in enumerate(context.node.inputs))
+    (a_name, a_type), (b_name, b_type) = operands
+    factor = a_type.scale * b_type.scale / context.result_type.scale
+    context.emit(MatrixProduct(scaling_for(factor), context.output()), (a_name, b_name))
+
+
+def _operand(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
+    """A matrix operand and its type; a constant one is quantised to int8 with one scale."""
+    if not context.is_constant(value):
+        return value, context.types[value]
+    array = context.constant_of(value)
+    scale = max(float(np.abs(array).max(initial=0.0)), 1e-30) / WEIGHT_LEVELS
+    integers = np.clip(np.rint(array / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8)
+    qtype = QType("int8", scale)
+    return context.constant(f"operand{index}", integers, qtype), qtype

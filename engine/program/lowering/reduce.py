@@ -1,0 +1,160 @@
+"""Reductions, pooling, softmax, normalisation and resizing."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.ops.reduce import (
+    AveragePool,
+    LayerNorm,
+    MaxPool,
+    ReduceMax,
+    ReduceMean,
+    ReduceMin,
+    ReduceSum,
+    Resize,
+    RMSNorm,
+    Softmax,
+)
+from engine.program.arithmetic import scaling_for
+from engine.program.lowering.context import LOWER, UnitContext
+from engine.program.lowering.sampling import linear_weights, nearest_indices
+from engine.program.norm import integer_layernorm
+from engine.program.softmax import integer_softmax
+from engine.program.types import (
+    AveragePoolInteger,
+    DataMovement,
+    ExtremeReduce,
+    MaximumPool,
+    ResizeLinear,
+    SumReduce,
+)
+
+FRACTION_BITS = 11
+
+
+@LOWER.register(ReduceMean)
+def lower_mean(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, ReduceMean)
+    shape = context.graph.types[context.node.inputs[0]].shape
+    _emit_sum(context, op.axes, op.keepdims, 1.0 / math.prod(shape[axis] for axis in op.axes))
+
+
+@LOWER.register(ReduceSum)
+def lower_sum(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, ReduceSum)
+    _emit_sum(context, op.axes, op.keepdims, 1.0)
+
+
+def _emit_sum(context: UnitContext, axes: tuple[int, ...], keepdims: bool, factor: float) -> None:
+    source = context.node.inputs[0]
+    scaling = scaling_for(context.types[source].scale * factor / context.result_type.scale)
+    context.emit(SumReduce(axes, keepdims, scaling, context.output()), (source,))
+
+
+@LOWER.register(ReduceMax)
+def lower_reduce_max(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, ReduceMax)
+    context.emit(ExtremeReduce(op.axes, op.keepdims, maximum=True), (context.node.inputs[0],))
+
+
+@LOWER.register(ReduceMin)
+def lower_reduce_min(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, ReduceMin)
+    context.emit(ExtremeReduce(op.axes, op.keepdims, maximum=False), (context.node.inputs[0],))
+
+
+@LOWER.register(MaxPool)
+def lower_max_pool(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, MaxPool)
+    dilations = op.dilations or (1,) * len(op.kernel)
+    context.emit(MaximumPool(op.kernel, op.strides, op.pads, dilations), (context.node.inputs[0],))
+
+
+@LOWER.register(AveragePool)
+def lower_average_pool(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, AveragePool)
+    counted = op.counted_pads if op.count_include_pad else (0,) * len(op.pads)
+    context.emit(AveragePoolInteger(op.kernel, op.strides, op.pads, counted), (context.node.inputs[0],))
+
+
+@LOWER.register(Softmax)
+def lower_softmax(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, Softmax)
+    source = context.node.inputs[0]
+    incoming = context.types[source]
+    length = context.graph.types[source].shape[op.axis]
+    context.emit(
+        integer_softmax(
+            incoming.scale, incoming.dtype, op.axis, length, context.result_type.scale, context.output()
+        ),
+        (source,),
+    )
+
+
+def _parameter(context: UnitContext, index: int, length: int, absent: float) -> NDArray[np.float64]:
+    inputs = context.node.inputs
+    if len(inputs) > index and inputs[index]:
+        return context.constant_of(inputs[index]).reshape(-1)
+    return np.full(length, absent)
+
+
+@LOWER.register(LayerNorm, RMSNorm)
+def lower_norm(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, LayerNorm | RMSNorm)
+    source = context.node.inputs[0]
+    incoming = context.types[source]
+    shape = context.graph.types[source].shape
+    length = math.prod(shape[len(shape) - op.axes_count :])
+    context.emit(
+        integer_layernorm(
+            incoming.scale,
+            incoming.dtype,
+            length,
+            op.epsilon,
+            _parameter(context, 1, length, 1.0),
+            _parameter(context, 2, length, 0.0),
+            context.result_type.scale,
+            context.output(),
+            centre=isinstance(op, LayerNorm),
+            axes_count=op.axes_count,
+        ),
+        (source,),
+    )
+
+
+@LOWER.register(Resize)
+def lower_resize(context: UnitContext) -> None:
+    op = context.node.op
+    assert isinstance(op, Resize)
+    source = context.node.inputs[0]
+    if op.mode == "nearest":
+        _emit_nearest(context, op, source)
+        return
+    shape = context.graph.types[source].shape[2:]
+    axes = [linear_weights(op, axis, size, FRACTION_BITS) for axis, size in enumerate(shape)]
+    factor = context.types[source].scale / context.result_type.scale / 2.0 ** (FRACTION_BITS * len(shape))
+    low, high, fraction = (tuple(axis[part] for axis in axes) for part in range(3))
+    context.emit(ResizeLinear(low, high, fraction, scaling_for(factor), context.output()), (source,))
+
+
+def _emit_nearest(context: UnitContext, op: Resize, source: str) -> None:
+    """A gather along every spatial axis."""
+    shape = context.graph.types[source].shape[2:]
+    name = source
+    for axis, size in enumerate(shape):
+        last = axis == len(shape) - 1
+        target = context.result if last else context.temporary(f"axis{axis}", context.types[source])
+        context.emit(DataMovement(nearest_indices(op, axis, size)), (name,), (target,))
+        name = target

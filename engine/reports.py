@@ -1,0 +1,157 @@
+"""What the engine answers, as plain typed records: shared by Python, the command line's JSON and the window's messages.
+
+Import-light on purpose (no numpy, no torch): the window reads these. Infinite decibels (an exact value) and absent
+figures are ``None``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A mean over samples and the half width of its 95 % confidence interval (None for one sample)."""
+
+    mean: float | None
+    half_width: float | None = None
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """What a node is, independent of any plan."""
+
+    id: str
+    name: str
+    op_type: str
+    kind: str
+    namespace: tuple[str, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    dtypes: tuple[str, ...]
+    attributes: dict[str, str]
+    provenance: tuple[str, ...]
+
+
+class EdgeInfo(msgspec.Struct, frozen=True):
+    """A value flowing from one node to another."""
+
+    source: str
+    target: str
+    value: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class GraphInfo(msgspec.Struct, frozen=True):
+    """The graph as the window draws it."""
+
+    name: str
+    path: str
+    digest: str
+    opset: int
+    nodes: tuple[NodeInfo, ...]
+    edges: tuple[EdgeInfo, ...]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    parameters: int
+    notes: tuple[str, ...]
+
+
+class NodePlan(msgspec.Struct, frozen=True):
+    """Requested and effective precision of a node. ``fused_into`` is the unit's anchor, "" if it is the node itself."""
+
+    id: str
+    requested: str
+    effective: str
+    dtype: str
+    reason: str
+    fused_into: str
+    scale: float | None = None
+
+
+class NodeTime(msgspec.Struct, frozen=True):
+    """Estimated time of a node and what bounds it (``mac``, ``vector``, ``lut``, ``dma``, ``cpu``, ``launch``)."""
+
+    id: str
+    latency_us: float
+    bound: str
+    why: str
+    dma_bytes: int
+    macs: int
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """Estimated times; ``nodes`` sum to ``latency_ms``."""
+
+    target: str
+    latency_ms: float
+    throughput_fps: float
+    ddr_bytes: int
+    nodes: tuple[NodeTime, ...]
+
+
+class NodeError(msgspec.Struct, frozen=True):
+    """Errors of a node over the samples seen so far. Introduced is None for what adds none (data movement)."""
+
+    id: str
+    accumulated_db: Interval
+    introduced_db: Interval
+    cosine: float
+    mse: float
+    max_abs: float
+    introduced_mse: float | None = None
+
+
+class Errors(msgspec.Struct, frozen=True):
+    """Errors of all nodes over ``samples`` samples, and of the model's outputs together."""
+
+    samples: int
+    output_sqnr_db: Interval
+    nodes: tuple[NodeError, ...]
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """Task metric on labelled data; accuracies are fractions. Top-1 is None without labels."""
+
+    samples: int
+    float_top1: float | None
+    quantised_top1: float | None
+    agreement: float
+    output_sqnr_db: float
+    cpu_nodes: int
+
+
+class NodeDetail(msgspec.Struct, frozen=True):
+    """What the inspector shows of one node on one sample.
+
+    ``histogram_edges`` [bins + 1] are shared by both histograms [bins]; weight ranges are per output channel.
+    """
+
+    id: str
+    histogram_edges: tuple[float, ...]
+    float_histogram: tuple[int, ...]
+    quantised_histogram: tuple[int, ...]
+    float_range: tuple[float, float]
+    scales: dict[str, float]
+    weight_low: tuple[float, ...]
+    weight_high: tuple[float, ...]
+    threshold: float | None
+    clipped_fraction: float
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A node that does not run on the chip, or not as requested."""
+
+    id: str
+    op_type: str
+    effective: str
+    reason: str
+
+
+class ExportSummary(msgspec.Struct, frozen=True):
+    """What an export wrote."""
+
+    path: str
+    format: str
+    size_bytes: int
+    notes: tuple[str, ...]

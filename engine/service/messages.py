@@ -1,0 +1,222 @@
+"""Messages between the window and the engine process: typed, versionless (both ends ship together), one frame each.
+
+A frame is a 4-byte little-endian length and that many bytes of msgpack (msgspec tagged unions). Requests carry an
+``id``; every answer repeats it. Requests that depend on the plan carry the document's ``revision``, which answers repeat
+so that the window can drop what is stale. The engine process works on one request at a time; a newer ``UpdatePlan``
+supersedes the live work of an older one, and ``Cancel`` stops the running request between two instructions.
+
+Import-light on purpose: the window imports this without torch or numpy.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from engine.reports import (
+    Errors,
+    Evaluation,
+    ExportSummary,
+    GraphInfo,
+    NodeDetail,
+    NodePlan,
+    Refusal,
+    Timing,
+)
+
+
+class PlanData(msgspec.Struct, frozen=True):
+    """The user's choices as they travel: see :class:`engine.plan.types.Plan`."""
+
+    choices: dict[str, str] = {}
+    methods: dict[str, str] = {}
+    default_method: str = "mse"
+    regions: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    target: str = "journey5"
+
+
+class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
+    """Base of what the window asks."""
+
+    id: int
+
+
+class Open(Request, frozen=True, tag="open"):
+    """Open a model or a project; answers Opened (then, for a calibrated project, the live results follow UpdatePlan)."""
+
+    path: str
+    target: str | None = None
+    bindings: dict[str, int] = {}
+
+
+class UpdatePlan(Request, frozen=True, tag="update_plan"):
+    """The plan changed. Streams PlanResolved, TimingReady, then ErrorsReady (one sample, then growing to ``samples``), then
+    Done. ``samples`` 0 stops after the timing."""
+
+    revision: int
+    plan: PlanData
+    samples: int = 8
+
+
+class Calibrate(Request, frozen=True, tag="calibrate"):
+    """Calibrate from data. Streams Progress, ends with Calibrated."""
+
+    path: str
+    recipe_path: str | None = None
+    samples: int | None = None
+    split: str | None = None
+
+
+class Inspect(Request, frozen=True, tag="inspect"):
+    """Details of one node; answers Inspected."""
+
+    revision: int
+    node: str
+    sample: int = 0
+
+
+class Evaluate(Request, frozen=True, tag="evaluate"):
+    """Task metric; streams Progress, answers Evaluated."""
+
+    revision: int
+    path: str
+    split: str | None = None
+    samples: int | None = None
+
+
+class Save(Request, frozen=True, tag="save"):
+    """Write the project with the plan of the last UpdatePlan; answers Saved."""
+
+    path: str
+
+
+class Export(Request, frozen=True, tag="export"):
+    """Write an export (``package`` or ``qdq``); answers Exported."""
+
+    format: str
+    path: str
+
+
+class Cancel(Request, frozen=True, tag="cancel"):
+    """Stop the request with id ``target_id``; it then answers Failed with ``cancelled`` set."""
+
+    target_id: int
+
+
+class Answer(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
+    """Base of what the engine answers."""
+
+    id: int
+
+
+class Ready(Answer, frozen=True, tag="ready"):
+    """Sent once (id 0) when the process can take requests."""
+
+    targets: tuple[tuple[str, str], ...]
+
+
+class Opened(Answer, frozen=True, tag="opened"):
+    """A model is open. ``project`` is the project's path when one was opened, "" for a bare model."""
+
+    graph: GraphInfo
+    plan: PlanData
+    project: str
+    calibrated: bool
+    calibration_data: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+class PlanResolved(Answer, frozen=True, tag="plan_resolved"):
+    """Effective choices for a revision."""
+
+    revision: int
+    nodes: tuple[NodePlan, ...]
+    refusals: tuple[Refusal, ...]
+    cpu_nodes: int
+
+
+class TimingReady(Answer, frozen=True, tag="timing"):
+    """The latency map for a revision."""
+
+    revision: int
+    timing: Timing
+
+
+class ErrorsReady(Answer, frozen=True, tag="errors"):
+    """The error maps for a revision, over ``errors.samples`` samples; more may follow until ``final``."""
+
+    revision: int
+    errors: Errors
+    final: bool
+
+
+class Calibrated(Answer, frozen=True, tag="calibrated"):
+    """Calibration is done; the window should send UpdatePlan."""
+
+    samples: int
+    data: str
+
+
+class Inspected(Answer, frozen=True, tag="inspected"):
+    """Details of a node."""
+
+    revision: int
+    detail: NodeDetail
+
+
+class Evaluated(Answer, frozen=True, tag="evaluated"):
+    """The task metric."""
+
+    revision: int
+    evaluation: Evaluation
+
+
+class Saved(Answer, frozen=True, tag="saved"):
+    """The project was written."""
+
+    path: str
+
+
+class Exported(Answer, frozen=True, tag="exported"):
+    """The export was written."""
+
+    summary: ExportSummary
+
+
+class Done(Answer, frozen=True, tag="done"):
+    """The streamed answers to a request are complete."""
+
+    revision: int = 0
+
+
+class Progress(Answer, frozen=True, tag="progress"):
+    """Progress of long work."""
+
+    stage: str
+    done: int
+    total: int
+
+
+class Failed(Answer, frozen=True, tag="failed"):
+    """The request failed in an expected way; ``message`` is one line for the user."""
+
+    message: str
+    cancelled: bool = False
+    unexpected: bool = False
+
+
+AnyRequest = Open | UpdatePlan | Calibrate | Inspect | Evaluate | Save | Export | Cancel
+AnyAnswer = (
+    Ready
+    | Opened
+    | PlanResolved
+    | TimingReady
+    | ErrorsReady
+    | Calibrated
+    | Inspected
+    | Evaluated
+    | Saved
+    | Exported
+    | Done
+    | Progress
+    | Failed
+)
