@@ -74,10 +74,19 @@ class Check(NamedTuple):
     command: list[str]
 
 
+class Installed(NamedTuple):
+    """State of the virtual environment: the hash of what it was made from, and which parts were asked for."""
+
+    inputs: str
+    development: bool
+    x11: bool
+
+
 def main() -> int:
     """Parse the command line, do it, and return the exit status."""
     os.chdir(ROOT)
-    arguments = _parser().parse_args()
+    own, passed_on = _split_arguments(sys.argv[1:])
+    arguments = _parser().parse_args(own, argparse.Namespace(passed_on=passed_on))
     _hand_over_to_supported_python()
     try:
         return arguments.action(arguments)
@@ -92,17 +101,21 @@ def main() -> int:
         return 130
 
 
+def _split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What this file reads, and what it hands on as it stands; argparse would take the options for its own."""
+    hands_on = arguments[:1] in (["test"], ["bench"])
+    return (arguments[:1], arguments[1:]) if hands_on else (arguments, [])
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="setup.py", description="Set Quantscope up, run it or test it.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="open the demo project or PROJECT; without a display, report")
     run.add_argument("project", nargs="?", type=Path, default=DEMO, metavar="PROJECT")
     run.set_defaults(action=_run)
-    test = commands.add_parser("test", help="lint, types, import rules and the tests")
-    test.add_argument("pytest", nargs=argparse.REMAINDER, metavar="PYTEST ARGUMENT")
+    test = commands.add_parser("test", help="lint, types, import rules and the tests; the rest goes to pytest")
     test.set_defaults(action=_test)
-    bench = commands.add_parser("bench", help="print the figures of tests/benchmarks")
-    bench.add_argument("benchmarks", nargs=argparse.REMAINDER, metavar="ARGUMENT")
+    bench = commands.add_parser("bench", help="print the figures of tests/benchmarks; the rest goes to them")
     bench.set_defaults(action=_bench)
     commands.add_parser("setup", help="install everything, development tools too").set_defaults(action=_setup)
     commands.add_parser("lock", help="write the installed versions down").set_defaults(action=_lock)
@@ -136,7 +149,7 @@ def _test(arguments: argparse.Namespace) -> int:
         Check("lint", ["ruff", "check", "."]),
         Check("types", ["pyright"]),
         Check("import rules", ["lint-imports"]),
-        Check("tests", ["pytest", "-n", workers, "--dist", "loadscope", *arguments.pytest]),
+        Check("tests", ["pytest", "-n", workers, "--dist", "loadscope", *arguments.passed_on]),
     ]
     failed: list[str] = []
     for check in checks:
@@ -153,7 +166,7 @@ def _test(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     _install(development=True, x11=False)
-    command = [str(_venv_python()), "-m", "tests.benchmarks", *arguments.benchmarks]
+    command = [str(_venv_python()), "-m", "tests.benchmarks", *arguments.passed_on]
     return subprocess.run(command, check=False).returncode
 
 
@@ -193,14 +206,24 @@ def _clean(_arguments: argparse.Namespace) -> int:
 
 def _install(*, development: bool, x11: bool) -> None:
     """Bring system libraries, virtual environment and packages up to date; does nothing when they are."""
-    wanted = {"inputs": _inputs_hash(), "development": development, "x11": x11}
-    if _is_up_to_date(wanted):
+    have = _stamped()
+    # What was once asked for stays, so that running and testing in turns does not install in turns.
+    wanted = Installed(_inputs_hash(), development or have.development, x11 or have.x11)
+    if have == wanted and _in_venv("quantscope").exists():
         return
-    _install_system_libraries(x11=x11)
+    _install_system_libraries(x11=wanted.x11)
     if not _venv_works():
         _make_venv()
-    _install_packages(development=development)
-    STAMP.write_text(json.dumps(wanted), encoding="utf-8")
+    _install_packages(development=wanted.development)
+    STAMP.write_text(json.dumps(wanted._asdict()), encoding="utf-8")
+
+
+def _stamped() -> Installed:
+    """What the stamp says is installed: nothing where there is none or it cannot be read."""
+    try:
+        return Installed(**json.loads(STAMP.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return Installed(inputs="", development=False, x11=False)
 
 
 def _inputs_hash() -> str:
@@ -208,16 +231,6 @@ def _inputs_hash() -> str:
     for file in (PROJECT_FILE, LOCK_FILE):
         digest.update(file.read_bytes())
     return digest.hexdigest()
-
-
-def _is_up_to_date(wanted: dict[str, object]) -> bool:
-    """Whether the stamp's state covers what is wanted; more than was wanted is fine."""
-    try:
-        stamp = json.loads(STAMP.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    covers = all(stamp.get(key) or not wanted[key] for key in ("development", "x11"))
-    return covers and stamp.get("inputs") == wanted["inputs"] and _in_venv("quantscope").exists()
 
 
 def _venv_works() -> bool:
@@ -282,7 +295,7 @@ def _hand_over_to_supported_python() -> None:
     """Start over under another Python on the path when this one is too old or too new."""
     if _is_supported(sys.version_info[:2]):
         return
-    for minor in range(NEWEST_PYTHON[1], OLDEST_PYTHON[1] - 1, -1):
+    for minor in range(OLDEST_PYTHON[1], NEWEST_PYTHON[1] + 1):  # the oldest first: most is known about it
         candidate = shutil.which(f"python3.{minor}")
         if candidate and _start_python(candidate, "") is not None:
             raise SystemExit(subprocess.run([candidate, *sys.argv], check=False).returncode)

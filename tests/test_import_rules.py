@@ -6,6 +6,7 @@ import json
 import pkgutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import engine
@@ -35,7 +36,7 @@ def test_importing_the_engine_is_light() -> None:
     assert not _loaded_by("engine", "engine.errors") & (MODEL_LIBRARIES | {"numpy"})
 
 
-def _modules_of(package: str, path: list[str]) -> list[str]:
+def _modules_of(package: str, path: Iterable[str]) -> list[str]:
     """Names of a package and all its modules, except those that are programs."""
     names = [module.name for module in pkgutil.walk_packages(path, f"{package}.")]
     return [package, *(name for name in names if not name.endswith("__main__"))]
