@@ -102,7 +102,7 @@ def main() -> int:
 
 
 def _split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """What this file reads, and what it hands on as it stands; argparse would take the options for its own."""
+    """What this file reads, and what it hands on as it stands; argparse would take options for its own."""
     hands_on = arguments[:1] in (["test"], ["bench"])
     return (arguments[:1], arguments[1:]) if hands_on else (arguments, [])
 
@@ -113,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="open the demo project or PROJECT; without a display, report")
     run.add_argument("project", nargs="?", type=Path, default=DEMO, metavar="PROJECT")
     run.set_defaults(action=_run)
-    test = commands.add_parser("test", help="lint, types, import rules and the tests; the rest goes to pytest")
+    test = commands.add_parser("test", help="lint, types, import rules, tests; the rest goes to pytest")
     test.set_defaults(action=_test)
     bench = commands.add_parser("bench", help="print the figures of tests/benchmarks; the rest goes to them")
     bench.set_defaults(action=_bench)
