@@ -84,10 +84,10 @@ class Installed(NamedTuple):
 
 def main() -> int:
     """Parse the command line, do it, and return the exit status."""
-    os.chdir(ROOT)
     own, passed_on = _split_arguments(sys.argv[1:])
     arguments = _parser().parse_args(own, argparse.Namespace(passed_on=passed_on))
     _hand_over_to_supported_python()
+    os.chdir(ROOT)
     try:
         return arguments.action(arguments)
     except SetupError as error:
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="setup.py", description="Set Quantscope up, run it or test it.")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     run = commands.add_parser("run", help="open the demo project or PROJECT; without a display, report")
-    run.add_argument("project", nargs="?", type=Path, default=DEMO, metavar="PROJECT")
+    run.add_argument("project", nargs="?", type=os.path.abspath, default=DEMO, metavar="PROJECT")
     run.set_defaults(action=_run)
     test = commands.add_parser("test", help="lint, types, import rules, tests; the rest goes to pytest")
     test.set_defaults(action=_test)
@@ -133,11 +133,11 @@ def _run(arguments: argparse.Namespace) -> int:
     if has_display:
         return subprocess.run([quantscope, "gui", str(arguments.project)], check=False).returncode
     print("No display: the same job without a window.", flush=True)
-    DEMO_PICTURE.parent.mkdir(exist_ok=True)
+    DEMO_PICTURE.parent.mkdir(parents=True, exist_ok=True)
     project, samples = str(arguments.project), str(DEMO_SAMPLES)
     _call([quantscope, "analyze", project, "--samples", samples])
     _call([quantscope, "screenshot", project, "-o", str(DEMO_PICTURE)])
-    print(f"Picture of the window: {DEMO_PICTURE.relative_to(ROOT)}")
+    print(f"Picture of the window: {DEMO_PICTURE}")
     return 0
 
 
@@ -148,7 +148,7 @@ def _test(arguments: argparse.Namespace) -> int:
     checks = [
         Check("lint", ["ruff", "check", "."]),
         Check("types", ["pyright"]),
-        Check("import rules", ["lint-imports"]),
+        Check("import rules", ["lint-imports", "--no-logo"]),
         Check("tests", ["pytest", "-n", workers, "--dist", "loadscope", *arguments.passed_on]),
     ]
     failed: list[str] = []

@@ -112,6 +112,52 @@ def test_display(
     assert setup._has_display() is expected
 
 
+@pytest.fixture
+def calls(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that would have been started."""
+    commands: list[list[str]] = []
+    monkeypatch.setattr(setup, "_call", commands.append)
+    return commands
+
+
+def test_without_a_display_run_reports_and_draws(
+    setup: ModuleType,
+    steps: list[str],
+    calls: list[list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    picture = tmp_path / "build" / "demo.png"
+    monkeypatch.setattr(setup, "DEMO_PICTURE", picture)
+    monkeypatch.setattr(sys, "argv", ["setup.py", "run"])
+    monkeypatch.chdir(tmp_path)
+    assert setup.main() == 0
+    demo = str(setup.DEMO)
+    assert [command[1:] for command in calls] == [
+        ["analyze", demo, "--samples", "8"],
+        ["screenshot", demo, "-o", str(picture)],
+    ]
+    assert str(picture) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("index", [None, "some-index"])
+def test_packages_are_constrained_and_torch_may_come_from_elsewhere(
+    setup: ModuleType, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, index: str | None
+) -> None:
+    monkeypatch.delenv("TORCH_INDEX", raising=False)
+    if index:
+        monkeypatch.setenv("TORCH_INDEX", index)
+    setup._install_packages(development=False)
+    dependencies, project = calls
+    assert dependencies[dependencies.index("--constraint") + 1] == str(setup.LOCK_FILE)
+    assert ("--extra-index-url" in dependencies) is (index is not None)
+    assert "torch>=2.13,<2.14" in dependencies
+    assert not any(part.startswith("pytest") for part in dependencies)
+    assert {"--no-deps", "--no-build-isolation", "--editable"} <= set(project)
+
+
 def test_supported_versions(setup: ModuleType) -> None:
     assert [minor for minor in range(8, 18) if setup._is_supported((3, minor))] == [11, 12, 13, 14]
 
