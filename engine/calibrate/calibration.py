@@ -1,0 +1,156 @@
+"""Calibration: run the float model over samples and watch its activations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.calibrate.data import Dataset
+from engine.calibrate.observers import NotFiniteError, TensorStatistics
+from engine.calibrate.ranges import INT8_LEVELS, INT16_LEVELS, KlRange, MseRange, PercentileRange
+from engine.calibrate.result import CalibrationResult, TensorRange
+from engine.calibrate.sources import Batch, first_not_finite
+from engine.errors import CalibrationError, Cancelled
+from engine.graph.graph import Node
+
+Visit = Callable[[Node, Sequence[Any]], None]
+"""Called by a float executor after each node with the node's outputs (arrays, or tensors that numpy can
+view).
+"""
+
+RunWithVisit = Callable[[Batch, Visit], object]
+"""Runs the float model on one batch and calls the visitor for each node; what it returns is not used."""
+
+Progress = Callable[[int, int], None]
+"""Called with the number of samples done and of all samples."""
+
+
+def collect(
+    run_with_visit: RunWithVisit,
+    dataset: Dataset,
+    *,
+    values: Collection[str],
+    batch_size: int = 1,
+    percentile: float = 99.99,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> CalibrationResult:
+    """The ranges of ``values`` (outputs of nodes, or inputs of the model) over a data set.
+
+    Raises:
+        CalibrationError: An activation holds NaN or infinity, or a value was never computed.
+        DataError: A sample cannot be read.
+        Cancelled: ``cancelled`` returned true; it is asked before every batch.
+    """
+    observed = observe(
+        run_with_visit, dataset, values=values, batch_size=batch_size, progress=progress, cancelled=cancelled
+    )
+    ranges = {name: tensor_range(observed[name], percentile) for name in values}
+    return CalibrationResult(
+        ranges=ranges, samples=len(dataset), fingerprint=dataset.fingerprint, percentile=percentile
+    )
+
+
+def observe(
+    run_with_visit: RunWithVisit,
+    dataset: Dataset,
+    *,
+    values: Collection[str],
+    batch_size: int = 1,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Mapping[str, TensorStatistics]:
+    """The statistics of ``values`` over a data set, in memory that does not grow with the number of samples.
+
+    Raises:
+        CalibrationError: An activation holds NaN or infinity, or a value was never computed.
+        DataError: A sample cannot be read.
+        Cancelled: ``cancelled`` returned true; it is asked before every batch.
+    """
+    observer = _Observer(values, dataset)
+    for batch in dataset.batches(batch_size):
+        if cancelled is not None and cancelled():
+            raise Cancelled
+        observer.begin(batch)
+        run_with_visit(batch, observer.visit)
+        observer.end()
+        if progress is not None:
+            progress(observer.samples_done, len(dataset))
+    return observer.statistics()
+
+
+def tensor_range(statistics: TensorStatistics, percentile: float = 99.99) -> TensorRange:
+    """The numbers that are kept of a tensor's statistics, to 6 significant digits."""
+    return TensorRange(
+        min=_rounded(statistics.minimum),
+        max=_rounded(statistics.maximum),
+        percentile=_rounded(PercentileRange(percentile).threshold(statistics, INT8_LEVELS)),
+        mse=_rounded(MseRange().threshold(statistics, INT8_LEVELS)),
+        kl=_rounded(KlRange().threshold(statistics, INT8_LEVELS)),
+        mse16=_rounded(MseRange().threshold(statistics, INT16_LEVELS)),
+    )
+
+
+def _rounded(value: float) -> float:
+    """To the digits that a project file keeps, at once: results do not change when a project is saved and
+    opened.
+    """
+    return float(f"{value:.6g}")
+
+
+class _Observer:
+    """Feeds the statistics of the wanted values from a visited run, batch after batch."""
+
+    def __init__(self, values: Collection[str], dataset: Dataset) -> None:
+        self._statistics = {name: TensorStatistics() for name in values}
+        self._dataset = dataset
+        self._inputs: Batch = {}
+        self._batch_size = 0
+        self.samples_done = 0
+
+    def begin(self, batch: Batch) -> None:
+        """Start a batch: the model's inputs are observed here, whether or not their nodes are visited."""
+        self._inputs = batch
+        self._batch_size = len(next(iter(batch.values())))
+        for name, rows in batch.items():
+            self._add(name, rows, node=None)
+
+    def visit(self, node: Node, outputs: Sequence[Any]) -> None:
+        for name, output in zip(node.outputs, outputs, strict=False):
+            if name in self._statistics and name not in self._inputs:
+                self._add(name, np.asarray(output), node)
+
+    def end(self) -> None:
+        self.samples_done += self._batch_size
+
+    def statistics(self) -> Mapping[str, TensorStatistics]:
+        missing = [name for name, statistics in self._statistics.items() if statistics.count == 0]
+        if missing:
+            counts = f"{len(missing)} of the {len(self._statistics)} wanted"
+            message = f"value '{missing[0]}' was never computed ({counts})"
+            raise CalibrationError(message, path=self._dataset.path)
+        return MappingProxyType(self._statistics)
+
+    def _add(self, name: str, array: NDArray[Any], node: Node | None) -> None:
+        statistics = self._statistics.get(name)
+        if statistics is None:
+            return
+        try:
+            statistics.update(array)
+        except NotFiniteError as failure:
+            raise self._not_finite(name, array, node) from failure
+
+    def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
+        # float64 values beyond float32's range are infinite for the observer
+        rows = array.reshape(-1) if array.ndim == 0 else array
+        found = first_not_finite(rows.astype(np.float32))
+        row, value = found if found is not None else (0, float("nan"))
+        if len(rows) != self._batch_size:  # the first dimension is not the batch
+            row = 0
+        message = f"value '{name}' holds {value} for {self._dataset.place(self.samples_done + row)}"
+        hint = "mend the weights or the samples, or leave this sample out"
+        return CalibrationError(message, path=self._dataset.path, node=node.id if node else None, hint=hint)

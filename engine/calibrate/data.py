@@ -1,0 +1,148 @@
+"""Data sets: the chosen samples of a folder of pictures or an ``.npz`` file, streamed in batches."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.calibrate.recipe import Recipe
+from engine.calibrate.sources import Batch, SampleSource, first_not_finite, open_source
+from engine.errors import DataError
+from engine.graph.graph import TensorType
+
+CALIBRATION_SPLIT = "calibration"
+EVALUATION_SPLIT = "evaluation"
+
+
+class Dataset:
+    """The samples chosen from a source. Nothing is kept in memory but their numbers and labels.
+
+    ``split`` is the part that was chosen (None: the data has no parts) and ``splits`` the names of all parts,
+    sorted; ``labels`` the classes of the chosen samples, int64 [len], or None.
+    """
+
+    def __init__(self, source: SampleSource, indices: NDArray[np.int64], split: str | None) -> None:
+        self._source = source
+        self._indices = indices
+        self.split = split
+        self.splits: tuple[str, ...] = tuple(sorted(set(source.splits or ()) - {""}))
+        self.labels = None if source.labels is None else source.labels[indices]
+
+    @property
+    def path(self) -> Path:
+        """The folder or file that is read."""
+        return self._source.path
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batches(self, size: int) -> Iterator[Batch]:
+        """All samples in order, ``size`` at a time (fewer in the last batch), read as they are asked for.
+
+        Raises:
+            DataError: A picture is unreadable, or a sample holds NaN or infinity.
+        """
+        if size < 1:
+            raise ValueError(f"batch size {size}")
+        for start in range(0, len(self), size):
+            yield self._read(start, min(start + size, len(self)))
+
+    def sample(self, index: int) -> Batch:
+        """One sample as a batch of 1; ``index`` counts the chosen samples.
+
+        Raises:
+            IndexError: There is no such sample.
+            DataError: The sample is unreadable, or holds NaN or infinity.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self._read(index, index + 1)
+
+    def place(self, index: int) -> str:
+        """What to call the sample in a message: its file, or its number in the file."""
+        return self._source.place(int(self._indices[index]))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash of what the chosen samples are made from, recipe included; labels do not count.
+
+        Computed when first asked for, one sample in memory at a time.
+        """
+        hasher = hashlib.blake2b(digest_size=16)
+        for index in self._indices:
+            part = hashlib.blake2b(digest_size=16)
+            self._source.digest(int(index), part)
+            hasher.update(part.digest())
+        return hasher.hexdigest()
+
+    def check_labels(self, class_count: int) -> NDArray[np.int64]:
+        """The labels, for a model with ``class_count`` classes.
+
+        Raises:
+            DataError: There are none, or one is out of range.
+        """
+        if self.labels is None:
+            hint = "add a labels.csv (file,class_index), or a 'labels' array to an .npz file"
+            raise DataError("has no labels, which the accuracy needs", path=self.path, hint=hint)
+        at = int(np.argmax(self.labels))
+        if self.labels[at] >= class_count:
+            classes = f"the model has classes 0..{class_count - 1}"
+            message = f"label of {self.place(at)} is {self.labels[at]}, {classes}"
+            hint = "correct the labels or choose the model they belong to"
+            raise DataError(message, path=self.path, hint=hint)
+        return self.labels
+
+    def _read(self, start: int, end: int) -> Batch:
+        batch = self._source.read([int(index) for index in self._indices[start:end]])
+        for name, rows in batch.items():
+            found = first_not_finite(rows)
+            if found is not None:
+                row, value = found
+                message = f"{self.place(start + row)} holds {value} for model input '{name}'"
+                raise DataError(message, path=self.path, hint="remove the sample or mend its values")
+        return batch
+
+
+def open_data(
+    path: Path,
+    *,
+    graph_inputs: Mapping[str, TensorType],
+    recipe: Recipe | None = None,
+    samples: int | None = None,
+    split: str | None = None,
+    default_split: str | None = None,
+) -> Dataset:
+    """Open a folder of pictures or an ``.npz`` file for a model's inputs (first dimension: the batch, any
+    size).
+
+    ``split`` chooses a part of data that has parts, ``default_split`` where none is asked for (data without
+    parts is then taken whole); ``samples`` takes the first of those that are left, all if there are fewer.
+
+    Raises:
+        DataError: There is nothing to read, it does not fit the model's inputs, or the split is unknown.
+    """
+    if samples is not None and samples < 1:
+        raise DataError(f"{samples} samples asked for, expected at least 1", path=path)
+    source = open_source(path, graph_inputs, recipe)
+    if len(source) == 0:
+        raise DataError("holds no samples", path=path)
+    chosen = split if split is not None or source.splits is None else default_split
+    return Dataset(source, _indices(source, chosen)[:samples], chosen)
+
+
+def _indices(source: SampleSource, split: str | None) -> NDArray[np.int64]:
+    if split is None:
+        return np.arange(len(source), dtype=np.int64)
+    if source.splits is None:
+        hint = "leave the split out, or add a split column to labels.csv or a 'split' array"
+        raise DataError(f"has no splits, so no split '{split}'", path=source.path, hint=hint)
+    indices = np.flatnonzero(np.array(source.splits) == split)
+    if len(indices) == 0:
+        names = ", ".join(sorted(set(source.splits) - {""}))
+        raise DataError(f"has no split '{split}'", path=source.path, hint=f"choose one of: {names}")
+    return indices.astype(np.int64)

@@ -1,0 +1,116 @@
+"""What calibration leaves behind: for each value, the few numbers that scales are made from.
+
+Plain data without the machinery that gathers it, so that project files and the window can hold it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Literal, get_args
+
+import msgspec
+
+from engine.errors import PlanError
+
+Method = Literal["max", "percentile", "mse", "kl"]
+METHOD_NAMES: tuple[Method, ...] = get_args(Method)
+DEFAULT_METHOD: Method = "mse"
+
+_WIDE_FIELDS: Mapping[str, str] = MappingProxyType({"mse": "mse16", "kl": "max"})
+"""Where a method's threshold for 16-bit levels differs from that for 8-bit levels: the field that holds it.
+
+The KL search has no meaning for more levels than histogram bins: nothing is clipped.
+"""
+
+
+class TensorRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Extrema of one value over the calibration samples, and the clipping threshold (a magnitude) of each
+    method.
+
+    ``mse`` and ``kl`` are for 8-bit levels, ``mse16`` for 16-bit levels. All have 6 significant digits.
+    """
+
+    min: float
+    max: float
+    percentile: float
+    mse: float
+    kl: float
+    mse16: float
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(number) for number in msgspec.structs.astuple(self)):
+            raise ValueError("a range must be finite")
+        if self.min > self.max or min(self.percentile, self.mse, self.kl, self.mse16) < 0:
+            raise ValueError("min must not exceed max, and thresholds must not be negative")
+
+    @property
+    def absolute_maximum(self) -> float:
+        return max(-self.min, self.max, 0.0)
+
+    def threshold(self, method: str, level_count: int) -> float:
+        """The magnitude that the largest of ``level_count`` positive levels (127 or 32767) stands for.
+
+        Raises:
+            PlanError: There is no such method.
+        """
+        check_method(method)
+        field = _WIDE_FIELDS.get(method, method) if level_count > 127 else method
+        return self.absolute_maximum if field == "max" else float(getattr(self, field))
+
+    def scale(self, method: str, level_count: int) -> float:
+        """The symmetric scale ``threshold / level_count``, never 0.
+
+        Raises:
+            PlanError: There is no such method.
+        """
+        return scale_of(self.threshold(method, level_count), level_count)
+
+
+class CalibrationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The ranges by value name, how many samples they come from, and that data's fingerprint.
+
+    ``percentile`` is the option of the method of that name, in percent.
+    """
+
+    ranges: Mapping[str, TensorRange]
+    samples: int
+    fingerprint: str
+    percentile: float = 99.99
+
+    def to_bytes(self) -> bytes:
+        """Compact form for a cache; :meth:`from_bytes` is the inverse."""
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_bytes(data: bytes) -> CalibrationResult:
+        """Inverse of :meth:`to_bytes`.
+
+        Raises:
+            msgspec.DecodeError: The data is not of that form.
+        """
+        return msgspec.json.decode(data, type=CalibrationResult)
+
+
+SMALLEST_SCALE = 2.0**-126
+"""Smaller scales are no normal float32 numbers and could not be exported."""
+
+
+def scale_of(threshold: float, level_count: int) -> float:
+    """The symmetric scale for a threshold. A threshold of 0, or one that is too small for a scale, counts as
+    1.
+    """
+    scale = threshold / level_count
+    return scale if scale >= SMALLEST_SCALE else 1.0 / level_count
+
+
+def check_method(name: str) -> None:
+    """Raise unless ``name`` is a calibration method.
+
+    Raises:
+        PlanError: It is not.
+    """
+    if name not in METHOD_NAMES:
+        hint = f"choose one of: {', '.join(METHOD_NAMES)}"
+        raise PlanError(f"unknown calibration method '{name}'", hint=hint)
