@@ -1,0 +1,291 @@
+"""What a target computes: precisions by operator, and limits.
+
+Each limit is a small function whose docstring is the user's text. "Why not?" is a return value:
+:func:`check_node` gives the broken rule with what was measured, the limit, and what to do instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from engine.graph.graph import Constant, Graph, Node
+from engine.ops.base import Op
+from engine.ops.elementwise import Unary
+from engine.ops.layout import Transpose
+from engine.ops.linear import Conv, ConvTranspose, Linear
+from engine.ops.other import OnnxOp
+from engine.ops.reduce import LayerNorm, RMSNorm
+from engine.plan.types import Precision
+from engine.target.operators import names_of
+from engine.target.target import Target, exact_limit
+
+_INT8_MAX = 127
+_INT16_MAX = 32767
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a target does not compute a node in a precision.
+
+    ``measured`` and ``limit`` are the numbers that the rule compared (None where it compares none),
+    ``message`` is one line with both, ``advice`` what to do instead.
+    """
+
+    rule: str
+    message: str
+    measured: float | None
+    limit: float | None
+    advice: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """The question a rule answers: this node, in this (integer) precision, on this target."""
+
+    graph: Graph
+    node: Node
+    precision: Precision
+    target: Target
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Shape of an input."""
+        return self.graph.types[self.node.inputs[index]].shape
+
+
+RuleCheck = Callable[[Case], Refusal | None]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One limit: ``text`` is what a person reads about it, ``classes`` the operators it concerns."""
+
+    name: str
+    text: str
+    classes: tuple[type[Op], ...]
+    check: RuleCheck
+
+
+RULES: dict[str, Rule] = {}
+"""Rules by name, in the order in which they are asked."""
+
+
+def _rule(*classes: type[Op]) -> Callable[[RuleCheck], RuleCheck]:
+    """Register a check under its function's name, with its docstring as text."""
+
+    def add(check: RuleCheck) -> RuleCheck:
+        name = check.__name__
+        RULES[name] = Rule(name, " ".join((check.__doc__ or "").split()), classes, check)
+        return check
+
+    return add
+
+
+def allowed(
+    op: Op, target: Target, has_integer_form: Callable[[Op], bool] | None = None
+) -> tuple[Precision, ...]:
+    """Precisions in which the target computes an operator, in order of preference: the first is what ``auto``
+    means.
+
+    ``float`` (the CPU) is always the last of them. ``has_integer_form`` says whether a program can express
+    the operator in integers; without it, only the target's own abilities count.
+    """
+    if isinstance(op, OnnxOp) or (has_integer_form is not None and not has_integer_form(op)):
+        return (Precision.FLOAT,)
+    for name in names_of(type(op)):
+        capability = target.operators.get(name)
+        if capability is not None:
+            return (*capability.precisions, Precision.FLOAT)
+    return (Precision.FLOAT,)
+
+
+def check_node(graph: Graph, node: Node, precision: Precision, target: Target) -> Refusal | None:
+    """The first rule of the target that forbids the node in this precision, or None. ``float`` is never
+    refused.
+    """
+    if precision is Precision.FLOAT:
+        return None
+    case = Case(graph, node, precision, target)
+    for rule in _rules_of(type(node.op)):
+        refusal = rule.check(case)
+        if refusal is not None:
+            return refusal
+    return None
+
+
+def check_graph(graph: Graph, target: Target) -> Iterator[tuple[Node, Refusal]]:
+    """Every node that the target cannot compute in any integer precision, with the rule that its first choice
+    breaks.
+    """
+    for node in graph.nodes:
+        offered = [p for p in allowed(node.op, target) if p is not Precision.FLOAT]
+        refusals = [check_node(graph, node, p, target) for p in offered or [Precision.INT8]]
+        if all(refusals) and refusals[0] is not None:
+            yield node, refusals[0]
+
+
+@lru_cache(maxsize=512)
+def _rules_of(cls: type[Op]) -> tuple[Rule, ...]:
+    return tuple(rule for rule in RULES.values() if issubclass(cls, rule.classes))
+
+
+def _above(
+    name: str, what: str, measured: float, limit: float, target: Target, advice: str
+) -> Refusal | None:
+    """The refusal if ``measured`` exceeds ``limit``; ``what`` is the subject of the message with its verb."""
+    if measured <= limit:
+        return None
+    return Refusal(
+        name, f"{what} {measured:,.0f}; {target.name} allows at most {limit:,.0f}", measured, limit, advice
+    )
+
+
+@_rule(Op)
+def float_values(case: Case) -> Refusal | None:
+    """Only floating-point values are quantised; indices and truth values keep their type."""
+    dtypes = [case.graph.types[value].dtype for value in case.node.outputs if value]
+    if all(case.graph.types[value].is_float for value in case.node.outputs if value):
+        return None
+    message = f"computes {dtypes[0]} values, which are not quantised"
+    return Refusal("float_values", message, None, None, "leave it on the CPU")
+
+
+@_rule(Op)
+def supported_precision(case: Case) -> Refusal | None:
+    """An operator is computed only in the precisions that the target lists for it."""
+    offered = [p for p in allowed(case.node.op, case.target) if p is not Precision.FLOAT]
+    if case.precision in offered:
+        return None
+    name = case.node.op.type_name
+    if not offered:
+        message, advice = f"{case.target.name} has no unit for {name}", "leave it on the CPU (float)"
+    elif case.precision is Precision.LUT and not isinstance(case.node.op, Unary):
+        message = f"{name} is not an elementwise function of one tensor, so no table computes it"
+        advice = f"choose {' or '.join(offered)}"
+    else:
+        message = (
+            f"{case.target.name} computes {name} in {' or '.join(offered)} only, not in {case.precision}"
+        )
+        advice = f"choose {' or '.join(offered)}"
+    return Refusal("supported_precision", message, None, None, advice)
+
+
+@_rule(Conv, ConvTranspose)
+def conv_channels(case: Case) -> Refusal | None:
+    """A convolution has a limited number of input and of output channels."""
+    channels = max(case.shape(0)[1], case.graph.types[case.node.outputs[0]].shape[1])
+    limit = exact_limit(case.target.limits.conv_channels)
+    advice = "split the convolution by channels, or leave it on the CPU (float)"
+    return _above("conv_channels", "the convolution's channels are", channels, limit, case.target, advice)
+
+
+@_rule(Conv, ConvTranspose)
+def conv_kernel(case: Case) -> Refusal | None:
+    """A convolution's kernel has a limited size along each axis."""
+    size = max(case.shape(1)[2:], default=1)
+    limit = exact_limit(case.target.limits.conv_kernel)
+    advice = "replace it by several smaller kernels, or leave it on the CPU (float)"
+    return _above("conv_kernel", "the convolution's kernel size is", size, limit, case.target, advice)
+
+
+@_rule(Conv, ConvTranspose)
+def conv_spatial_axes(case: Case) -> Refusal | None:
+    """A convolution has a limited number of spatial axes."""
+    axes = len(case.shape(0)) - 2
+    limit = exact_limit(case.target.limits.conv_spatial_axes)
+    advice = "write it as two-dimensional convolutions, or leave it on the CPU (float)"
+    return _above("conv_spatial_axes", "the convolution's spatial axes are", axes, limit, case.target, advice)
+
+
+@_rule(Linear)
+def linear_features(case: Case) -> Refusal | None:
+    """A fully connected layer has a limited number of input and of output features."""
+    limit = exact_limit(case.target.limits.linear_features)
+    features = max(case.shape(1))
+    advice = "split the layer by features, or leave it on the CPU (float)"
+    return _above("linear_features", "the layer's features are", features, limit, case.target, advice)
+
+
+@_rule(LayerNorm, RMSNorm)
+def norm_positions(case: Case) -> Refusal | None:
+    """A normalisation runs over a limited number of positions (H·W) in each sample.
+
+    Positions are the product of the axes between the first and the normalised ones.
+    """
+    op = case.node.op
+    assert isinstance(op, LayerNorm | RMSNorm)
+    shape = case.shape(0)
+    positions = prod(shape[1 : max(1, len(shape) - op.axes_count)])
+    limit = exact_limit(case.target.limits.norm_positions)
+    advice = "normalise the tensor in parts, or leave it on the CPU (float)"
+    return _above(
+        "norm_positions", "the normalised positions (H·W) are", positions, limit, case.target, advice
+    )
+
+
+@_rule(Transpose)
+def batch_transposes(case: Case) -> Refusal | None:
+    """A transpose leaves the batch axis N in its place.
+
+    N is the first axis where it has the batch's size; with a batch of 1 nothing moves. Windows or heads
+    folded into the first axis make it another axis.
+    """
+    op = case.node.op
+    assert isinstance(op, Transpose)
+    limits = case.target.limits
+    batch = _batch_size(case.graph)
+    moves = batch > 1 and case.shape(0)[:1] == (batch,) and op.perm[0] != 0
+    if limits.batch_transposes is None or not moves:
+        return None
+    message = f"the transpose moves the batch axis N of {batch} samples (perm {list(op.perm)}); "
+    message += f"{case.target.name} transposes only within a sample"
+    advice = "open the model with a batch of 1, or keep axis 0 first"
+    return Refusal("batch_transposes", message, 1, limits.batch_transposes.value, advice)
+
+
+@_rule(Conv, Linear)
+def accumulator_bits(case: Case) -> Refusal | None:
+    """The sum of an int16 layer, for the worst input, fits the accumulator.
+
+    Its bound is 32767 · sum |w_q| of the output channel with the largest sum, with w_q the int8 weights.
+    """
+    bits = case.target.limits.accumulator_bits
+    if bits is None or case.precision is not Precision.INT16:
+        return None
+    weight = case.graph.constants.get(case.node.inputs[1])
+    if weight is None:
+        return None
+    worst, limit = _worst_weight_sum(weight) * _INT16_MAX, 2.0 ** (bits.value - 1) - 1
+    advice = "choose int8, or split the layer by input channels"
+    what = f"the worst int16 sum needs {np.log2(max(worst, 1.0)) + 1:.1f} bits:"
+    return _above("accumulator_bits", what, worst, limit, case.target, advice)
+
+
+_WORST_SUMS: WeakKeyDictionary[Constant, float] = WeakKeyDictionary()
+"""Memo of :func:`_worst_weight_sum`, which reads all of a weight; it keeps no weight alive."""
+
+
+def _worst_weight_sum(weight: Constant) -> float:
+    """Largest sum of |w_q| over output channels [O, ...], int8 per channel, rounded to nearest."""
+    known = _WORST_SUMS.get(weight)
+    if known is None:
+        known = _WORST_SUMS[weight] = _weight_sum(weight)
+    return known
+
+
+def _weight_sum(weight: Constant) -> float:
+    rows = np.abs(np.asarray(weight.array, dtype=np.float32).reshape(weight.type.shape[0], -1))
+    peaks = rows.max(axis=1, keepdims=True, initial=0.0)
+    steps = np.where(peaks > 0.0, peaks / _INT8_MAX, 1.0)
+    return float(np.rint(rows / steps).sum(axis=1).max(initial=0.0))
+
+
+def _batch_size(graph: Graph) -> int:
+    """Size of the first axis of the first input, 1 for a model without."""
+    shape = graph.types[graph.inputs[0]].shape if graph.inputs else ()
+    return shape[0] if shape else 1

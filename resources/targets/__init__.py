@@ -1,0 +1,1 @@
+"""Descriptions of targets; read through ``engine.target.target``."""
