@@ -81,7 +81,10 @@ class Node:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Nodes in topological order, the type of every value (constants included), and the constants."""
+    """Nodes in topological order, the type of every value (constants included), and the constants.
+
+    ``symbolic_batch``: the file leaves the batch dimension open, so it can be opened again with another batch.
+    """
 
     name: str
     nodes: tuple[Node, ...]
@@ -92,6 +95,7 @@ class Graph:
     source: Path | None = None
     digest: str = ""
     opset: int = 0
+    symbolic_batch: bool = False
     notes: tuple[str, ...] = field(default=())
 
     @cached_property

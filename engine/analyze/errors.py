@@ -1,0 +1,100 @@
+"""Per-node errors over several samples, with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from engine.analyze.evaluator import Evaluator, Sample, Watch
+from engine.analyze.metrics import ErrorSums
+from engine.graph.graph import Graph
+from engine.plan.types import Resolution
+from engine.program.types import Program
+from engine.reports import Errors, Interval, NodeError
+
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+"""Student's t, 97.5 % quantile, for 1 to 15 degrees of freedom; 1.96 beyond is within 8 %."""
+
+
+def interval_of(values: list[float]) -> Interval:
+    """Mean and 95 % half width of values in decibels; infinite ones (exact, or a vanished reference) are left out."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite:
+        return Interval(None)
+    mean = math.fsum(finite) / len(finite)
+    if len(finite) == 1:
+        return Interval(mean)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / (len(finite) - 1))
+    degrees = len(finite) - 1
+    quantile = _T_975[degrees - 1] if degrees <= len(_T_975) else 1.96
+    return Interval(mean, quantile * deviation / math.sqrt(len(finite)))
+
+
+@dataclass
+class NodeRecord:
+    """What was measured of one node, a sample at a time."""
+
+    accumulated_db: list[float] = field(default_factory=list)
+    introduced_db: list[float] = field(default_factory=list)
+    accumulated: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    introduced: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
+
+    def add(self, accumulated: ErrorSums, introduced: ErrorSums | None) -> None:
+        self.accumulated_db.append(accumulated.sqnr_db)
+        self.accumulated = self.accumulated + accumulated
+        if introduced is not None:
+            self.introduced_db.append(introduced.sqnr_db)
+            self.introduced = self.introduced + introduced
+
+    def report(self, node_id: str) -> NodeError:
+        added = bool(self.introduced_db)
+        return NodeError(
+            id=node_id,
+            accumulated_db=interval_of(self.accumulated_db),
+            introduced_db=interval_of(self.introduced_db),
+            cosine=self.accumulated.cosine,
+            mse=self.accumulated.mse,
+            max_abs=self.accumulated.max_abs,
+            introduced_mse=self.introduced.mse if added else None,
+        )
+
+
+class ErrorAnalysis:
+    """Accumulates errors of one program, sample after sample; a report can be asked for after each."""
+
+    def __init__(self, evaluator: Evaluator, resolution: Resolution, program: Program) -> None:
+        self._evaluator = evaluator
+        self._graph: Graph = evaluator.graph
+        self._resolution = resolution
+        self._program = program
+        self._records: dict[str, NodeRecord] = {}
+        self._output_db: list[float] = []
+        self.samples = 0
+
+    def add(self, sample: Sample, cancelled: Watch) -> None:
+        """Measure one more sample. Raises Cancelled, leaving what was measured before as it was."""
+        accumulated = self._evaluator.accumulated(self._program, sample, cancelled)
+        introduced = self._evaluator.introduced(self._program, sample, cancelled)
+        outputs = [accumulated[value] for value in self._graph.outputs if value in accumulated]
+        for node in self._graph.nodes:
+            unit = self._resolution.unit_of[node.id]
+            values = [value for value in self._graph.by_id[unit.last].outputs if value in accumulated]
+            if values:
+                record = self._records.setdefault(node.id, NodeRecord())
+                record.add(_joined([accumulated[value] for value in values]), introduced.get(unit.anchor))
+        if outputs:
+            self._output_db.append(_joined(outputs).sqnr_db)
+        self.samples += 1
+
+    def report(self) -> Errors:
+        nodes = tuple(record.report(node_id) for node_id, record in self._records.items())
+        return Errors(self.samples, interval_of(self._output_db), nodes)
+
+
+def _joined(parts: list[ErrorSums]) -> ErrorSums:
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+

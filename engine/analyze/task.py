@@ -1,0 +1,92 @@
+"""Task metric: top-1 of the float model and of the integer program, and how often they agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.analyze.evaluator import Evaluator, Watch
+from engine.calibrate.data import Dataset
+from engine.errors import Cancelled
+from engine.graph.float_run import run_float
+from engine.program.executor import run_program
+from engine.program.types import Program
+from engine.reports import Evaluation
+
+Batch = Mapping[str, NDArray[np.generic]]
+
+
+class TaskMetric:
+    """Counts over a data set. Predictions are the arg max over the last axis of the model's first output."""
+
+    def __init__(self, dataset: Dataset) -> None:
+        self._dataset = dataset
+        self._done = 0
+        self._float_hits = 0
+        self._quantised_hits = 0
+        self._agreed = 0
+        self._predictions = 0
+        self._error_squared = 0.0
+        self._reference_squared = 0.0
+
+    def run(
+        self,
+        evaluator: Evaluator,
+        program: Program,
+        size: int,
+        progress: Callable[[int, int], None] | None,
+        cancelled: Watch,
+    ) -> None:
+        """Evaluate as many of the remaining samples as fill whole batches of ``size``. Raises Cancelled."""
+        for batch in self._batches(size):
+            if cancelled():
+                raise Cancelled
+            reference = run_float(evaluator.model, batch, keep=evaluator.graph.outputs)
+            inputs = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
+            outputs = run_program(program, inputs)
+            name = evaluator.graph.outputs[0]
+            self._count(reference[name], outputs[name])
+            self._add_errors([(reference[n], outputs[n]) for n in evaluator.graph.outputs])
+            self._done += size
+            if progress is not None:
+                progress(self._done, len(self._dataset))
+
+    def _batches(self, size: int) -> Iterator[Batch]:
+        whole = (len(self._dataset) - self._done) // size * size
+        start = self._done
+        for first in range(start, start + whole, size):
+            yield self._dataset.read(first, first + size)
+
+    def _count(self, reference: torch.Tensor, value: torch.Tensor) -> None:
+        expected = reference.argmax(-1).reshape(-1).numpy()
+        predicted = value.argmax(-1).reshape(-1).numpy()
+        self._agreed += int((expected == predicted).sum())
+        self._predictions += expected.size
+        labels = self._dataset.labels
+        if labels is not None:
+            truth = labels[self._done : self._done + expected.size]
+            self._float_hits += int((expected == truth).sum())
+            self._quantised_hits += int((predicted == truth).sum())
+
+    def _add_errors(self, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        for reference, value in pairs:
+            r = reference.to(torch.float64)
+            self._error_squared += float(((r - value.to(torch.float64)) ** 2).sum())
+            self._reference_squared += float((r**2).sum())
+
+    def report(self, cpu_nodes: int) -> Evaluation:
+        """Fractions over what was evaluated."""
+        labelled = self._dataset.labels is not None
+        ratio = self._reference_squared / self._error_squared if self._error_squared else math.inf
+        return Evaluation(
+            samples=self._done,
+            float_top1=self._float_hits / self._done if labelled else None,
+            quantised_top1=self._quantised_hits / self._done if labelled else None,
+            agreement=self._agreed / max(self._predictions, 1),
+            output_sqnr_db=10.0 * math.log10(ratio) if ratio > 0.0 else -math.inf,
+            cpu_nodes=cpu_nodes,
+        )

@@ -1,0 +1,263 @@
+"""The engine process's loop: requests first, live error maps in between."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+from types import MappingProxyType
+from typing import IO, Any
+
+import msgspec
+
+from engine.errors import Cancelled, PlanError, QuantscopeError
+from engine.plan.types import Plan, Precision, Region
+from engine.service.framing import frame
+from engine.service.inbox import Inbox
+from engine.service.messages import (
+    Answer,
+    AnyRequest,
+    Calibrate,
+    Calibrated,
+    Done,
+    ErrorsReady,
+    Evaluate,
+    Evaluated,
+    Export,
+    Exported,
+    Failed,
+    Inspect,
+    Inspected,
+    Open,
+    Opened,
+    PlanData,
+    PlanResolved,
+    Progress,
+    Ready,
+    Save,
+    Saved,
+    TimingReady,
+    UpdatePlan,
+)
+from engine.session import Session
+from engine.target.target import list_targets
+
+Handler = Callable[["Worker", Any], None]
+HANDLERS: dict[type[Any], Handler] = {}
+
+
+def handles(request: type[Any]) -> Callable[[Handler], Handler]:
+    """Register the handler of a request type."""
+
+    def add(handler: Handler) -> Handler:
+        HANDLERS[request] = handler
+        return handler
+
+    return add
+
+
+def plan_of(data: PlanData) -> Plan:
+    """The plan that a message carries. Raises PlanError on an unknown precision."""
+    try:
+        choices = {node: Precision(wanted) for node, wanted in data.choices.items()}
+    except ValueError as error:
+        raise PlanError(str(error)) from error
+    return Plan(
+        MappingProxyType(choices),
+        MappingProxyType(dict(data.methods)),
+        data.default_method,
+        tuple(Region(name, nodes) for name, nodes in data.regions),
+    )
+
+
+def data_of(plan: Plan, target: str) -> PlanData:
+    """The message form of a plan."""
+    return PlanData(
+        choices={node: wanted.value for node, wanted in plan.choices.items()},
+        methods=dict(plan.methods),
+        default_method=plan.default_method,
+        regions=tuple((region.name, region.nodes) for region in plan.regions),
+        target=target,
+    )
+
+
+class Worker:
+    """Owns the session; one request at a time, and the live work of the newest plan when nothing waits."""
+
+    def __init__(self, inbox: Inbox, output: IO[bytes]) -> None:
+        self.inbox = inbox
+        self.session: Session | None = None
+        self.live: Iterator[None] | None = None
+        self.live_id = 0
+        self._output = output
+        self._encoder = msgspec.msgpack.Encoder()
+
+    def send(self, answer: Answer) -> None:
+        self._output.write(frame(self._encoder.encode(answer)))
+        self._output.flush()
+
+    def run(self) -> None:
+        """Serve until the request stream ends."""
+        self.send(Ready(id=0, targets=tuple((item.name, item.title) for item in list_targets())))
+        while not self.inbox.closed:
+            request = self.inbox.take(block=self.live is None)
+            if request is not None:
+                self._guarded(request.id, lambda request=request: self._handle(request))
+            elif self.live is not None:
+                self._guarded(self.live_id, self._step)
+
+    def _handle(self, request: AnyRequest) -> None:
+        if self.inbox.is_cancelled(request.id):
+            raise Cancelled
+        HANDLERS[type(request)](self, request)
+
+    def _step(self) -> None:
+        assert self.live is not None
+        try:
+            next(self.live)
+        except StopIteration:
+            self.live = None
+        except BaseException:
+            self.live = None
+            raise
+
+    def _guarded(self, request_id: int, work: Callable[[], None]) -> None:
+        """Run ``work``; a failure becomes an answer, and the process goes on."""
+        try:
+            work()
+        except (Cancelled, CancelledError):
+            self.send(Failed(id=request_id, message="cancelled", cancelled=True))
+        except QuantscopeError as error:
+            self.send(Failed(id=request_id, message=str(error)))
+        except MemoryError:
+            self.send(Failed(id=request_id, message="out of memory; close other programs or use fewer samples"))
+        except Exception as error:
+            traceback.print_exc()
+            message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
+            self.send(Failed(id=request_id, message=message, unexpected=True))
+
+    def opened(self) -> Session:
+        """The session. Raises PlanError when nothing is open."""
+        if self.session is None:
+            raise PlanError("no model is open")
+        return self.session
+
+    def progress(self, request_id: int, stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: self.send(Progress(id=request_id, stage=stage, done=done, total=total))
+
+    def watch(self, request_id: int) -> Callable[[], bool]:
+        return lambda: self.inbox.is_cancelled(request_id)
+
+
+@handles(Open)
+def open_model(worker: Worker, request: Open) -> None:
+    """Open a model or project; a failure leaves what was open before."""
+    session = Session.open(request.path, target=request.target, bindings=request.bindings)
+    worker.session = session
+    worker.live = None
+    worker.send(
+        Opened(
+            id=request.id,
+            graph=session.graph_info(),
+            plan=data_of(session.plan, session.target_reference),
+            project="" if session.project is None else str(session.project),
+            calibrated=session.calibration is not None,
+            calibration_data="" if session.data is None else str(session.data.path),
+            warnings=session.warnings,
+        )
+    )
+
+
+@handles(UpdatePlan)
+def update_plan(worker: Worker, request: UpdatePlan) -> None:
+    """Answer with plan and timing at once; errors follow as live work."""
+    session = worker.opened()
+    if request.plan.target != session.target_reference:
+        session.set_target(request.plan.target)
+    session.set_plan(plan_of(request.plan))
+    nodes = session.node_plans()
+    cpu = len(session.cpu_nodes())
+    worker.send(
+        PlanResolved(
+            id=request.id, revision=request.revision, nodes=nodes, refusals=session.refusals(), cpu_nodes=cpu
+        )
+    )
+    worker.send(TimingReady(id=request.id, revision=request.revision, timing=session.estimate()))
+    worker.live_id = request.id
+    worker.live = _live_errors(worker, session, request)
+
+
+def _live_errors(worker: Worker, session: Session, request: UpdatePlan) -> Iterator[None]:
+    """Measure one sample a step, sending the maps after the first sample, each doubling, and the last."""
+
+    def superseded() -> bool:
+        return worker.inbox.supersedes_live_work() or worker.inbox.is_cancelled(request.id)
+
+    if session.calibration is not None and session.data is not None and request.samples > 0:
+        analysis = session.error_analysis()
+        total = session.sample_count(request.samples)
+        for sample in session.samples(total):
+            analysis.add(sample, superseded)
+            final = analysis.samples == total
+            if final or analysis.samples & (analysis.samples - 1) == 0:
+                errors = analysis.report()
+                worker.send(ErrorsReady(id=request.id, revision=request.revision, errors=errors, final=final))
+            yield
+    worker.send(Done(id=request.id, revision=request.revision))
+
+
+@handles(Calibrate)
+def calibrate(worker: Worker, request: Calibrate) -> None:
+    session = worker.opened()
+    known = None if session.data is None else session.data.recipe
+    result = session.calibrate(
+        request.path,
+        recipe=known if request.recipe_path is None else Path(request.recipe_path),
+        samples=request.samples,
+        split=request.split,
+        progress=worker.progress(request.id, "calibrating"),
+        cancelled=worker.watch(request.id),
+    )
+    worker.live = None
+    worker.send(Calibrated(id=request.id, samples=result.samples, data=request.path))
+
+
+@handles(Inspect)
+def inspect(worker: Worker, request: Inspect) -> None:
+    detail = worker.opened().inspect(request.node, request.sample)
+    worker.send(Inspected(id=request.id, revision=request.revision, detail=detail))
+
+
+@handles(Evaluate)
+def evaluate(worker: Worker, request: Evaluate) -> None:
+    evaluation = worker.opened().evaluate(
+        request.path,
+        split=request.split,
+        samples=request.samples,
+        progress=worker.progress(request.id, "evaluating"),
+        cancelled=worker.watch(request.id),
+    )
+    worker.send(Evaluated(id=request.id, revision=request.revision, evaluation=evaluation))
+
+
+@handles(Save)
+def save(worker: Worker, request: Save) -> None:
+    worker.send(Saved(id=request.id, path=str(worker.opened().save(request.path))))
+
+
+@handles(Export)
+def export(worker: Worker, request: Export) -> None:
+    summary = worker.opened().export(request.path, request.format)
+    worker.send(Exported(id=request.id, summary=summary))
+
+
+def serve() -> None:
+    """Serve on standard input and output; whatever else prints goes to standard error."""
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    inbox = Inbox()
+    inbox.listen(requests)
+    Worker(inbox, answers).run()

@@ -1,0 +1,447 @@
+"""The facade that the window, the command line and scripts share: open, calibrate, mark, analyse, evaluate, export.
+
+A session is a model, a plan, a target and (once calibrated) ranges. Everything else follows from these four and is
+computed when asked for, from caches keyed by content. Not thread-safe: one session, one thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.analyze.describe import cpu_nodes, describe_graph, describe_plan, describe_timing, refusals
+from engine.analyze.detail import inspect_node
+from engine.analyze.errors import ErrorAnalysis
+from engine.analyze.evaluator import Evaluator, Sample
+from engine.analyze.task import TaskMetric
+from engine.calibrate.calibration import collect
+from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
+from engine.calibrate.recipe import Recipe, load_recipe
+from engine.calibrate.result import CalibrationResult, check_method
+from engine.errors import CalibrationError, DataError, PlanError
+from engine.graph.float_run import run_float
+from engine.graph.graph import Graph, TensorType
+from engine.graph.load import load_model
+from engine.plan.resolve import resolve
+from engine.plan.scales import assign_types
+from engine.plan.types import Plan, Precision, Resolution
+from engine.program.lowering import has_lowering, lower
+from engine.program.lowering.assemble import UnitCache
+from engine.program.types import Program
+from engine.project import SUFFIX
+from engine.reports import Errors, Evaluation, ExportSummary, GraphInfo, NodeDetail, NodePlan, Refusal, Timing
+from engine.simulate.estimate import Estimator
+from engine.target.target import Target, load_target
+
+if TYPE_CHECKING:
+    import torch
+
+DEFAULT_TARGET = "journey5"
+EVALUATION_BATCH = 32
+"""Samples a forward pass of :meth:`Session.evaluate`, where the model's batch dimension is symbolic."""
+
+Progress = Callable[[int, int], None]
+Watch = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where samples come from: a folder or ``.npz``, how a picture becomes an input, and which part to take."""
+
+    path: Path
+    recipe: Recipe | None = None
+    samples: int | None = None
+    split: str | None = None
+
+
+def _never() -> bool:
+    return False
+
+
+class Session:
+    """One open model.
+
+    Attributes:
+        graph: The float graph, every dimension bound.
+        plan: The user's choices; replace it (:meth:`set_plan`) or mark nodes (:meth:`mark`).
+        target: The chip; ``target_reference`` is the name or path that it was asked for by.
+        calibration: Ranges, or None before :meth:`calibrate`.
+        data: Where calibration samples come from, or None.
+        project: Path of the project file it was opened from or saved to, or None.
+    """
+
+    def __init__(
+        self, graph: Graph, target: str = DEFAULT_TARGET, bindings: Mapping[str, int] | None = None
+    ) -> None:
+        self.graph = graph
+        self.target_reference = target
+        self.target = load_target(target)
+        self.plan = Plan()
+        self.calibration: CalibrationResult | None = None
+        self.data: DataSource | None = None
+        self.project: Path | None = None
+        self.warnings: tuple[str, ...] = ()
+        self.bindings = dict(bindings or {})
+        self._units = UnitCache()
+        self._evaluator: Evaluator | None = None
+        self._resolved: tuple[Plan, Target, Resolution] | None = None
+        self._lowered: tuple[Resolution, CalibrationResult, Program] | None = None
+        self._dataset: tuple[DataSource, Dataset] | None = None
+        self._estimator: tuple[Target, Estimator] | None = None
+
+    # Opening and saving
+
+    @staticmethod
+    def open(
+        path: str | Path, *, target: str | None = None, bindings: Mapping[str, int] | None = None, batch: int = 1
+    ) -> Session:
+        """Open a model (``.onnx``, ``.pt2``) or a project (``.qscope``).
+
+        ``bindings`` gives sizes to symbolic dimensions by name; the batch dimension is bound to ``batch``.
+
+        Raises:
+            ModelFileError, GraphError: The model cannot be opened.
+            ProjectError: The project is malformed, or its model moved or changed.
+            TargetError: The target is unknown or malformed.
+        """
+        path = Path(path)
+        if path.suffix == SUFFIX:
+            from engine.session_file import open_session
+
+            return open_session(path, target)
+        return Session(load_model(path, bindings=bindings, batch=batch), target or DEFAULT_TARGET, bindings)
+
+    @staticmethod
+    def from_torch(
+        module: torch.nn.Module, example_inputs: tuple[torch.Tensor, ...], *, target: str = DEFAULT_TARGET
+    ) -> Session:
+        """Open a PyTorch module by exporting it with the example inputs. Such a session has no file to save a project
+        beside: export the module to ``.pt2`` or ``.onnx`` for that."""
+        from engine.graph.torch_import import from_torch
+
+        return Session(from_torch(module, example_inputs), target)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the project file, atomically.
+
+        Raises:
+            ProjectError: The file cannot be written, or the model has no file; what was there before is intact.
+        """
+        from engine.session_file import save_session
+
+        save_session(self, Path(path))
+        self.project = Path(path)
+        return self.project
+
+    # The plan
+
+    def set_plan(self, plan: Plan) -> None:
+        """Replace the plan.
+
+        Raises:
+            PlanError: A choice names no node, or a method is unknown.
+        """
+        unknown = [node for node in plan.choices if node not in self.graph.by_id]
+        if unknown:
+            raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
+        for method in (plan.default_method, *plan.methods.values()):
+            check_method(method)
+        self.plan = plan
+
+    def set_target(self, target: str) -> None:
+        """Plan for another target. Raises TargetError."""
+        self.target = load_target(target)
+        self.target_reference = target
+
+    def find(self, pattern: str) -> tuple[str, ...]:
+        """Ids of the nodes that a shell pattern (``blocks.3.*``) or, failing that, a regular expression matches.
+
+        A shell pattern must match an id, or an id without its leading slash, as a whole; a regular expression any part.
+
+        Raises:
+            PlanError: Nothing matches, or the pattern is neither.
+        """
+        ids = [node.id for node in self.graph.nodes]
+        found = [i for i in ids if fnmatchcase(i, pattern) or fnmatchcase(i.lstrip("/").replace("/", "."), pattern)]
+        if not found:
+            try:
+                expression = re.compile(pattern)
+            except re.error as error:
+                raise PlanError(f"'{pattern}' is not a pattern: {error}") from error
+            found = [i for i in ids if expression.search(i)]
+        if not found:
+            raise PlanError(f"no node matches '{pattern}'", hint="list the nodes with `quantscope check`")
+        return tuple(found)
+
+    def mark(self, pattern: str, precision: Precision | str) -> tuple[str, ...]:
+        """Request a precision for the nodes that match (see :meth:`find`); returns their ids.
+
+        Raises:
+            PlanError: Nothing matches, or there is no such precision.
+        """
+        try:
+            wanted = Precision(precision)
+        except ValueError as error:
+            names = ", ".join(item.value for item in Precision)
+            raise PlanError(f"unknown precision '{precision}'", hint=f"choose one of {names}") from error
+        nodes = self.find(pattern)
+        self.plan = self.plan.mark(nodes, wanted)
+        return nodes
+
+    # Calibration
+
+    def calibrate(
+        self,
+        data: str | Path,
+        *,
+        recipe: Recipe | str | Path | None = None,
+        samples: int | None = None,
+        split: str | None = None,
+        progress: Progress | None = None,
+        cancelled: Watch | None = None,
+    ) -> CalibrationResult:
+        """Gather the range of every activation over the samples, which stream: memory does not grow with their number.
+
+        Raises:
+            DataError: The samples do not fit the model.
+            CalibrationError: NaN or infinity in weights or activations.
+            Cancelled: The user stopped; the session is as before.
+        """
+        chosen = recipe if isinstance(recipe, Recipe) or recipe is None else load_recipe(Path(recipe))
+        source = DataSource(Path(data), chosen, samples, split)
+        dataset = self._open(source, CALIBRATION_SPLIT)
+        graph, batch = self._calibration_graph(len(dataset))
+        self.calibration = _ranges_of(graph, dataset, batch, progress, cancelled)
+        self.data = source
+        self._dataset = (source, dataset)
+        return self.calibration
+
+    def _calibration_graph(self, samples: int) -> tuple[Graph, int]:
+        """The graph to calibrate with: bound to a larger batch where the model allows it and samples abound."""
+        wanted = next((size for size in (16, 8, 4, 2) if samples % size == 0), 1)
+        batched = self.batched_graph(wanted) if wanted > 1 else None
+        return (self.graph, 1) if batched is None else (batched, wanted)
+
+    def batched_graph(self, batch: int) -> Graph | None:
+        """The model bound to another batch size; None where its file fixes the batch or it came from no file."""
+        if self.graph.source is None or not self.graph.symbolic_batch:
+            return None
+        return load_model(self.graph.source, bindings=self.bindings, batch=batch)
+
+    def _open(self, source: DataSource, default_split: str) -> Dataset:
+        return open_data(
+            source.path,
+            graph_inputs=self._input_types(),
+            recipe=source.recipe,
+            samples=source.samples,
+            split=source.split,
+            default_split=default_split,
+        )
+
+    def _input_types(self) -> Mapping[str, TensorType]:
+        return {name: self.graph.types[name] for name in self.graph.inputs}
+
+    def samples(self, count: int | None = None) -> Iterator[Sample]:
+        """The calibration samples, one at a time, at most ``count``.
+
+        Raises:
+            DataError: The session has no data, or they cannot be read.
+        """
+        dataset = self._samples_data()
+        for index in range(len(dataset) if count is None else self.sample_count(count)):
+            yield Sample.of(dataset.sample(index))
+
+    def sample_count(self, most: int) -> int:
+        """How many calibration samples there are, ``most`` at the most."""
+        return min(most, len(self._samples_data()))
+
+    def _samples_data(self) -> Dataset:
+        if self.data is None:
+            raise DataError("the session has no samples", hint="calibrate it with data first")
+        if self._dataset is None or self._dataset[0] != self.data:
+            self._dataset = (self.data, self._open(self.data, CALIBRATION_SPLIT))
+        return self._dataset[1]
+
+    # What follows from model, plan, target and ranges
+
+    def resolve(self) -> Resolution:
+        """Effective precision and unit of every node."""
+        if self._resolved is None or self._resolved[0] is not self.plan or self._resolved[1] is not self.target:
+            resolution = resolve(self.graph, self.plan, self.target, has_lowering)
+            self._resolved = (self.plan, self.target, resolution)
+        return self._resolved[2]
+
+    def scale_of(self, value: str, largest: int) -> float:
+        """The scale of a value whose largest integer is ``largest``, by its calibration method.
+
+        Raises:
+            CalibrationError: The session is not calibrated, or not for this value.
+        """
+        if self.calibration is None:
+            raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
+        found = self.calibration.ranges.get(value)
+        if found is None:
+            raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
+        return found.scale(self.plan.methods.get(value, self.plan.default_method), largest)
+
+    def program(self) -> Program:
+        """The integer program of the plan.
+
+        Raises:
+            CalibrationError: The session is not calibrated.
+            GraphError: NaN in weights, or an accumulator that could overflow.
+        """
+        resolution = self.resolve()
+        if self.calibration is None:
+            raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
+        known = self._lowered
+        if known is None or known[0] is not resolution or known[1] is not self.calibration:
+            program = lower(self.graph, self.plan, resolution, self.scale_of, self._units)
+            self._lowered = (resolution, self.calibration, program)
+            return program
+        return known[2]
+
+    def estimate(self) -> Timing:
+        """Estimated time of every node, and totals. Needs no calibration."""
+        if self._estimator is None or self._estimator[0] is not self.target:
+            self._estimator = (self.target, Estimator(self.graph, self.target))
+        return describe_timing(self.graph, self.target.name, self._estimator[1].estimate(self.resolve()))
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """Runs programs on samples and remembers, within a memory bound."""
+        if self._evaluator is None:
+            self._evaluator = Evaluator(self.graph)
+        return self._evaluator
+
+    def error_analysis(self) -> ErrorAnalysis:
+        """An analysis of the present plan, to be fed samples one by one."""
+        return ErrorAnalysis(self.evaluator, self.resolve(), self.program())
+
+    def analyze(self, samples: int = 8, progress: Progress | None = None, cancelled: Watch = _never) -> Errors:
+        """Errors of every node over the first ``samples`` calibration samples.
+
+        Raises:
+            CalibrationError, DataError: The session is not calibrated, or its samples cannot be read.
+            Cancelled: The user stopped.
+        """
+        analysis = self.error_analysis()
+        total = self.sample_count(samples)
+        for done, sample in enumerate(self.samples(samples), start=1):
+            analysis.add(sample, cancelled)
+            if progress is not None:
+                progress(done, total)
+        return analysis.report()
+
+    def run(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """The integer program's outputs, by name, for one set of inputs."""
+        values = self.evaluator.outputs(self.program(), Sample.of(inputs))
+        return {name: tensor.numpy() for name, tensor in values.items()}
+
+    def run_float(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
+        """The float model's outputs, by name, for one set of inputs."""
+        values = run_float(self.evaluator.model, inputs, keep=self.graph.outputs)
+        return {name: values[name].numpy() for name in self.graph.outputs}
+
+    def evaluate(
+        self,
+        data: str | Path,
+        *,
+        recipe: Recipe | None = None,
+        split: str | None = None,
+        samples: int | None = None,
+        progress: Progress | None = None,
+        cancelled: Watch = _never,
+    ) -> Evaluation:
+        """Task metric of float model and integer program on labelled data (without labels: their agreement).
+
+        The recipe is the calibration's unless one is given. Where the model's batch dimension is symbolic, samples run
+        in batches: the integers do not depend on the batch.
+
+        Raises:
+            CalibrationError, DataError, Cancelled: As :meth:`analyze`.
+        """
+        recipe = recipe or (self.data.recipe if self.data is not None else None)
+        dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
+        metric = TaskMetric(dataset)
+        for runner, size in self._evaluation_runners(len(dataset)):
+            metric.run(runner.evaluator, runner.program(), size, progress, cancelled)
+        return metric.report(len(cpu_nodes(self.graph, self.resolve())))
+
+    def _evaluation_runners(self, samples: int) -> Iterator[tuple[Session, int]]:
+        """Sessions that together cover the samples: whole batches first, then one at a time."""
+        graph = self.batched_graph(EVALUATION_BATCH) if samples >= EVALUATION_BATCH else None
+        if graph is not None:
+            yield self._twin(graph), EVALUATION_BATCH
+        if graph is None or samples % EVALUATION_BATCH:
+            yield self, 1
+
+    def _twin(self, graph: Graph) -> Session:
+        """The same choices on the same model bound to another batch."""
+        twin = Session(graph, self.target_reference, self.bindings)
+        twin.plan, twin.calibration, twin.data = self.plan, self.calibration, self.data
+        return twin
+
+    def export(self, path: str | Path, format: str = "package") -> ExportSummary:
+        """Write an export: ``package`` (what ``quantscope run`` executes) or ``qdq`` (ONNX for other runtimes).
+
+        Raises:
+            ExportError: The format is unknown, a node cannot be expressed, or the file cannot be written.
+        """
+        from engine.export.registry import export_session
+
+        return export_session(self, Path(path), format)
+
+    # Records for the window and for files
+
+    def graph_info(self) -> GraphInfo:
+        return describe_graph(self.graph)
+
+    def node_plans(self) -> tuple[NodePlan, ...]:
+        """Requested and effective precision of every node, with scales once calibrated."""
+        resolution = self.resolve()
+        types = None
+        if self.calibration is not None:
+            types = assign_types(self.graph, self.plan, resolution, self.scale_of)
+        return describe_plan(self.graph, self.plan, resolution, types)
+
+    def refusals(self) -> tuple[Refusal, ...]:
+        """Nodes that are not computed as requested, or on the CPU unasked, each with its reason."""
+        return refusals(self.graph, self.plan, self.resolve())
+
+    def cpu_nodes(self) -> tuple[str, ...]:
+        """Ids of the nodes that compute float values on the CPU."""
+        return cpu_nodes(self.graph, self.resolve())
+
+    def inspect(self, node_id: str, sample: int = 0) -> NodeDetail:
+        """Histograms, ranges and scales of one node on one calibration sample."""
+        data = Sample.of(self._samples_data().sample(sample))
+        return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
+
+
+def _ranges_of(
+    graph: Graph, dataset: Dataset, batch: int, progress: Progress | None, cancelled: Watch | None
+) -> CalibrationResult:
+    from engine.graph.float_run import FloatModel
+    from engine.graph.load import check_finite
+
+    check_finite(graph)
+    model = FloatModel(graph)
+    values = [
+        value for node in graph.nodes for value in node.outputs if value and graph.types[value].is_float
+    ]
+    return collect(
+        lambda inputs, visit: run_float(model, inputs, keep=(), visit=visit),
+        dataset,
+        values=values,
+        batch_size=batch,
+        progress=progress,
+        cancelled=cancelled,
+    )
