@@ -180,9 +180,7 @@ def cpu_timing(flops: int, size_bytes: int, seam_bytes: int, macs: int, rates: R
     if seam_bytes:
         parts.append(_seam_text(seam_bytes, seam, rates))
     parts.append(f"dispatch {_us(rates.dispatch_us)}")
-    return NodeTiming(
-        ticked(times.total_us), Bound.CPU, "; ".join(parts), size_bytes + seam_bytes, 0, macs, times
-    )
+    return NodeTiming(ticked(times.total_us), Bound.CPU, "; ".join(parts), size_bytes + seam_bytes, 0, macs, times)
 
 
 def inference_timing(rates: Rates) -> NodeTiming:

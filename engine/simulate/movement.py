@@ -10,9 +10,7 @@ from itertools import pairwise
 from math import prod
 
 
-def merged_transpose(
-    shape: tuple[int, ...], perm: tuple[int, ...]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def merged_transpose(shape: tuple[int, ...], perm: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The permutation without axes of size 1 and with axes that travel together as one: (shape, perm)."""
     order = [axis for axis in perm if shape[axis] != 1]
     groups: list[list[int]] = []

@@ -371,9 +371,7 @@ def _resize(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 # -- layout --------------------------------------------------------------------------------------------------
 
 
-def _copy(
-    graph: Graph, node: Node, dtypes: Mapping[str, str], chunk: int | None, load: int | None = None
-) -> Work:
+def _copy(graph: Graph, node: Node, dtypes: Mapping[str, str], chunk: int | None, load: int | None = None) -> Work:
     """A copy of input 0 to all outputs in chunks of ``chunk`` elements; ``load`` elements are read (default:
     all).
 
@@ -462,12 +460,8 @@ def _split(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
             continue
         shape = graph.types[value].shape
         elements, chunk = prod(shape), movement.axis_chunk(shape, node.op.axis)
-        moves.append(
-            _run(source, elements, chunk, _element_bytes(graph, node, source, dtypes), Direction.LOAD)
-        )
-        moves.append(
-            _run(value, elements, chunk, _element_bytes(graph, node, value, dtypes), Direction.STORE)
-        )
+        moves.append(_run(source, elements, chunk, _element_bytes(graph, node, source, dtypes), Direction.LOAD))
+        moves.append(_run(value, elements, chunk, _element_bytes(graph, node, value, dtypes), Direction.STORE))
     return Work(moves=tuple(move for move in moves if move.size_bytes), is_rearranging=True)
 
 

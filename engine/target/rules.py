@@ -86,9 +86,7 @@ def _rule(*classes: type[Op]) -> Callable[[RuleCheck], RuleCheck]:
     return add
 
 
-def allowed(
-    op: Op, target: Target, has_integer_form: Callable[[Op], bool] | None = None
-) -> tuple[Precision, ...]:
+def allowed(op: Op, target: Target, has_integer_form: Callable[[Op], bool] | None = None) -> tuple[Precision, ...]:
     """Precisions in which the target computes an operator, in order of preference: the first is what ``auto``
     means.
 
@@ -134,15 +132,11 @@ def _rules_of(cls: type[Op]) -> tuple[Rule, ...]:
     return tuple(rule for rule in RULES.values() if issubclass(cls, rule.classes))
 
 
-def _above(
-    name: str, what: str, measured: float, limit: float, target: Target, advice: str
-) -> Refusal | None:
+def _above(name: str, what: str, measured: float, limit: float, target: Target, advice: str) -> Refusal | None:
     """The refusal if ``measured`` exceeds ``limit``; ``what`` is the subject of the message with its verb."""
     if measured <= limit:
         return None
-    return Refusal(
-        name, f"{what} {measured:,.0f}; {target.name} allows at most {limit:,.0f}", measured, limit, advice
-    )
+    return Refusal(name, f"{what} {measured:,.0f}; {target.name} allows at most {limit:,.0f}", measured, limit, advice)
 
 
 @_rule(Op)
@@ -168,9 +162,7 @@ def supported_precision(case: Case) -> Refusal | None:
         message = f"{name} is not an elementwise function of one tensor, so no table computes it"
         advice = f"choose {' or '.join(offered)}"
     else:
-        message = (
-            f"{case.target.name} computes {name} in {' or '.join(offered)} only, not in {case.precision}"
-        )
+        message = f"{case.target.name} computes {name} in {' or '.join(offered)} only, not in {case.precision}"
         advice = f"choose {' or '.join(offered)}"
     return Refusal("supported_precision", message, None, None, advice)
 
@@ -223,9 +215,7 @@ def norm_positions(case: Case) -> Refusal | None:
     positions = prod(shape[1 : max(1, len(shape) - op.axes_count)])
     limit = exact_limit(case.target.limits.norm_positions)
     advice = "normalise the tensor in parts, or leave it on the CPU (float)"
-    return _above(
-        "norm_positions", "the normalised positions (H·W) are", positions, limit, case.target, advice
-    )
+    return _above("norm_positions", "the normalised positions (H·W) are", positions, limit, case.target, advice)
 
 
 @_rule(Transpose)

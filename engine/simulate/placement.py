@@ -1,0 +1,179 @@
+"""Units of a resolution as the timing sees them: what crosses their borders, in which types, and what they demand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from engine.graph.graph import Graph, Node
+from engine.ops.elementwise import Clip, Relu, Unary
+from engine.ops.other import Input
+from engine.plan.types import Unit
+from engine.simulate.cost import Demand, Transfer
+from engine.simulate.timing import Bound, NodeTiming
+from engine.simulate.work import Product, Work, dtype_bytes, work_of
+
+_INTEGER_DTYPES = ("int8", "int16")
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """What of a unit does not depend on precisions.
+
+    Attributes:
+        reads: Activations that it reads from other units.
+        writes: Values that other units or the caller of the model read.
+        values: ``reads``, then everything that its nodes make.
+        fused: What is booked on the members other than the anchor.
+        placements: Memo of :func:`place`, by the types of ``values`` and whether the CPU computes the unit.
+    """
+
+    unit: Unit
+    nodes: tuple[Node, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    values: tuple[str, ...]
+    border: tuple[str, ...]
+    is_input: bool
+    fused: NodeTiming
+    placements: dict[tuple[tuple[str, ...], bool], Placement] = field(default_factory=lambda: {})
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """A unit with its types: what crosses between chip and CPU is converted before it is read.
+
+    Attributes:
+        works: The work of each node, with the converted types.
+        widths: For each node, bytes of the widest integer that it reads, and that it reads or writes (1 or
+            2).
+        stores: Values that leave the unit, with their bytes.
+        seams: Values that have to be converted first, with the bytes that the conversion reads and writes.
+        is_free: The unit only renames what it reads.
+        timings: Memo of the estimate, by where the border's values lie and the bytes to convert.
+    """
+
+    frame: Frame
+    on_cpu: bool
+    works: tuple[Work, ...]
+    widths: tuple[tuple[int, int], ...]
+    stores: tuple[tuple[str, int], ...]
+    seams: tuple[tuple[str, int], ...]
+    is_free: bool
+    timings: dict[tuple[tuple[bool, ...], int], NodeTiming] = field(default_factory=lambda: {})
+
+    @property
+    def anchor(self) -> str:
+        return self.frame.unit.anchor
+
+    @property
+    def is_on_chip(self) -> bool:
+        """Whether a core spends time on it."""
+        return not (self.on_cpu or self.is_free or self.frame.is_input)
+
+
+def frame_of(graph: Graph, unit: Unit) -> Frame:
+    """The frame of a unit of a graph."""
+    nodes = tuple(graph.by_id[node_id] for node_id in unit.nodes)
+    made = {value: None for node in nodes for value in node.outputs if value}
+    reads = tuple({v: None for node in nodes for v in graph.activations(node) if v not in made})
+    writes = tuple(value for value in made if _leaves(graph, value, frozenset(unit.nodes)))
+    return Frame(
+        unit=unit,
+        nodes=nodes,
+        reads=reads,
+        writes=writes,
+        values=(*reads, *made),
+        border=(*reads, *writes),
+        is_input=len(nodes) == 1 and isinstance(nodes[0].op, Input),
+        fused=NodeTiming(0.0, Bound.FUSED, f"computed inside '{unit.anchor}'"),
+    )
+
+
+def _leaves(graph: Graph, value: str, members: frozenset[str]) -> bool:
+    readers = graph.consumers.get(value, ())
+    return value in graph.outputs or not readers or any(reader.id not in members for reader in readers)
+
+
+def place(graph: Graph, frame: Frame, types: tuple[str, ...], on_cpu: bool) -> Placement:
+    """The unit with ``types``, one a value of the frame."""
+    made = types[len(frame.reads) :]
+    native = "float32" if on_cpu else "int16" if "int16" in made else "int8"
+    foreign = _INTEGER_DTYPES if on_cpu else ("float32",)
+    seen = tuple(native if dtype in foreign else dtype for dtype in types[: len(frame.reads)]) + made
+    dtypes = dict(zip(frame.values, seen, strict=True))
+    works = tuple(work_of(graph, node, dtypes) for node in frame.nodes)
+    counts = {value: graph.types[value].element_count for value in frame.values}
+    renames = seen == types and len(frame.reads) == 1 and len(frame.writes) == 1 and not frame.is_input
+    return Placement(
+        frame=frame,
+        on_cpu=on_cpu,
+        works=works,
+        widths=tuple(_widths(graph, node, dtypes) for node in frame.nodes),
+        stores=tuple((value, counts[value] * dtype_bytes(dtypes[value])) for value in frame.writes),
+        seams=tuple(
+            (value, counts[value] * (dtype_bytes(own) + dtype_bytes(native)))
+            for value, own, new in zip(frame.values, types, seen, strict=True)
+            if own != new
+        ),
+        is_free=renames and all(work.is_free for work in works),
+    )
+
+
+def _widths(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> tuple[int, int]:
+    width_in = 2 if any(dtypes.get(value) == "int16" for value in graph.activations(node)) else 1
+    width_out = 2 if any(dtypes.get(value) == "int16" for value in node.outputs) else 1
+    return width_in, max(width_in, width_out)
+
+
+def demand_of(graph: Graph, unit: Placement, near: Mapping[str, bool], seam_bytes: int) -> Demand:
+    """Sum of the members' work, without what fusion saves.
+
+    ``near`` says which values of the border are in on-chip memory; values inside the unit always are.
+    """
+    products: list[tuple[Product, int]] = []
+    vector: list[tuple[int, int]] = []
+    reduction: list[tuple[int, int]] = []
+    lookups: list[tuple[int, int]] = []
+    transfers: list[Transfer] = []
+    previous: Node | None = None
+    for node, work, (width_in, width) in zip(unit.frame.nodes, unit.works, unit.widths, strict=True):
+        products.extend((product, width_in) for product in work.products)
+        if not _is_absorbed(node, previous):
+            vector.append((width, work.vector_elements))
+            lookups.append((width, work.table_lookups))
+        reduction.append((width, work.reduction_elements))
+        transfers.extend(_transfers(graph, work, near))
+        previous = node
+    return Demand(
+        tuple(products),
+        _counted(vector),
+        _counted(reduction),
+        _counted(lookups),
+        tuple(transfers),
+        seam_bytes,
+    )
+
+
+def _is_absorbed(node: Node, previous: Node | None) -> bool:
+    """Whether a member's elementwise work is done along with the previous member's: a clamp by any kernel's
+    requantisation, a chain of functions by one table.
+    """
+    if previous is None:
+        return False
+    is_chain = isinstance(node.op, Unary) and isinstance(previous.op, Unary)
+    return is_chain or isinstance(node.op, Relu | Clip)
+
+
+def _transfers(graph: Graph, work: Work, near: Mapping[str, bool]) -> list[Transfer]:
+    """Constants and values that are not resident cross from or to DDR; rearranging takes time on the chip too."""
+    transfers: list[Transfer] = []
+    for move in work.moves:
+        is_ddr = move.value in graph.constants or not near.get(move.value, True)
+        if is_ddr or work.is_rearranging:
+            transfers.append(Transfer(move.size_bytes, move.run_bytes, is_ddr))
+    return transfers
+
+
+def _counted(entries: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple(entry for entry in entries if entry[1])
