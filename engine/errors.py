@@ -104,5 +104,12 @@ class EngineCrash(QuantscopeError):  # noqa: N818 - an event that befell the pro
 class Cancelled(QuantscopeError):  # noqa: N818 - an event that the user asked for, not a wrong input
     """The user stopped the work; whatever was finished is kept."""
 
-    def __init__(self) -> None:
-        super().__init__("cancelled")
+    def __init__(
+        self,
+        message: str = "cancelled",
+        *,
+        path: str | os.PathLike[str] | None = None,
+        node: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message, path=path, node=node, hint=hint)
