@@ -1,0 +1,29 @@
+"""ONNX operators to typed ones: the registry, filled."""
+
+from engine.graph.converters import (
+    arithmetic,
+    convolution,
+    functions,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    shapes,
+    transport,
+)
+from engine.graph.source import CONVERTERS
+
+__all__ = ["CONVERTERS"]
+
+_REGISTERING = (
+    arithmetic,
+    convolution,
+    functions,
+    normalisation,
+    pooling,
+    reductions,
+    resizing,
+    shapes,
+    transport,
+)
+"""Imported for the registrations they make."""

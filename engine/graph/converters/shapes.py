@@ -1,0 +1,71 @@
+"""Constants, and operators on shapes: with static shapes their results are known at once."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import onnx_ir as ir
+
+from engine.graph.source import Apply, Converted, Known, SourceNode, converts
+from engine.ops.layout import Identity
+
+
+@converts("Shape")
+def _shape(node: SourceNode) -> Converted:
+    shape = node.shape(0)
+    start, end = node.integer("start", 0), node.integer("end", len(shape))
+    return Known.of(np.array(shape[slice(start, end)], dtype=np.int64))
+
+
+@converts("Size")
+def _size(node: SourceNode) -> Converted:
+    return Known.of(np.array(math.prod(node.shape(0)), dtype=np.int64))
+
+
+@converts("ConstantOfShape")
+def _constant_of_shape(node: SourceNode) -> Converted:
+    shape = node.integers(0)
+    if shape is None:
+        return None
+    attribute = node.attributes.get("value")
+    value = np.zeros(1, np.float32) if attribute is None else attribute.as_tensor().numpy()
+    return Known.of(np.full(shape, value.ravel()[0], dtype=value.dtype))
+
+
+@converts("Cast")
+def _cast(node: SourceNode) -> Converted:
+    return _converted_to(node, ir.DataType(node.integer("to", int(ir.DataType.FLOAT))))
+
+
+@converts("CastLike")
+def _cast_like(node: SourceNode) -> Converted:
+    if node.type(0).dtype == node.type(1).dtype:
+        return [Apply(Identity(), node.inputs[:1])]
+    return None
+
+
+def _converted_to(node: SourceNode, target: ir.DataType) -> Converted:
+    if target == ir.DataType.STRING:
+        return None
+    dtype = np.dtype(target.numpy())
+    if node.type(0).dtype == dtype.name:
+        return [Apply(Identity(), node.inputs[:1])]
+    array = node.array(0)
+    if array is None or target.bitwidth < 8 or array.dtype.kind not in "fiub":
+        return None
+    return Known.of(array.astype(dtype))
+
+
+@converts("Range")
+def _range(node: SourceNode) -> Converted:
+    start, limit, delta = (node.array(index) for index in range(3))
+    if start is None or limit is None or delta is None:
+        return None
+    return Known.of(np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype))
+
+
+@converts("Dropout", "Identity")
+def _unchanged(node: SourceNode) -> Converted:
+    """Dropout does nothing when a model is used; its mask output would be all true."""
+    return None if node.wants(1) else [Apply(Identity(), node.inputs[:1], node.outputs[:1])]

@@ -1,0 +1,38 @@
+"""Constants computed from other constants, when they are first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engine.graph.graph import Constant, TensorType
+from engine.ops.base import Op
+from engine.ops.float_kernels import run_node, to_numpy, to_torch
+
+Array = NDArray[np.generic]
+
+
+def derived(kind: TensorType, compute: Callable[..., Array], *sources: Constant) -> Constant:
+    """A constant of type ``kind`` whose values are ``compute`` of the sources' values."""
+
+    def load() -> Array:
+        return np.asarray(compute(*(source.array for source in sources)), dtype=sources[0].array.dtype)
+
+    return Constant(kind, load)
+
+
+def applied(op: Op, inputs: Sequence[Constant | None], outputs: Sequence[TensorType]) -> tuple[Constant, ...]:
+    """The operator's outputs for constant inputs, computed on first use of any of them."""
+
+    def load(index: int) -> Callable[[], Array]:
+        def compute() -> Array:
+            tensors = [None if constant is None else to_torch(constant.array) for constant in inputs]
+            with torch.inference_mode():
+                return to_numpy(run_node(op, tensors)[index])
+
+        return compute
+
+    return tuple(Constant(kind, load(index)) for index, kind in enumerate(outputs))

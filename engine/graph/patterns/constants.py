@@ -1,0 +1,151 @@
+"""Constants absorbed by convolutions and fully connected layers: biases, scales (batch normalisation), padding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.graph.draft import Draft
+from engine.graph.graph import Constant, Node, TensorType
+from engine.graph.lazy import derived
+from engine.graph.patterns.matching import Match, recognises
+from engine.ops.base import Behaviour, Op
+from engine.ops.elementwise import Add, Mul
+from engine.ops.layout import Pad
+from engine.ops.linear import Conv, ConvTranspose, Linear
+
+Array = NDArray[np.floating]
+ScaledWeight = Callable[..., Constant]
+"""``(op, weight, scale per output channel) -> scaled weight``."""
+
+_CHANNELS: Behaviour[Callable[..., int]] = Behaviour("channels of a weight's output")
+_AXIS: Behaviour[Callable[[int], int]] = Behaviour("channel axis of the output of a given rank")
+_SCALED: Behaviour[ScaledWeight] = Behaviour("weight times a scale per output channel")
+
+
+@_AXIS.register(Conv, ConvTranspose)
+def _second_axis(rank: int) -> int:
+    return 1
+
+
+@_AXIS.register(Linear)
+def _last_axis(rank: int) -> int:
+    return rank - 1
+
+
+@_CHANNELS.register(Conv, Linear)
+def _rows(op: Op, weight: tuple[int, ...]) -> int:
+    return weight[0]
+
+
+@_CHANNELS.register(ConvTranspose)
+def _columns_of_groups(op: ConvTranspose, weight: tuple[int, ...]) -> int:
+    return weight[1] * op.groups
+
+
+@_SCALED.register(Conv, Linear)
+def _rows_scaled(op: Op, weight: Constant, scale: Constant) -> Constant:
+    def compute(w: Array, s: Array) -> Array:
+        return w * s.reshape(-1, *(1,) * (w.ndim - 1))
+
+    return derived(weight.type, compute, weight, scale)
+
+
+@_SCALED.register(ConvTranspose)
+def _columns_scaled(op: ConvTranspose, weight: Constant, scale: Constant) -> Constant:
+    def compute(w: Array, s: Array) -> Array:
+        grouped = w.reshape(op.groups, -1, *w.shape[1:])
+        return (grouped * s.reshape(op.groups, 1, -1, *(1,) * (w.ndim - 2))).reshape(w.shape)
+
+    return derived(weight.type, compute, weight, scale)
+
+
+@recognises("bias merged into the layer before it", Add)
+def merged_bias(draft: Draft, root: Node) -> Match | None:
+    """layer(x) + constant per output channel."""
+    found = _layer_and_constant(draft, root)
+    if found is None:
+        return None
+    layer, addend, channels = found
+    bias = _flat(addend, channels)
+    if len(layer.inputs) > 2:
+        bias = derived(bias.type, np.add, draft.constants[layer.inputs[2]], bias)
+    name = draft.add_constant(f"{layer.outputs[0]}/bias", bias)
+    return Match(layer.op, (*layer.inputs[:2], name), (layer,), keep=layer)
+
+
+@recognises("scale merged into the weights before it", Mul)
+def merged_scale(draft: Draft, root: Node) -> Match | None:
+    """layer(x) * constant per output channel: batch normalisation, layer scale."""
+    found = _layer_and_constant(draft, root)
+    if found is None or found[0].inputs[1] not in draft.constants:
+        return None
+    layer, factor, channels = found
+    scale = _flat(factor, channels)
+    scaled = _SCALED.find(layer.op)
+    assert scaled is not None  # every class in _AXIS has an entry
+    weight = draft.add_constant(
+        f"{layer.outputs[0]}/weight", scaled(layer.op, draft.constants[layer.inputs[1]], scale)
+    )
+    inputs = [layer.inputs[0], weight]
+    if len(layer.inputs) > 2:
+        bias = derived(scale.type, np.multiply, draft.constants[layer.inputs[2]], scale)
+        inputs.append(draft.add_constant(f"{layer.outputs[0]}/bias", bias))
+    return Match(layer.op, tuple(inputs), (layer,), keep=layer)
+
+
+def _layer_and_constant(draft: Draft, root: Node) -> tuple[Node, Constant, int] | None:
+    """The layer that feeds ``root``, the constant that is root's other operand, and the layer's channels."""
+    for value, other in (root.inputs, root.inputs[::-1]):
+        layer, constant = draft.producer(value), draft.constants.get(other)
+        if layer is None or constant is None:
+            continue
+        axis, channels = _AXIS.find(layer.op), _CHANNELS.find(layer.op)
+        if axis is None or channels is None:
+            continue
+        if any(name not in draft.constants for name in layer.inputs[2:]):
+            continue
+        count = channels(layer.op, draft.types[layer.inputs[1]].shape)
+        shape = draft.types[value].shape
+        if _is_per_channel(constant.type.shape, len(shape), axis(len(shape)), count):
+            return layer, constant, count
+    return None
+
+
+def _is_per_channel(shape: tuple[int, ...], rank: int, axis: int, channels: int) -> bool:
+    """Does a constant of this shape, broadcast to ``rank``, vary along the channel axis alone?"""
+    if len(shape) > rank:
+        return False
+    aligned = (1,) * (rank - len(shape)) + shape
+    return all(size == 1 or (at == axis and size == channels) for at, size in enumerate(aligned))
+
+
+def _flat(constant: Constant, channels: int) -> Constant:
+    """The constant as [channels]."""
+    kind = TensorType((channels,), constant.type.dtype)
+    if constant.type == kind:
+        return constant
+
+    def compute(array: Array) -> Array:
+        return np.broadcast_to(array.reshape(-1), (channels,)).copy()
+
+    return derived(kind, compute, constant)
+
+
+@recognises("padding merged into the convolution after it", Conv)
+def merged_padding(draft: Draft, root: Node) -> Match | None:
+    """Conv(Pad(x)) with zeros along spatial axes."""
+    pad = draft.producer(root.inputs[0])
+    op = root.op
+    assert isinstance(op, Conv)
+    if pad is None or not isinstance(pad.op, Pad) or pad.op.mode != "constant" or pad.op.value != 0.0:
+        return None
+    rank = len(pad.op.pads) // 2
+    begins, ends = pad.op.pads[:rank], pad.op.pads[rank:]
+    if any((*begins[:2], *ends[:2])):
+        return None
+    total = tuple(a + b for a, b in zip(op.pads, (*begins[2:], *ends[2:]), strict=True))
+    return Match(replace(op, pads=total), (pad.inputs[0], *root.inputs[1:]), (pad,), keep=root)
