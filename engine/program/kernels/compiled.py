@@ -1,0 +1,57 @@
+"""How kernels are compiled, and how many threads they use.
+
+Kernels compile when first called with some types and stay in numba's cache on disk. That cache notices a change of the
+kernel's own file only: after editing a function that kernels of other files call (:mod:`.scalar`), touch those too.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any, TypeVar
+
+import numba  # pyright: ignore[reportMissingTypeStubs]
+import torch  # before any kernel runs: both then share torch's OpenMP threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_numba: Any = numba
+
+prange: type[range] = _numba.prange
+"""``range`` whose iterations are shared among threads in a kernel that is ``parallel``."""
+
+
+def compiled(function: F) -> F:
+    """Compile a kernel whose ``prange`` loops run in parallel; it releases the interpreter lock."""
+    return _numba.njit(cache=True, nogil=True, parallel=True, error_model="numpy")(function)
+
+
+def inlined(function: F) -> F:
+    """Compile a scalar function for use inside kernels."""
+    return _numba.njit(nogil=True, inline="always", error_model="numpy")(function)
+
+
+def threads_like_torch() -> None:
+    """Let kernels use as many threads as torch does: set for the calling thread before it runs kernels."""
+    _numba.set_num_threads(min(torch.get_num_threads(), _numba.config.NUMBA_NUM_THREADS))
+
+
+_one_at_a_time = threading.RLock()
+
+
+def kernel_section() -> AbstractContextManager[object]:
+    """Held while kernels run. Numba's own thread pool, used where there is no OpenMP, serves one caller at a time."""
+    return _one_at_a_time if _threads_are_numbas() else nullcontext()
+
+
+@cache
+def _threads_are_numbas() -> bool:
+    _touch_threads()
+    return _numba.threading_layer() == "workqueue"
+
+
+def _touch_threads() -> None:
+    """Start the thread pool: before that, numba does not say which one it is."""
+    _numba.np.ufunc.parallel._launch_threads()

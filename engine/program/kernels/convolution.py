@@ -1,0 +1,193 @@
+"""Convolutions: as matrix products of patches, as depthwise loops, or, for rare kinds, exactly in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from engine.program.kernels.dense import DenseWeights, dense_rows
+from engine.program.kernels.memory import TORCH_DTYPE, channels_first_view, channels_last
+from engine.program.kernels.prepared import Tail, prepared, tail_of
+from engine.program.kernels.products import ZERO_HALVES, int8_product, split_bias, split_int16
+from engine.program.kernels.registry import kernel_of
+from engine.program.kernels.tails import requantised, requantised_halves
+from engine.program.kernels.windows import depthwise, gather_patches
+from engine.program.types import Convolution
+
+_PATCH_BYTES = 1 << 22
+"""Patches are gathered and multiplied in pieces of about this size: they stay in the cache."""
+
+_DEPTHWISE_TAPS = 512
+"""Fewer taps than this cannot overflow 32 bits, even with int16 inputs."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a planar convolution derives from its operator.
+
+    ``groups`` holds one :class:`DenseWeights` per group; ``taps`` [KH * KW, O] are the weights of a depthwise one.
+    """
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    pads: tuple[int, int, int, int]
+    dilations: tuple[int, int]
+    groups: tuple[DenseWeights, ...]
+    taps: NDArray[np.int8] | None
+    tail: Tail
+
+
+@kernel_of(Convolution)
+def convolution(op: Convolution, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    (x,) = inputs
+    if op.transposed or x.dim() > 4:
+        return (_in_float64(op, x),)
+    parts = _prepare(op)
+    planar = x.unsqueeze(2) if x.dim() == 3 else x
+    image = channels_last(planar)
+    result = _depthwise(op, parts, image) if parts.taps is not None else _by_product(op, parts, image)
+    out = channels_first_view(result)
+    return (out.squeeze(2) if x.dim() == 3 else out,)
+
+
+@prepared
+def _prepare(op: Convolution) -> Prepared:
+    weight = op.weight if op.weight.ndim == 4 else op.weight[:, :, None]
+    axes = weight.ndim - op.weight.ndim
+    begin, end = op.pads[: len(op.pads) // 2], op.pads[len(op.pads) // 2 :]
+    outputs, per_group, kh, kw = weight.shape
+    is_depthwise = per_group == 1 and op.groups > 1 and kh * kw < _DEPTHWISE_TAPS
+    by_place = weight.transpose(2, 3, 1, 0).reshape(-1, outputs)  # [KH * KW * C/groups, O]
+    return Prepared(
+        kernel=(kh, kw),
+        strides=_pair((1,) * axes + op.strides),
+        pads=(*_pair((0,) * axes + begin), *_pair((0,) * axes + end)),
+        dilations=_pair((1,) * axes + op.dilations),
+        groups=() if is_depthwise else _group_weights(op, by_place),
+        taps=np.ascontiguousarray(by_place) if is_depthwise else None,
+        tail=tail_of(op.bias, op.scaling, op.output),
+    )
+
+
+def _pair(values: Sequence[int]) -> tuple[int, int]:
+    first, second = values
+    return first, second
+
+
+def _group_weights(op: Convolution, by_place: NDArray[np.int8]) -> tuple[DenseWeights, ...]:
+    plain = tail_of(op.bias, op.scaling, op.output)
+    sums = by_place.astype(np.int64).sum(axis=0)
+    split = tail_of(split_bias(op.bias, sums), op.scaling, op.output)
+    width = by_place.shape[1] // op.groups
+    return tuple(
+        DenseWeights(
+            torch.from_numpy(np.ascontiguousarray(by_place[:, first : first + width])),
+            plain.channels(first, first + width),
+            split.channels(first, first + width),
+        )
+        for first in range(0, by_place.shape[1], width)
+    )
+
+
+def _output_size(parts: Prepared, image: Tensor) -> tuple[int, int]:
+    sizes: list[int] = []
+    for axis in range(2):
+        extent = parts.dilations[axis] * (parts.kernel[axis] - 1) + 1
+        room = image.shape[1 + axis] + parts.pads[axis] + parts.pads[axis + 2] - extent
+        sizes.append(room // parts.strides[axis] + 1)
+    return sizes[0], sizes[1]
+
+
+def _geometry(parts: Prepared, size: tuple[int, int]) -> NDArray[np.int64]:
+    return np.array([*parts.kernel, *parts.strides, *parts.pads[:2], *parts.dilations, *size], dtype=np.int64)
+
+
+def _depthwise(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
+    """[N, H, W, C] -> [N, OH, OW, O]; with several outputs per channel, channels are repeated first."""
+    size = _output_size(parts, image)
+    outputs = op.weight.shape[0]
+    if outputs > image.shape[3]:
+        image = image.repeat_interleave(outputs // image.shape[3], dim=3)
+    out = torch.empty((image.shape[0], *size, outputs), dtype=TORCH_DTYPE[op.output.dtype])
+    tail, geometry = parts.tail, _geometry(parts, size)
+    assert parts.taps is not None
+    depthwise(
+        image.numpy(), parts.taps, geometry, tail.bias, tail.multiplier, tail.shift, tail.low, tail.high, out.numpy()
+    )
+    return out
+
+
+def _by_product(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
+    """[N, H, W, C] -> [N, OH, OW, O] by matrix products of patches, one for each group."""
+    size = _output_size(parts, image)
+    shape = (image.shape[0], *size, op.weight.shape[0])
+    pointwise = parts.kernel == (1, 1) and parts.strides == (1, 1) and not any(parts.pads)
+    if pointwise and len(parts.groups) == 1:
+        return dense_rows(image.view(-1, image.shape[3]), parts.groups[0]).view(shape)
+    geometry = _geometry(parts, size)
+    row_count = shape[0] * size[0] * size[1]
+    pieces = [_group_rows(image, weights, index, geometry, row_count) for index, weights in enumerate(parts.groups)]
+    return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)).view(shape)
+
+
+def _group_rows(
+    image: Tensor, weights: DenseWeights, group: int, geometry: NDArray[np.int64], row_count: int
+) -> Tensor:
+    """The requantised rows [N * OH * OW, O/groups] of one group."""
+    out = torch.empty((row_count, weights.matrix.shape[1]), dtype=TORCH_DTYPE[weights.tail.dtype])
+    length = weights.matrix.shape[0]
+    width = length // int(geometry[0] * geometry[1])
+    halves = [image.numpy()] if image.dtype == torch.int8 else list(split_image(image.numpy()))
+    step = max(1, _PATCH_BYTES // (length * len(halves)))
+    for first in range(0, row_count, step):
+        count = min(step, row_count - first)
+        patches = torch.empty((len(halves), count, length), dtype=torch.int8)
+        for index, half in enumerate(halves):
+            fill = 0 if len(halves) == 1 else ZERO_HALVES[index]
+            gather_patches(half, geometry, first, group * width, width, fill, patches[index].numpy())
+        product = int8_product(patches.view(-1, length), weights.matrix)
+        piece = out[first : first + count]
+        if len(halves) == 1:
+            requantised(product, weights.tail, piece)
+        else:
+            requantised_halves(product.view(2, count, -1), weights.split_tail, piece)
+    return out
+
+
+def split_image(image: NDArray[np.int16]) -> NDArray[np.int8]:
+    """int16 [N, H, W, C] -> int8 [2, N, H, W, C], as :func:`split_int16`."""
+    return split_int16(image.reshape(-1, image.shape[3])).reshape(2, *image.shape)
+
+
+def _in_float64(op: Convolution, x: Tensor) -> Tensor:
+    """Three-dimensional and transposed convolutions: float64 holds every partial sum (below 2^48) exactly."""
+    spatial = x.dim() - 2
+    begin, end = op.pads[:spatial], op.pads[spatial:]
+    weight = torch.from_numpy(np.array(op.weight)).double()
+    if op.transposed:
+        full = _CONVOLVE_TRANSPOSED[spatial](
+            x.double(), weight, None, op.strides, 0, 0, op.groups, op.dilations
+        )
+        extra = op.output_padding or (0,) * spatial
+        accumulators = F.pad(full, _pad_list([-b for b in begin], [e - p for e, p in zip(extra, end, strict=True)]))
+    else:
+        padded = F.pad(x.double(), _pad_list(begin, end))
+        accumulators = _CONVOLVE[spatial](padded, weight, None, op.strides, 0, op.dilations, op.groups)
+    rows = channels_last(accumulators)
+    out = requantised(rows.view(-1, rows.shape[-1]).to(torch.int64), tail_of(op.bias, op.scaling, op.output))
+    return channels_first_view(out.view(rows.shape))
+
+
+_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+_CONVOLVE_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+
+def _pad_list(begin: Sequence[int], end: Sequence[int]) -> list[int]:
+    """torch's order of paddings: the last axis first, (begin, end) for each."""
+    return [size for pair in reversed(list(zip(begin, end, strict=True))) for size in pair]

@@ -1,0 +1,66 @@
+"""Fully connected layers and products of two activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.program.kernels.memory import rows_of
+from engine.program.kernels.prepared import Tail, prepared, single, tail_of
+from engine.program.kernels.products import int8_product, split_bias, split_int16
+from engine.program.kernels.registry import kernel_of
+from engine.program.kernels.tails import requantised, requantised_flat, requantised_halves
+from engine.program.types import FullyConnected, MatrixProduct
+
+_EXACT_FLOAT32 = 2**24
+
+
+@dataclass(frozen=True)
+class DenseWeights:
+    """Weights of a matrix product: int8 [K, O] contiguous, and the tails for int8 and for int16 inputs."""
+
+    matrix: Tensor
+    tail: Tail
+    split_tail: Tail
+
+
+def dense_rows(x: Tensor, weights: DenseWeights) -> Tensor:
+    """int8 or int16 [R, K] contiguous -> requantised [R, O]."""
+    if x.dtype == torch.int8:
+        return requantised(int8_product(x, weights.matrix), weights.tail)
+    halves = torch.from_numpy(split_int16(x.numpy()))
+    product = int8_product(halves.view(-1, x.shape[1]), weights.matrix)
+    return requantised_halves(product.view(2, x.shape[0], -1), weights.split_tail)
+
+
+@prepared
+def _weights_of(op: FullyConnected) -> DenseWeights:
+    sums = op.weight.astype(np.int64).sum(axis=1)
+    return DenseWeights(
+        torch.from_numpy(np.ascontiguousarray(op.weight.T)),
+        tail_of(op.bias, op.scaling, op.output),
+        tail_of(split_bias(op.bias, sums), op.scaling, op.output),
+    )
+
+
+@kernel_of(FullyConnected)
+def fully_connected(op: FullyConnected, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    (x,) = inputs
+    out = dense_rows(rows_of(x), _weights_of(op))
+    return (out.view(*x.shape[:-1], op.weight.shape[0]),)
+
+
+@kernel_of(MatrixProduct)
+def matrix_product(op: MatrixProduct, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Batched product in float32 where every partial sum is below 2^24, in float64 otherwise: both exact."""
+    a, b = inputs
+    limit_a, limit_b = (128 if x.dtype == torch.int8 else 32768 for x in (a, b))
+    exact = torch.float32 if a.shape[-1] * limit_a * limit_b <= _EXACT_FLOAT32 else torch.float64
+    product = torch.matmul(a.to(exact), b.to(exact))
+    multiplier, shift = single(op.scaling)
+    output = op.output
+    return (requantised_flat(product.contiguous(), multiplier, shift, output.low, output.high, output.dtype),)

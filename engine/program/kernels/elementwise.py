@@ -1,0 +1,226 @@
+"""Elementwise kernels: tables, changes of scale, sums, products and extremes of two operands with broadcasting."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.program.kernels.compiled import compiled, inlined, prange
+from engine.program.kernels.memory import TORCH_DTYPE, broadcast_walk, dense, empty_like, flat, is_dense
+from engine.program.kernels.prepared import prepared, single
+from engine.program.kernels.registry import kernel_of
+from engine.program.kernels.scalar import limit, rescale
+from engine.program.types import (
+    AddScaled,
+    ExtremeScaled,
+    MultiplyScaled,
+    Requantise,
+    Scaling,
+    Table8,
+    Table16,
+)
+
+_BLOCK = 4096
+"""Elements that one thread takes at a time."""
+
+_UNCHANGED = (1 << 30, 30)
+"""Multiplier and shift that leave every 32-bit integer as it is."""
+
+
+@prepared
+def _entries(op: Table8) -> np.ndarray:
+    return np.array(op.table)
+
+
+@kernel_of(Table8)
+def table8(op: Table8, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    x = dense(inputs[0])
+    out = empty_like(x, op.table.dtype.name)
+    _look_up8(flat(x), _entries(op), flat(out))
+    return (out,)
+
+
+@prepared
+def _steps(op: Table16) -> np.ndarray:
+    """Entry and slope side by side, int32 [512, 2]: one place to read from in memory."""
+    table = op.table.astype(np.int32)
+    return np.stack((table[:-1] << 7, table[1:] - table[:-1]), axis=1)
+
+
+@kernel_of(Table16)
+def table16(op: Table16, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    x = dense(inputs[0])
+    out = empty_like(x, op.output.dtype)
+    multiplier, shift = single(op.scaling)
+    _look_up16(flat(x), _steps(op), multiplier, shift, op.output.low, op.output.high, flat(out))
+    return (out,)
+
+
+@kernel_of(Requantise)
+def requantise(op: Requantise, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    x = dense(inputs[0])
+    out = empty_like(x, op.output.dtype)
+    multiplier, shift = single(op.scaling)
+    _requantise(flat(x), multiplier, shift, op.output.low, op.output.high, flat(out))
+    return (out,)
+
+
+@kernel_of(AddScaled)
+def add_scaled(op: AddScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    a, b = inputs
+    sign = -1 if op.subtract else 1
+    parameters = (*_operand(op.a), *_operand(op.b), sign, *single(op.out), op.output.low, op.output.high)
+    return (_binary(_add, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+
+
+@kernel_of(MultiplyScaled)
+def multiply_scaled(op: MultiplyScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    a, b = inputs
+    parameters = (*single(op.scaling), op.output.low, op.output.high)
+    return (_binary(_multiply, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+
+
+@kernel_of(ExtremeScaled)
+def extreme_scaled(op: ExtremeScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    a, b = inputs
+    sign = 1 if op.maximum else -1
+    parameters = (*single(op.a), *single(op.b), sign, op.output.low, op.output.high)
+    return (_binary(_extreme, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+
+
+def _operand(scaling: Scaling | None) -> tuple[int, int]:
+    return _UNCHANGED if scaling is None else single(scaling)
+
+
+def _binary(loop, a: Tensor, b: Tensor, dtype: str, parameters: np.ndarray) -> Tensor:
+    shape = torch.broadcast_shapes(a.shape, b.shape)
+    out = _empty_for(a, b, shape, dtype)
+    walk = broadcast_walk(out, (a, b))
+    loop(walk.operands[0], walk.operands[1], walk.sizes, walk.strides, parameters, flat(out))
+    return out
+
+
+def _empty_for(a: Tensor, b: Tensor, shape: torch.Size, dtype: str) -> Tensor:
+    """The result takes the memory order of the first operand that has its whole shape."""
+    for x in (a, b):
+        if x.shape == shape:
+            if is_dense(x):
+                return empty_like(x, dtype)
+            break
+    return torch.empty(shape, dtype=TORCH_DTYPE[dtype])
+
+
+@compiled
+def _look_up8(x, table, out):
+    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
+        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
+            out[i] = table[np.int64(x[i]) + 128]
+
+
+@compiled
+def _look_up16(x, steps, multiplier, shift, low, high, out):
+    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
+        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
+            position = np.int32(x[i]) + np.int32(32768)
+            place = position >> 7
+            value = steps[place, 0] + steps[place, 1] * (position & 127)
+            out[i] = limit(rescale(value, multiplier, shift), low, high)
+
+
+@compiled
+def _requantise(x, multiplier, shift, low, high, out):
+    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
+        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
+            out[i] = limit(rescale(x[i], multiplier, shift), low, high)
+
+
+@inlined
+def _task_count(sizes):
+    """Tasks of a walk: the innermost level in blocks, for every place of the outer levels."""
+    return sizes[0] * sizes[1] * sizes[2] * ((sizes[3] + _BLOCK - 1) // _BLOCK)
+
+
+@inlined
+def _task_start(task, sizes, strides):
+    """Offsets of a task in the output and in both operands, and how many elements it has."""
+    blocks = (sizes[3] + _BLOCK - 1) // _BLOCK
+    first = (task % blocks) * _BLOCK
+    outer = task // blocks
+    i2 = outer % sizes[2]
+    i1 = outer // sizes[2] % sizes[1]
+    i0 = outer // sizes[2] // sizes[1]
+    a = i0 * strides[0, 0] + i1 * strides[0, 1] + i2 * strides[0, 2] + first * strides[0, 3]
+    b = i0 * strides[1, 0] + i1 * strides[1, 1] + i2 * strides[1, 2] + first * strides[1, 3]
+    return outer * sizes[3] + first, a, b, min(_BLOCK, sizes[3] - first)
+
+
+@inlined
+def _sum(x, y, p):
+    total = rescale(x, p[0], p[1]) + p[4] * rescale(y, p[2], p[3])
+    return limit(rescale(total, p[5], p[6]), p[7], p[8])
+
+
+@inlined
+def _product(x, y, p):
+    return limit(rescale(np.int64(x) * np.int64(y), p[0], p[1]), p[2], p[3])
+
+
+@inlined
+def _greater(x, y, p):
+    """Maximum where p[4] is 1, minimum where it is -1."""
+    greater = p[4] * max(p[4] * rescale(x, p[0], p[1]), p[4] * rescale(y, p[2], p[3]))
+    return limit(greater, p[5], p[6])
+
+
+@compiled
+def _add(a, b, sizes, strides, parameters, out):
+    p = (parameters[0], parameters[1], parameters[2], parameters[3], parameters[4], parameters[5], parameters[6], parameters[7], parameters[8])
+    step_a, step_b = strides[0, 3], strides[1, 3]
+    for task in prange(_task_count(sizes)):
+        start, at_a, at_b, count = _task_start(task, sizes, strides)
+        if step_a == 1 and step_b == 1:
+            for i in range(count):
+                out[start + i] = _sum(a[at_a + i], b[at_b + i], p)
+        elif step_a == 1 and step_b == 0:
+            for i in range(count):
+                out[start + i] = _sum(a[at_a + i], b[at_b], p)
+        else:
+            for i in range(count):
+                out[start + i] = _sum(a[at_a + i * step_a], b[at_b + i * step_b], p)
+
+
+@compiled
+def _multiply(a, b, sizes, strides, parameters, out):
+    p = (parameters[0], parameters[1], parameters[2], parameters[3])
+    step_a, step_b = strides[0, 3], strides[1, 3]
+    for task in prange(_task_count(sizes)):
+        start, at_a, at_b, count = _task_start(task, sizes, strides)
+        if step_a == 1 and step_b == 1:
+            for i in range(count):
+                out[start + i] = _product(a[at_a + i], b[at_b + i], p)
+        elif step_a == 1 and step_b == 0:
+            for i in range(count):
+                out[start + i] = _product(a[at_a + i], b[at_b], p)
+        else:
+            for i in range(count):
+                out[start + i] = _product(a[at_a + i * step_a], b[at_b + i * step_b], p)
+
+
+@compiled
+def _extreme(a, b, sizes, strides, parameters, out):
+    p = (parameters[0], parameters[1], parameters[2], parameters[3], parameters[4], parameters[5], parameters[6])
+    step_a, step_b = strides[0, 3], strides[1, 3]
+    for task in prange(_task_count(sizes)):
+        start, at_a, at_b, count = _task_start(task, sizes, strides)
+        if step_a == 1 and step_b == 1:
+            for i in range(count):
+                out[start + i] = _greater(a[at_a + i], b[at_b + i], p)
+        elif step_a == 1 and step_b == 0:
+            for i in range(count):
+                out[start + i] = _greater(a[at_a + i], b[at_b], p)
+        else:
+            for i in range(count):
+                out[start + i] = _greater(a[at_a + i * step_a], b[at_b + i * step_b], p)

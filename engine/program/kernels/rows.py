@@ -1,0 +1,191 @@
+"""Kernels that normalise rows: softmax, LayerNorm and RMSNorm. The steps are those of the reference modules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from engine.program.arithmetic import apply_scaling, look_up
+from engine.program.kernels.compiled import compiled, inlined, prange
+from engine.program.kernels.memory import TORCH_DTYPE, rows_of
+from engine.program.kernels.prepared import prepared, single
+from engine.program.kernels.registry import kernel_of
+from engine.program.kernels.scalar import limit, rescale
+from engine.program.norm import largest_zeros, root_shift
+from engine.program.types import IntegerLayerNorm, IntegerSoftmax
+
+_ROWS = 16
+"""Rows that one thread takes at a time."""
+
+
+@prepared
+def _exponentials(op: IntegerSoftmax) -> NDArray[np.int32]:
+    """Steps 2 and 3 for every difference -i that int8 inputs can have, i = 0 to 255."""
+    differences = -np.arange(256, dtype=np.int64)
+    index = np.clip(apply_scaling(differences, op.difference_scaling), -32768, 0)
+    return look_up(op.exp_table, index).astype(np.int32)
+
+
+@prepared
+def _softmax_tables(op: IntegerSoftmax) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    return op.exp_table.astype(np.int64), op.reciprocal_table.astype(np.int64)
+
+
+@kernel_of(IntegerSoftmax)
+def softmax(op: IntegerSoftmax, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    moved = inputs[0].movedim(op.axis, -1)
+    x = rows_of(moved)
+    out = torch.empty(x.shape, dtype=TORCH_DTYPE[op.output.dtype])
+    exp_table, reciprocal_table = _softmax_tables(op)
+    bounds = (*single(op.out), op.output.low, op.output.high)
+    if x.dtype == torch.int8:
+        _softmax8(x.numpy(), _exponentials(op), reciprocal_table, op.sum_shift, *bounds, out.numpy())
+    else:
+        difference = single(op.difference_scaling)
+        _softmax16(x.numpy(), *difference, exp_table, reciprocal_table, op.sum_shift, *bounds, out.numpy())
+    return (out.view(moved.shape).movedim(-1, op.axis),)
+
+
+@prepared
+def _norm_channels(op: IntegerLayerNorm) -> NDArray[np.int64]:
+    """Signed multiplier, shift and bias of every channel, int64 [4, n]: sign, multiplier, shift, bias."""
+    shape = op.bias.shape
+    multiplier, shift = np.broadcast_to(op.weight.multiplier, shape), np.broadcast_to(op.weight.shift, shape)
+    return np.stack([op.weight_sign, multiplier, shift, op.bias]).astype(np.int64)
+
+
+@prepared
+def _norm_table(op: IntegerLayerNorm) -> NDArray[np.int64]:
+    return op.rsqrt_table.astype(np.int64)
+
+
+@kernel_of(IntegerLayerNorm)
+def layernorm(op: IntegerLayerNorm, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    x = rows_of(inputs[0], op.axes_count)
+    out = torch.empty(x.shape, dtype=TORCH_DTYPE[op.output.dtype])
+    parameters = (
+        int(op.centre), op.square_shift, op.epsilon_mantissa, op.epsilon_exponent, largest_zeros(op),
+        root_shift(op), op.out_shift, op.output.low, op.output.high,
+    )  # fmt: skip
+    _layernorm(x.numpy(), np.array(parameters, dtype=np.int64), _norm_table(op), _norm_channels(op), out.numpy())
+    return (out.view(inputs[0].shape),)
+
+
+@inlined
+def _leading_zeros(value):
+    """CLZ of a value in [0, 2^31)."""
+    zeros = 32
+    while value > 0:
+        value >>= 1
+        zeros -= 1
+    return zeros
+
+
+@inlined
+def _rounded(value, count):
+    """``value >> count`` with rounding; count may be 0."""
+    return (value + ((np.int64(1) << count) >> 1)) >> count
+
+
+@inlined
+def _interpolated(table, index):
+    position = index + 32768
+    place = position >> 7
+    return (table[place] << 7) + (table[place + 1] - table[place]) * (position & 127)
+
+
+@inlined
+def _store_ratios(exponentials, total, reciprocal_table, sum_shift, multiplier, shift, low, high, out):
+    """Steps 5 to 9 for one row."""
+    zeros = _leading_zeros(total)
+    normalised = total << (zeros - 1)
+    reciprocal = _interpolated(reciprocal_table, (normalised >> 14) - 98304)
+    count = np.int64(10 + sum_shift - zeros)
+    half = (np.int64(1) << count) >> 1
+    for i in range(exponentials.size):
+        product = (exponentials[i] * reciprocal + 8192) >> 14
+        out[i] = limit(rescale((product + half) >> count, multiplier, shift), low, high)
+
+
+@compiled
+def _softmax8(x, by_difference, reciprocal_table, sum_shift, multiplier, shift, low, high, out):
+    length = x.shape[1]
+    half = (np.int64(1) << sum_shift) >> 1
+    for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
+        exponentials = np.empty(length, np.int32)
+        for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            greatest = np.int8(-128)
+            for i in range(length):
+                greatest = max(greatest, x[row, i])
+            total = np.int64(0)
+            for i in range(length):
+                value = by_difference[np.int64(greatest) - x[row, i]]
+                exponentials[i] = value
+                total += (value + half) >> sum_shift
+            _store_ratios(
+                exponentials, total, reciprocal_table, sum_shift, multiplier, shift, low, high, out[row]
+            )
+
+
+@compiled
+def _softmax16(
+    x, multiplier_in, shift_in, exp_table, reciprocal_table, sum_shift, multiplier, shift, low, high, out
+):
+    length = x.shape[1]
+    half = (np.int64(1) << sum_shift) >> 1
+    for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
+        exponentials = np.empty(length, np.int32)
+        for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            greatest = np.int16(-32768)
+            for i in range(length):
+                greatest = max(greatest, x[row, i])
+            total = np.int64(0)
+            for i in range(length):
+                difference = rescale(np.int64(x[row, i]) - greatest, multiplier_in, shift_in)
+                value = _interpolated(exp_table, limit(difference, -32768, 0))
+                exponentials[i] = value
+                total += (value + half) >> sum_shift
+            _store_ratios(
+                exponentials, total, reciprocal_table, sum_shift, multiplier, shift, low, high, out[row]
+            )
+
+
+@compiled
+def _layernorm(x, parameters, table, channels, out):
+    n = x.shape[1]
+    centre, square_shift, mantissa, exponent, zeros_limit, root, out_shift, low, high = parameters
+    square_half = (1 << square_shift) >> 1
+    out_half = (1 << out_shift) >> 1
+    for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
+        short = np.empty(n, np.int32)
+        for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            total, least, greatest = np.int32(0), np.int32(32767), np.int32(-32768)
+            for i in range(n):
+                value = np.int32(x[row, i])
+                total += value
+                least, greatest = min(least, value), max(greatest, value)
+            scale = np.int32(n) if centre else np.int32(1)
+            offset = total if centre else np.int32(0)
+            zeros = min(_leading_zeros(max(greatest * scale - offset, offset - least * scale)), zeros_limit)
+            up = np.int32(zeros - 1)
+            squares = np.int64(0)
+            for i in range(n):
+                value = ((np.int32(x[row, i]) * scale - offset) << up) >> np.int32(15)
+                value = (value + np.int32(1)) >> np.int32(1)
+                short[i] = value
+                squares += (np.int64(value) * value + square_half) >> square_shift
+            count = min(max(-(exponent + 2 * zeros), 0), 31)
+            variance = max(squares + _rounded(mantissa, count), 1)
+            half = (_leading_zeros(variance) - 1) >> 1
+            reciprocal = _interpolated(table, ((variance << (2 * half)) >> 15) - 32768)
+            down = max(root - half, 0)
+            down_half = (np.int64(1) << down) >> 1
+            for i in range(n):
+                product = (short[i] * reciprocal + 64) >> 7
+                value = channels[0, i] * ((product + down_half) >> down)
+                value = rescale(value, channels[1, i], channels[2, i]) + channels[3, i]
+                out[row, i] = limit((value + out_half) >> out_shift, low, high)
