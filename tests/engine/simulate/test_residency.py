@@ -1,0 +1,32 @@
+"""Greedy residency: never above the capacity, and what fits stays."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.simulate.residency import Lifetime, residents
+
+STEPS = 12
+
+
+def test_what_fits_stays_and_what_does_not_goes():
+    tensors = [Lifetime("a", 60, 0, 1), Lifetime("b", 60, 1, 2), Lifetime("c", 60, 2, 3)]
+    assert residents(tensors, 4, 100) == ({"a", "c"}, 60)
+    assert residents(tensors, 4, 120) == ({"a", "b", "c"}, 120)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 50), st.integers(0, STEPS - 1), st.integers(0, 4)), max_size=20),
+    st.integers(1, 120),
+)
+def test_capacity_is_never_exceeded(rows, capacity):
+    tensors = [
+        Lifetime(str(index), size, first, min(first + length, STEPS - 1))
+        for index, (size, first, length) in enumerate(rows)
+    ]
+    kept, peak = residents(tensors, STEPS, capacity)
+    held = [
+        sum(t.size_bytes for t in tensors if t.value in kept and t.first <= step <= t.last) for step in range(STEPS)
+    ]
+    assert max(held) == peak <= capacity

@@ -1,0 +1,192 @@
+"""What targets compute in which precision, and the rules that refuse."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+import numpy as np
+import pytest
+
+import engine.ops
+from engine.graph.graph import Constant, Graph, Node, TensorType
+from engine.ops.base import Op
+from engine.ops.elementwise import Add, Div, Gelu, Relu
+from engine.ops.layout import Reshape, Roll, Transpose
+from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.ops.other import Input, OnnxOp
+from engine.ops.reduce import ArgMax, LayerNorm, Softmax
+from engine.plan.types import Precision
+from engine.target.operators import FAMILIES, names_of, operator_names, subclasses
+from engine.target.rules import RULES, allowed, check_graph, check_node
+from engine.target.target import load_target
+
+INT8, INT16, LUT, FLOAT = Precision.INT8, Precision.INT16, Precision.LUT, Precision.FLOAT
+JOURNEY, GENERIC = load_target("journey5"), load_target("generic-int8")
+
+
+def graph_of(op, inputs, output, constants=(), dtype="float32"):
+    """Inputs x0, x1, ... and constants w0, w1, ... (shapes or arrays) into one node y."""
+    types = {f"x{i}": TensorType(shape, "float32") for i, shape in enumerate(inputs)}
+    nodes = [Node(name, Input(), (), (name,)) for name in types]
+    arrays = [c if isinstance(c, np.ndarray) else np.ones(c, np.float32) for c in constants]
+    weights = {f"w{i}": Constant.of(array) for i, array in enumerate(arrays)}
+    types |= {name: weight.type for name, weight in weights.items()} | {"y": TensorType(output, dtype)}
+    names = tuple(node.id for node in nodes)
+    nodes.append(Node("y", op, (*names, *weights), ("y",)))
+    return Graph("test", tuple(nodes), types, weights, names, ("y",))
+
+
+def ask(graph, precision, target=JOURNEY):
+    return check_node(graph, graph.by_id["y"], precision, target)
+
+
+def conv(kernel=3, channels=(8, 8), spatial=2, weight=None):
+    op = Conv((1,) * spatial, (0,) * (2 * spatial), (1,) * spatial)
+    shape = (channels[1], channels[0], *(kernel,) * spatial)
+    size = 40
+    weights = (shape if weight is None else weight,)
+    out = (1, channels[1], *(size - kernel + 1,) * spatial)
+    return graph_of(op, [(1, channels[0], *(size,) * spatial)], out, weights)
+
+
+def test_order_of_preference():
+    assert allowed(Conv((1,), (0, 0), (1,)), JOURNEY) == (INT8, INT16, FLOAT)
+    assert allowed(Gelu(), JOURNEY) == (LUT, INT16, FLOAT)
+    assert allowed(Div(), JOURNEY) == (INT16, FLOAT)
+    assert allowed(Div(), GENERIC) == (INT8, INT16, FLOAT)
+    assert allowed(Reshape((1,)), JOURNEY) == (INT8, INT16, FLOAT)
+    assert allowed(OnnxOp("Einsum", "", 17, b""), JOURNEY) == (FLOAT,)
+
+
+def test_a_program_without_an_integer_form_leaves_the_cpu():
+    assert allowed(Softmax(1), JOURNEY, has_integer_form=lambda op: False) == (FLOAT,)
+    assert allowed(Softmax(1), JOURNEY, has_integer_form=lambda op: True)[0] is INT8
+
+
+@pytest.mark.parametrize("name", ["journey5", "bayes-e-x5", "generic-int8"])
+def test_every_operator_class_has_a_verdict(name):
+    for module in pkgutil.iter_modules(engine.ops.__path__):
+        importlib.import_module(f"engine.ops.{module.name}")
+    target = load_target(name)
+    spoken = {key for cls in subclasses(Op) for key in names_of(cls)}
+    assert set(target.operators) <= spoken
+    assert set(FAMILIES) <= operator_names()
+    unlisted = [
+        cls.__name__
+        for cls in subclasses(Op)
+        if not cls.__subclasses__() and not any(key in target.operators for key in names_of(cls))
+    ]
+    assert unlisted == ["OnnxOp"]
+
+
+def test_float_is_never_refused():
+    assert ask(conv(kernel=39), FLOAT) is None
+
+
+def test_every_rule_has_a_text_and_a_refusal_names_its_rule():
+    assert all(rule.text.endswith((".", "weights.")) and rule.name == name for name, rule in RULES.items())
+    refusal = ask(conv(kernel=39), INT8)
+    assert refusal is not None
+    assert refusal.rule in RULES
+
+
+def test_kernel_limit():
+    assert ask(conv(kernel=31), INT8) is None
+    refusal = ask(conv(kernel=32), INT8)
+    assert refusal is not None
+    assert (refusal.rule, refusal.measured, refusal.limit) == ("conv_kernel", 32, 31)
+    assert refusal.message == "the convolution's kernel size is 32; journey5 allows at most 31"
+    assert refusal.advice
+    assert ask(conv(kernel=32), INT8, GENERIC) is None
+
+
+def test_channel_limit_on_either_side():
+    assert ask(conv(1, (8192, 8)), INT8) is None
+    assert ask(conv(1, (8193, 8)), INT8).rule == "conv_channels"
+    assert ask(conv(1, (8, 8193)), INT8).rule == "conv_channels"
+    transposed = ConvTranspose((1, 1), (0, 0, 0, 0), (1, 1), (0, 0))
+    graph = graph_of(transposed, [(1, 4, 8, 8)], (1, 9000, 8, 8), [(4, 9000, 1, 1)])
+    assert ask(graph, INT8).measured == 9000
+
+
+def test_three_dimensional_convolution():
+    assert ask(conv(spatial=1), INT8) is None
+    assert ask(conv(spatial=3), INT8).rule == "conv_spatial_axes"
+    assert ask(conv(spatial=3), INT8, GENERIC).rule == "conv_spatial_axes"
+
+
+def test_linear_features():
+    def linear(inputs, outputs):
+        return graph_of(Linear(), [(1, inputs)], (1, outputs), [(outputs, inputs)])
+
+    assert ask(linear(8192, 16), INT8) is None
+    assert ask(linear(16, 8193), INT8).rule == "linear_features"
+    assert ask(linear(8193, 16), INT8).message.endswith("8,193; journey5 allows at most 8,192")
+
+
+def test_normalised_positions():
+    def norm(*shape):
+        return graph_of(LayerNorm(1), [shape], shape)
+
+    assert ask(norm(1, 128, 128, 96), INT8) is None
+    assert ask(norm(1, 128, 129, 96), INT8).measured == 128 * 129
+    assert ask(norm(1, 16385, 96), INT8).rule == "norm_positions"
+    assert ask(norm(20000, 96), INT8) is None
+
+
+def test_transpose_on_the_batch_axis():
+    def transpose(shape, perm):
+        return graph_of(Transpose(perm), [shape], tuple(shape[axis] for axis in perm))
+
+    refusal = ask(transpose((8, 3, 5), (1, 0, 2)), INT8)
+    assert refusal.rule == "batch_transposes"
+    assert "8 samples" in refusal.message
+    assert "batch of 1" in refusal.advice
+    assert ask(transpose((8, 3, 5), (0, 2, 1)), INT8) is None
+    assert ask(transpose((1, 3, 5), (1, 0, 2)), INT8) is None
+    assert ask(transpose((8, 3, 5), (1, 0, 2)), INT8, GENERIC) is None
+
+
+def test_int16_sums_fit_the_accumulator():
+    flat = np.ones((4, 512), np.float32)  # sum |w_q| = 127 * 512: 65,024 * 32,767 < 2**31
+    graph = graph_of(Linear(), [(1, 512)], (1, 4), [flat])
+    assert ask(graph, INT16) is None
+    wide = graph_of(Linear(), [(1, 517)], (1, 4), [np.ones((4, 517), np.float32)])
+    refusal = ask(wide, INT16)
+    assert (refusal.rule, refusal.limit) == ("accumulator_bits", 2**31 - 1)
+    assert refusal.measured == 127 * 517 * 32767
+    assert ask(wide, INT8) is None
+    assert ask(wide, INT16, GENERIC) is None
+    peaked = np.zeros((4, 5000), np.float32)
+    peaked[:, 0] = 1.0
+    assert ask(graph_of(Linear(), [(1, 5000)], (1, 4), [peaked]), INT16) is None
+    assert ask(graph_of(Linear(), [(1, 5000)], (1, 4), [np.zeros((4, 5000), np.float32)]), INT16) is None
+
+
+def test_unsupported_precisions():
+    divide = graph_of(Div(), [(4,), (4,)], (4,))
+    assert ask(divide, INT8).message == "journey5 computes Div in int16 only, not in int8"
+    assert ask(divide, INT16) is None
+    table = ask(graph_of(MatMul(), [(4, 4), (4, 4)], (4, 4)), LUT)
+    assert table.message == "MatMul is not an elementwise function of one tensor, so no table computes it"
+    assert ask(graph_of(Relu(), [(4,)], (4,)), INT8).advice == "choose lut or int16"
+    opaque = ask(graph_of(OnnxOp("Einsum", "", 17, b""), [(4,)], (4,)), INT8)
+    assert opaque.message == "journey5 has no unit for Einsum"
+
+
+def test_indices_are_not_quantised():
+    refusal = ask(graph_of(ArgMax(1), [(4, 4)], (4, 1), dtype="int64"), INT8)
+    assert (refusal.rule, refusal.message) == ("float_values", "computes int64 values, which are not quantised")
+
+
+def test_roll_and_add_are_computed():
+    assert ask(graph_of(Roll((3,), (0,)), [(8, 4)], (8, 4)), INT8) is None
+    assert ask(graph_of(Add(), [(8, 4), (8, 4)], (8, 4)), INT16) is None
+
+
+def test_check_graph_names_what_does_not_run_on_the_chip():
+    found = list(check_graph(conv(kernel=39), JOURNEY))
+    assert [(node.id, refusal.rule) for node, refusal in found] == [("y", "conv_kernel")]
+    assert list(check_graph(conv(), JOURNEY)) == []
+    assert [node.id for node, _ in check_graph(graph_of(OnnxOp("Einsum", "", 17, b""), [(4,)], (4,)), JOURNEY)] == ["y"]

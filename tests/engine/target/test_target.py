@@ -1,0 +1,139 @@
+"""Loading target descriptions, and one clear line for each way in which they can be wrong."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import pytest
+
+from engine.errors import TargetError
+from engine.plan.types import Precision
+from engine.target.figures import SourceKind
+from engine.target.target import figures, list_targets, load_target, parse_target
+
+NAMES = ("bayes-e-x5", "generic-int8", "journey5")
+
+
+def text_of(name):
+    return (resources.files("resources") / "targets" / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def refused(text):
+    with pytest.raises(TargetError) as caught:
+        parse_target(text.encode(), "mine.toml")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert line.startswith("mine.toml: ")
+    return line
+
+
+def edited(old, new):
+    text = text_of("generic-int8")
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shipped_targets_load_and_every_figure_has_a_source(name):
+    target = load_target(name)
+    assert target.name == name
+    found = dict(figures(target))
+    assert len(found) >= 30
+    assert all(figure.kind in SourceKind for figure in found.values())
+    assert target == load_target(name)
+
+
+def test_published_figures_are_marked_as_such():
+    journey = dict(figures(load_target("journey5")))
+    assert journey["mac.int8_peak"].value == 128
+    assert journey["mac.int8_peak"].kind is SourceKind.DATASHEET
+    assert journey["clock.cores"].value == 2
+    for key in ("sram.capacity", "dma.bandwidth"):  # not public
+        assert journey[key].kind is not SourceKind.DATASHEET
+    board = dict(figures(load_target("bayes-e-x5")))
+    assert board["clock.frequency"].kind is SourceKind.DATASHEET
+    assert {figure.kind for _, figure in figures(load_target("generic-int8"))} == {SourceKind.ASSUMED}
+
+
+def test_list_has_name_title_and_summary():
+    summaries = list_targets()
+    assert tuple(summary.name for summary in summaries) == NAMES
+    assert all(summary.title and summary.summary for summary in summaries)
+
+
+def test_a_target_of_ones_own(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(edited('name = "generic-int8"', 'name = "mine"'), encoding="utf-8")
+    assert load_target(path).name == load_target(str(path)).name == "mine"
+
+
+def test_unknown_name_lists_the_known_ones_and_the_nearest():
+    with pytest.raises(TargetError) as caught:
+        load_target("jorney5")
+    assert str(caught.value) == (
+        "unknown target 'jorney5'; did you mean 'journey5'? Known targets: bayes-e-x5, generic-int8, journey5; "
+        "or give the path of a .toml file"
+    )
+
+
+def test_missing_file_and_folder(tmp_path):
+    with pytest.raises(TargetError, match=r"nowhere\.toml: cannot read the target: No such file"):
+        load_target(tmp_path / "nowhere.toml")
+    with pytest.raises(TargetError, match="cannot read the target"):
+        load_target(f"{tmp_path}/")
+
+
+def test_not_toml():
+    assert "is not TOML" in refused("[clock\n")
+    assert "is not TOML" in refused("\x00\x01")
+    with pytest.raises(TargetError, match="is not TOML"):
+        parse_target(b"\xff\xfe\x00", "mine.toml")
+
+
+def test_missing_source():
+    line = refused(edited(', source = "assumed: generic target; a lean runtime"', ""))
+    assert "launch.inference: table missing required field 'source'" in line
+    assert '"assumed: "' in line
+
+
+@pytest.mark.parametrize("source", ["", "assumed", "assumed: ", "guess: forty-two", "datasheet"])
+def test_a_source_that_says_nothing(source):
+    line = refused(edited("assumed: generic target; a lean runtime", source))
+    assert "launch.inference: source is" in line
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('8.0, unit = "GB/s"', '0.0, unit = "GB/s"', "dma.bandwidth: value is 0 GB/s, expected a number above 0"),
+        ('8.0, unit = "GB/s"', 'inf, unit = "GB/s"', "dma.bandwidth: value is inf GB/s"),
+        ('8.0, unit = "GB/s"', 'nan, unit = "GB/s"', "dma.bandwidth: value is nan GB/s"),
+        ('8.0, unit = "GB/s"', '"8", unit = "GB/s"', "dma.bandwidth.value: Expected 'float', got 'str'"),
+        ('8.0, unit = "GB/s"', '8.0, unit = "MB/s"', "dma.bandwidth: unit is 'MB/s', expected 'GB/s'"),
+        ('200, unit = "ns"', '-1, unit = "ns"', "dma.latency: value is -1 ns, expected a number at least 0"),
+        ('1, unit = "cores"', '1.5, unit = "cores"', "clock.cores: value is 1.5 cores, expected a whole number"),
+        ('0.75, unit = "fraction"', '1.5, unit = "fraction"', "above 0 and at most 1"),
+        ("1048576", "32", "dma.burst: 64 B do not fit the 32 B of sram.capacity"),
+        ("\nunary =", "\nunari =", "operators.unari: is no operator class or family; did you mean 'unary'?"),
+        ('["lut", "int16"]', '["lut", "float"]', "operators.unary: precisions name 'auto' or 'float'"),
+        ('["lut", "int16"]', '["lut", "int4"]', "Invalid enum value 'int4'"),
+        ("\nconv_spatial_axes =", "\nconv_axes =", "limits: table contains unknown field 'conv_axes'"),
+        ("\n[sram]", "\n[srma]", "table contains unknown field 'srma'"),
+        ('name = "generic-int8"', 'name = "Not a name"', "identity.name: is 'Not a name'"),
+        ('name = "generic-int8"', "", "identity: table missing required field 'name'"),
+    ],
+)
+def test_nonsense_is_located(old, new, complaint):
+    text = text_of("generic-int8")
+    index = text.index(old)
+    assert complaint in refused(text[:index] + new + text[index + len(old) :])
+
+
+def test_a_missing_section_is_named():
+    text = text_of("generic-int8")
+    start, end = text.index("[dma]"), text.index("[launch]")
+    assert "missing required field 'dma'" in refused(text[:start] + text[end:])
+
+
+def test_capabilities_are_typed():
+    assert load_target("journey5").operators["unary"].precisions == (Precision.LUT, Precision.INT16)
