@@ -50,7 +50,7 @@ class Dataset:
         if size < 1:
             raise ValueError(f"batch size {size}")
         for start in range(0, len(self), size):
-            yield self._read(start, min(start + size, len(self)))
+            yield self.read(start, min(start + size, len(self)))
 
     def sample(self, index: int) -> Batch:
         """One sample as a batch of 1; ``index`` counts the chosen samples.
@@ -61,7 +61,7 @@ class Dataset:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
-        return self._read(index, index + 1)
+        return self.read(index, index + 1)
 
     def place(self, index: int) -> str:
         """What to call the sample in a message: its file, or its number in the file."""
@@ -97,7 +97,7 @@ class Dataset:
             raise DataError(message, path=self.path, hint=hint)
         return self.labels
 
-    def _read(self, start: int, end: int) -> Batch:
+    def read(self, start: int, end: int) -> Batch:
         batch = self._source.read([int(index) for index in self._indices[start:end]])
         for name, rows in batch.items():
             found = first_not_finite(rows)

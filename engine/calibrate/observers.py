@@ -81,6 +81,8 @@ class TensorStatistics:
             return
         # Order does not matter, so a transposed array is read in its own memory order without a copy.
         flat = array.ravel(order="K").astype(np.float32, copy=False)
+        if not flat.flags.writeable:
+            flat = flat.copy()  # the loops would be compiled a second time for read-only memory
         exponent, low, high, total, zeros, wrong = _accumulate(
             flat, flat.view(np.int32), self.histogram, self.exponent
         )

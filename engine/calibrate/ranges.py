@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.calibrate.observers import BIN_COUNT, TensorStatistics
-from engine.calibrate.result import Method, scale_of
+from engine.calibrate.result import scale_of
 from engine.errors import CalibrationError, PlanError
 
 INT8_LEVELS = 127
@@ -113,7 +113,7 @@ class KlRange:
         return min(float(ends[best]) * statistics.bin_width, maximum)
 
 
-METHODS: Mapping[Method, type[RangeMethod]] = MappingProxyType(
+METHODS: Mapping[str, type[RangeMethod]] = MappingProxyType(
     {"max": MaxRange, "percentile": PercentileRange, "mse": MseRange, "kl": KlRange}
 )
 """Every method by the name that plans and project files give it. Each can be made without arguments."""
