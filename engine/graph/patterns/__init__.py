@@ -1,9 +1,9 @@
-"""Recognition of operators spelled in several nodes; importing this package fills the registry."""
+"""Recognition of operators spelled in several nodes: the registry, filled, and its driver."""
 
-from engine.graph.patterns import constants
+from engine.graph.patterns import activations, constants, normalisation, roll, softmax
 from engine.graph.patterns.matching import rewrite
 
 __all__ = ["rewrite"]
 
-_REGISTERING = (constants,)
+_REGISTERING = (activations, constants, normalisation, roll, softmax)
 """Imported for the registrations they make."""
