@@ -1,0 +1,151 @@
+"""Edges, their arrowheads and their tensors' shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtCore import QPointF, Qt
+from PySide6.QtGui import QPainter, QPen, QPixmap, QPolygonF
+
+from gui.canvas.batch import draw_lines, draw_stamps
+from gui.canvas.compound import CompoundLayout
+from gui.canvas.layers.context import PaintContext, colour
+from gui.canvas.lines import EdgeLines, rounded_lines, straight_lines, touching
+
+_ROUNDED_FROM = 0.35
+_ARROWS_FROM = 0.22
+_LABELS_FROM = 0.62
+_MOST_SMOOTHED = 6000
+# Where an edge ends further than this from where it began, its end says where it came from.
+_FAR = 900.0
+
+
+class EdgeLayer:
+    """The edges of one layout, prepared as arrays of lines."""
+
+    def __init__(self, layout: CompoundLayout) -> None:
+        self._layout = layout
+        self._straight = straight_lines(layout)
+        self._rounded: EdgeLines | None = None
+        last = layout.starts[1:] - 1
+        self._tips = layout.points[last[layout.is_tip]] if len(last) else np.zeros((0, 2))
+        self._tensors = self._first_links()
+        self._far = self._far_links()
+
+    def _near_lines(self) -> EdgeLines:
+        if self._rounded is None:
+            self._rounded = rounded_lines(self._layout)
+        return self._rounded
+
+    def _first_links(self) -> list[tuple[int, int, int]]:
+        """(box, its first link, how many different tensors leave it)."""
+        links: dict[int, list[int]] = {}
+        for link, box in enumerate(self._layout.link_source.tolist()):
+            links.setdefault(box, []).append(link)
+        return [(box, found[0], len(found)) for box, found in links.items()]
+
+    def _far_links(self) -> list[tuple[int, float, float]]:
+        """(link, x, y of its tip) of the edges that go far."""
+        layout = self._layout
+        if not len(layout.link_source):
+            return []
+        source, target = layout.boxes[layout.link_source], layout.boxes[layout.link_target]
+        distance = np.abs(source[:, :2] - target[:, :2]).sum(axis=1)
+        tips = [layout.points[layout.starts[way[-1] + 1] - 1] for way in layout.link_stretches]
+        return [(i, float(tips[i][0]), float(tips[i][1])) for i in np.flatnonzero(distance > _FAR).tolist()]
+
+    def paint(self, context: PaintContext) -> None:
+        """Draw all edges in the window."""
+        zoom = context.camera.zoom
+        edges = self._near_lines() if zoom >= _ROUNDED_FROM else self._straight
+        shown = context.camera.lines(edges.lines)
+        shown = shown[touching(shown, 0.0, 0.0, context.width, context.height)]
+        painter = context.painter
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, zoom >= _ROUNDED_FROM and len(shown) < _MOST_SMOOTHED)
+        strength = 1.0 if zoom >= _ROUNDED_FROM else 0.75
+        painter.setPen(QPen(colour(context.theme.edge, strength), 1.0 if zoom < 0.6 else 1.4))
+        draw_lines(painter, shown)
+        if zoom >= _ARROWS_FROM:
+            self._paint_tips(context, self._tips, context.theme.edge)
+        if zoom >= _LABELS_FROM:
+            self._paint_labels(context)
+
+    def paint_highlight(self, context: PaintContext, stretches: list[int], tint: str) -> None:
+        """Draw some stretches again, thick and in a colour."""
+        if not stretches:
+            return
+        zoom = context.camera.zoom
+        edges = self._near_lines() if zoom >= _ROUNDED_FROM else self._straight
+        shown = context.camera.lines(edges.of(stretches))
+        shown = shown[touching(shown, 0.0, 0.0, context.width, context.height)]
+        pen = QPen(colour(tint), 2.4 if zoom >= _ROUNDED_FROM else 1.8)
+        pen.setCapStyle(Qt.PenCapStyle.RoundCap)
+        context.painter.setPen(pen)
+        draw_lines(context.painter, shown)
+        ends = [s for s in stretches if bool(self._layout.is_tip[s])]
+        tips = self._layout.points[self._layout.starts[np.array(ends, dtype=np.int64) + 1] - 1]
+        self._paint_tips(context, tips, tint)
+
+    def _paint_tips(self, context: PaintContext, tips: NDArray[np.float64], tint: str) -> None:
+        if not len(tips):
+            return
+        zoom = context.camera.zoom
+        size = min(max(9.0 * zoom, 4.0), 12.0)
+        at = tips * zoom + np.array([context.camera.offset_x, context.camera.offset_y - size / 2])
+        inside = (at[:, 0] > -size) & (at[:, 0] < context.width + size)
+        inside &= (at[:, 1] > -size) & (at[:, 1] < context.height + size)
+        draw_stamps(context.painter, _arrowhead(size, tint), at[inside])
+
+    def _paint_labels(self, context: PaintContext) -> None:
+        painter, camera, model = context.painter, context.camera, context.model
+        found, shown = context.visible(self._layout.boxes, margin=40.0)
+        place = dict(zip(found.tolist(), shown.tolist(), strict=True))
+        painter.setPen(colour(context.theme.edge_label))
+        pixels = 10.5 * camera.zoom
+        height = 16.0 * camera.zoom
+        for box, link, count in self._tensors:
+            if box not in place:
+                continue
+            x, y, width, tall = place[box]
+            text = _tensor_text(model.scene.edges[int(self._layout.link_edge[link])].label, count, self._layout, link)
+            room = (x + width / 2 + 5 * camera.zoom, y + tall + 2 * camera.zoom, width / 2 + 20 * camera.zoom, height)
+            context.texts.draw(painter, text, room, pixels)
+        for link, tip_x, tip_y in self._far:
+            x, y = camera.point(tip_x, tip_y)
+            if -200 < x < context.width and 0 < y < context.height + 20:
+                source = model.item_id(self._layout.items[int(self._layout.link_source[link])])
+                is_left = tip_x < float(self._layout.boxes[self._layout.link_target[link], 0]) + 88 - 1
+                room_width = 110 * camera.zoom
+                left = x - room_width - 5 * camera.zoom if is_left else x + 7 * camera.zoom
+                context.texts.draw(
+                    painter,
+                    f"from {_short(source)}",
+                    (left, y - height, room_width, height),
+                    9.5 * camera.zoom,
+                    align=1.0 if is_left else 0.0,
+                    elide=Qt.TextElideMode.ElideLeft,
+                )
+
+
+def _short(item_id: str) -> str:
+    return "/".join(item_id.split("/")[-2:])
+
+
+def _tensor_text(label: str, count: int, layout: CompoundLayout, link: int) -> str:
+    several = int(layout.link_count[link]) > 1 and layout.items[int(layout.link_source[link])] < 0
+    return f"{label} …" if several and count > 1 else label
+
+
+def _arrowhead(size: float, tint: str) -> QPixmap:
+    """A triangle pointing down, drawn at twice the size it is shown at."""
+    pixels = max(8, round(size * 2))
+    stamp = QPixmap(pixels, pixels)
+    stamp.fill(Qt.GlobalColor.transparent)
+    with QPainter(stamp) as painter:
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(colour(tint))
+        tip = [QPointF(pixels * 0.12, 0), QPointF(pixels * 0.88, 0), QPointF(pixels / 2, pixels)]
+        painter.drawPolygon(QPolygonF(tip))
+    stamp.setDevicePixelRatio(2.0)
+    return stamp

@@ -1,0 +1,88 @@
+"""Frames of open groups with their titles."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QPen
+
+from gui.canvas.compound import FRAME_TITLE
+from gui.canvas.hierarchy import Group
+from gui.canvas.layers.context import PaintContext, colour
+
+_RADIUS = 8.0
+_LEAST_TITLE_PIXELS = 9.5
+_LEAST_FRAME_PIXELS = 34.0
+_LEAST_TITLE_ROOM = 56.0
+_MOST_TITLES = 150
+_COUNTS_FROM = 0.4
+
+
+def paint_frames(context: PaintContext) -> None:
+    """Draw the open groups, outer ones first."""
+    model, theme, painter = context.model, context.theme, context.painter
+    found, shown = context.visible(model.layout.frames)
+    radius = _RADIUS * context.camera.zoom
+    fills = (colour(theme.group_fill), colour(theme.group_fill_alternate))
+    painter.setPen(QPen(colour(theme.group_outline), 1.0))
+    for frame, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
+        group = model.hierarchy.groups[model.layout.frame_groups[frame]]
+        painter.setBrush(fills[group.depth % 2])
+        painter.drawRoundedRect(QRectF(x, y, width, height), radius, radius)
+
+
+def paint_frame_titles(context: PaintContext) -> None:
+    """Draw the titles, always legible: where they would cover one another, the outer group's stays."""
+    painter, theme = context.painter, context.theme
+    painter.setRenderHint(painter.RenderHint.Antialiasing, True)
+    for frame, x, y, width, height in title_places(context):
+        group = context.model.hierarchy.groups[context.model.layout.frame_groups[frame]]
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(colour(theme.group_header, 0.92))
+        painter.drawRoundedRect(QRectF(x, y, width, height), 3, 3)
+        painter.setPen(colour(theme.group_header_text))
+        text = _title(context, group, width)
+        room = (x + 5, y, width - 10, height)
+        context.texts.draw(painter, text, room, _title_pixels(context), True, elide=Qt.TextElideMode.ElideRight)
+
+
+def _title(context: PaintContext, group: Group, room: float) -> str:
+    """The title with the number of operators where there is room for it, in pixels."""
+    short = f"▾ {group.title}"
+    full = f"{short}  ·  {group.size} ops"
+    if context.camera.zoom < _COUNTS_FROM:
+        return short
+    return full if _title_width(context, full) <= room else short
+
+
+def _title_width(context: PaintContext, text: str) -> float:
+    return float(context.texts.face(_title_pixels(context), bold=True).metrics.horizontalAdvance(text)) + 12.0
+
+
+def _title_pixels(context: PaintContext) -> float:
+    return max(_LEAST_TITLE_PIXELS, 12.0 * context.camera.zoom)
+
+
+def title_places(context: PaintContext) -> list[tuple[int, float, float, float, float]]:
+    """Frame, x, y, width, height of each title that shows, in pixels."""
+    pixels = _title_pixels(context)
+    face = context.texts.face(pixels, bold=True)
+    bar = max(face.height + 2, (FRAME_TITLE - 6) * context.camera.zoom)
+    inset = 4.0 * context.camera.zoom
+    taken: list[QRectF] = []
+    places: list[tuple[int, float, float, float, float]] = []
+    found, shown = context.visible(context.model.layout.frames)
+    for frame, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
+        if width < _LEAST_FRAME_PIXELS or height < 1.6 * bar or len(places) >= _MOST_TITLES:
+            continue
+        group = context.model.hierarchy.groups[context.model.layout.frame_groups[frame]]
+        # A title scrolled out at the top or the left waits at the window's rim while its frame is in sight.
+        left = max(x + inset, 2.0) if x + width > 80 else x + inset
+        top = max(y + inset, 2.0) if y + height > 60 else y + inset
+        room = x + width - inset - left
+        place = QRectF(left, top, min(_title_width(context, _title(context, group, room)), room), bar)
+        is_cramped = room < min(_LEAST_TITLE_ROOM, _title_width(context, f"▾ {group.title}"))
+        if is_cramped or any(place.intersects(other) for other in taken):
+            continue
+        taken.append(place)
+        places.append((frame, place.x(), place.y(), place.width(), place.height()))
+    return places

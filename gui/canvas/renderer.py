@@ -1,0 +1,140 @@
+"""Paints a canvas model: keeps what one layout, one heat map and one view need, and paints the layers in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from PySide6.QtCore import QRectF, Qt
+from PySide6.QtGui import QColor, QPainter, QPixmap
+
+from gui.canvas.camera import Camera
+from gui.canvas.layers.boxes import BoxLayer, BoxPalette
+from gui.canvas.layers.context import PaintContext, Texts
+from gui.canvas.layers.edges import EdgeLayer
+from gui.canvas.layers.frames import paint_frame_titles, paint_frames, title_places
+from gui.canvas.layers.marks import paint_band, paint_flash, paint_hover, paint_selection, paint_worst
+from gui.canvas.model import CanvasModel
+from gui.theme import Theme
+
+# More selected boxes than this do not light their edges: the picture would be all light.
+_MOST_LIT = 24
+
+
+@dataclass
+class Overlay:
+    """What is over the graph for a moment: the hovered id, the rubber band, the node that flashes and how strongly."""
+
+    hovered: str = ""
+    band: QRectF | None = None
+    flash: str = ""
+    flash_strength: float = 0.0
+
+
+@dataclass
+class _Cache:
+    """Painted frames and edges, and the view for which they hold."""
+
+    key: tuple[object, ...] = ()
+    pixmap: QPixmap = field(default_factory=QPixmap)
+
+
+class Renderer:
+    """Paints one canvas. Say what changed with `layout_changed` and `looks_changed`; the rest is cached."""
+
+    def __init__(self, model: CanvasModel, theme: Theme) -> None:
+        self._model = model
+        self._cache = _Cache()
+        self.set_theme(theme)
+
+    def set_theme(self, theme: Theme) -> None:
+        """Paint in other colours from now on."""
+        self.theme = theme
+        self._texts = Texts(theme.font_family)
+        self.layout_changed()
+
+    def layout_changed(self) -> None:
+        """Boxes or edges are elsewhere."""
+        self._edges: EdgeLayer | None = None
+        self._cache = _Cache()
+        self.looks_changed()
+
+    def looks_changed(self) -> None:
+        """Heat or decorations changed; everything is where it was."""
+        self._palette: BoxPalette | None = None
+        self._boxes: BoxLayer | None = None
+
+    def paint(self, painter: QPainter, camera: Camera, width: int, height: int, overlay: Overlay | None = None) -> None:
+        """Paint the view into the painter's upper left `width` × `height` pixels."""
+        device = painter.device()
+        ratio = float(device.devicePixelRatio()) if device is not None else 1.0
+        painter.drawPixmap(0, 0, self._background(camera, width, height, ratio))
+        context = self._context(painter, camera, width, height)
+        overlay = overlay or Overlay()
+        self._light_edges(context, overlay)
+        self._box_layer().paint(context)
+        paint_frame_titles(context)
+        paint_selection(context)
+        if overlay.hovered and (rectangle := self._model.rectangle_of(overlay.hovered)):
+            paint_hover(context, rectangle)
+        paint_worst(context)
+        if overlay.flash and (rectangle := self._model.rectangle_of(overlay.flash)):
+            paint_flash(context, rectangle, overlay.flash_strength)
+        if overlay.band is not None:
+            paint_band(context, overlay.band)
+
+    def frame_title_at(self, camera: Camera, width: int, height: int, x: float, y: float) -> int | None:
+        """The frame whose title is at a pixel."""
+        # Only metrics are needed here, so an idle painter will do.
+        context = self._context(QPainter(), camera, width, height)
+        for frame, left, top, wide, tall in title_places(context):
+            if left <= x <= left + wide and top <= y <= top + tall:
+                return frame
+        return None
+
+    def _context(self, painter: QPainter, camera: Camera, width: int, height: int) -> PaintContext:
+        return PaintContext(painter, camera, float(width), float(height), self._model, self.theme, self._texts)
+
+    def _background(self, camera: Camera, width: int, height: int, ratio: float) -> QPixmap:
+        key = (camera, width, height, ratio)
+        if self._cache.key != key:
+            pixmap = QPixmap(max(1, round(width * ratio)), max(1, round(height * ratio)))
+            pixmap.setDevicePixelRatio(ratio)
+            pixmap.fill(QColor(self.theme.canvas))
+            with QPainter(pixmap) as painter:
+                painter.setRenderHint(QPainter.RenderHint.Antialiasing, camera.zoom > 0.3)
+                context = self._context(painter, camera, width, height)
+                paint_frames(context)
+                self._edge_layer().paint(context)
+            self._cache = _Cache(key, pixmap)
+        return self._cache.pixmap
+
+    def _light_edges(self, context: PaintContext, overlay: Overlay) -> None:
+        """Edges into and out of the hovered box, and of a few selected ones, in their colours."""
+        context.painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        whole, _ = self._model.selected_boxes()
+        boxes = set(whole.tolist()) if len(whole) <= _MOST_LIT else set[int]()
+        hovered = self._model.box_of(overlay.hovered) if overlay.hovered else None
+        if hovered is not None:
+            boxes.add(hovered)
+        if boxes:
+            into, out_of = self._model.stretches_of(boxes)
+            self._edge_layer().paint_highlight(context, into, self.theme.edge_in)
+            self._edge_layer().paint_highlight(context, out_of, self.theme.edge_out)
+
+    def _edge_layer(self) -> EdgeLayer:
+        if self._edges is None:
+            self._edges = EdgeLayer(self._model.layout)
+        return self._edges
+
+    def _box_layer(self) -> BoxLayer:
+        if self._boxes is None:
+            self._palette = BoxPalette(self.theme, self._model.scale)
+            self._boxes = BoxLayer(self._palette, self._model)
+        return self._boxes
+
+    def paint_overview(self, painter: QPainter, width: int, height: int, camera: Camera) -> None:
+        """Frames and boxes only, for the minimap."""
+        context = self._context(painter, camera, width, height)
+        painter.setPen(Qt.PenStyle.NoPen)
+        paint_frames(context)
+        self._box_layer().paint(context)

@@ -1,0 +1,113 @@
+"""What the canvas draws: plain data, no Qt. Decorations and heat change without a new layout."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+#: Categories of operators; each has a header colour in the theme.
+KINDS = ("conv", "matmul", "norm", "activation", "elementwise", "layout", "reduce", "io", "other")
+
+#: Precisions a node may have, in the order the legend lists them.
+PRECISIONS = ("int8", "int16", "lut", "float")
+
+
+@dataclass(frozen=True)
+class SceneNode:
+    """One operator (or a graph input or output, kind "io")."""
+
+    id: str
+    title: str
+    op_type: str
+    namespace: tuple[str, ...] = ()
+    shapes: str = ""
+    kind: str = "other"
+
+
+@dataclass(frozen=True)
+class SceneEdge:
+    """A tensor from one node to another; `label` is its shape and dtype."""
+
+    source: str
+    target: str
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A graph to draw. Edges that name an unknown node are refused.
+
+    Raises:
+        ValueError: two nodes share an id, or an edge names a node that is not there.
+    """
+
+    nodes: tuple[SceneNode, ...] = ()
+    edges: tuple[SceneEdge, ...] = ()
+    index: dict[str, int] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict[str, int])
+
+    def __post_init__(self) -> None:
+        self.index.update((node.id, i) for i, node in enumerate(self.nodes))
+        if len(self.index) != len(self.nodes):
+            raise ValueError("two nodes of the scene share an id; give each operator its own")
+        for edge in self.edges:
+            for end in (edge.source, edge.target):
+                if end not in self.index:
+                    raise ValueError(f"edge {edge.source} -> {edge.target}: the scene has no node {end!r}")
+
+
+@dataclass(frozen=True)
+class Decoration:
+    """A node's precision: what was asked for, what the target makes of it, and the region it is fused into.
+
+    `requested` is "auto" or "" where the user chose nothing. `fused_into` is the title of the node whose kernel
+    computes this one, "" if it has its own.
+    """
+
+    requested: str = ""
+    effective: str = ""
+    fused_into: str = ""
+
+    @property
+    def is_user_choice(self) -> bool:
+        """Whether the user set this precision rather than leaving it to the tool."""
+        return self.requested not in ("", "auto")
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the target makes something else of the user's choice."""
+        return self.is_user_choice and self.effective not in ("", self.requested)
+
+
+@dataclass(frozen=True)
+class HeatScale:
+    """How a number becomes a colour: from `minimum` to `maximum` in `unit`, on a log axis where `log`.
+
+    `higher_is_worse` says which end is painted as the worst (the bright one); false for SQNR or cosine.
+    """
+
+    minimum: float
+    maximum: float
+    log: bool = False
+    label: str = ""
+    unit: str = ""
+    colour_map: str = "cividis"
+    higher_is_worse: bool = True
+
+    def format(self, value: float) -> str:
+        """The value with three significant digits and its unit; "–" for NaN."""
+        if math.isnan(value):
+            return "–"
+        return f"{format_number(value)} {self.unit}".rstrip()
+
+
+def format_number(value: float) -> str:
+    """Three significant digits; powers of ten as exponents outside 0.001 … 99,999."""
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else ("∞" if value > 0 else "−∞")
+    magnitude = abs(value)
+    if magnitude < 1e-3 or magnitude >= 99_999.5:
+        mantissa, exponent = f"{value:.1e}".split("e")
+        return f"{mantissa}e{int(exponent)}".replace("-", "−")
+    decimals = max(0, 2 - math.floor(math.log10(magnitude)))
+    text = f"{value:,.{decimals}f}"
+    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
