@@ -168,22 +168,6 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             return None if self.data is None else self.data.input
         return load_recipe(located(self.data.recipe, project_path))
 
-    def moved(self, old_path: Path, new_path: Path) -> ProjectFile:
-        """The project for saving under another path: its references still lead to the same files."""
-
-        def again(reference: str) -> str:
-            return reference_to(located(reference, old_path), new_path)
-
-        data = self.data
-        if data is not None:
-            recipe = None if data.recipe is None else again(data.recipe)
-            data = msgspec.structs.replace(data, path=again(data.path), recipe=recipe)
-        model = msgspec.structs.replace(self.model, path=again(self.model.path))
-        target = self.target
-        if target.name.endswith(".toml"):
-            target = TargetReference(name=again(target.name))
-        return msgspec.structs.replace(self, model=model, data=data, target=target)
-
     def save(self, path: Path) -> None:
         """Write the project; the file is exchanged as a whole or not at all.
 

@@ -80,24 +80,27 @@ class Dataset:
             hasher.update(part.digest())
         return hasher.hexdigest()
 
-    def check_labels(self, class_count: int) -> NDArray[np.int64]:
-        """The labels, for a model with ``class_count`` classes.
+    def check_labels(self, class_count: int) -> None:
+        """Raise unless all labels, if there are any, name one of the model's ``class_count`` classes.
 
         Raises:
-            DataError: There are none, or one is out of range.
+            DataError: A label is out of range.
         """
         if self.labels is None:
-            hint = "add a labels.csv (file,class_index), or a 'labels' array to an .npz file"
-            raise DataError("has no labels, which the accuracy needs", path=self.path, hint=hint)
+            return
         at = int(np.argmax(self.labels))
         if self.labels[at] >= class_count:
             classes = f"the model has classes 0..{class_count - 1}"
             message = f"label of {self.place(at)} is {self.labels[at]}, {classes}"
             hint = "correct the labels or choose the model they belong to"
             raise DataError(message, path=self.path, hint=hint)
-        return self.labels
 
     def read(self, start: int, end: int) -> Batch:
+        """The chosen samples ``start`` to ``end`` (excluded) as one batch.
+
+        Raises:
+            DataError: A sample is unreadable, or holds NaN or infinity.
+        """
         batch = self._source.read([int(index) for index in self._indices[start:end]])
         for name, rows in batch.items():
             found = first_not_finite(rows)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any
@@ -25,22 +26,26 @@ _HINT = "write it anew with numpy.savez(file, name=array)"
 class NpzArray:
     """One array of an ``.npz`` file, read row by row (a row is ``array[i]``).
 
-    An uncompressed array is mapped into memory; a compressed one is decompressed as far as it is read, so
-    reading rows in ascending order decompresses it once and holds one row.
+    Rows of an uncompressed array are read where they lie; a compressed one is decompressed as far as it is read, so
+    reading rows in ascending order decompresses it once. Only the rows asked for are in memory. The file is not
+    mapped: a mapped file that another program shortens would end this process.
     """
 
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
         self._name = name
         self._member = f"{name}.npy"
-        self._stream: IO[bytes] | None = None
-        self._mapped: NDArray[Any] | None = None
+        self._version = _version_of(path)
+        self._decompressed: IO[bytes] | None = None
         with zipfile.ZipFile(path) as archive, archive.open(self._member) as stream:
             self.shape, self.dtype = self._header(stream)
-            self._data_offset = stream.tell()
+            self._first_row = stream.tell()
             info = archive.getinfo(self._member)
-        if info.compress_type == zipfile.ZIP_STORED and self._row_bytes > 0:
-            self._map(info)
+        if self._first_row + self.shape[0] * self._row_bytes > info.file_size:
+            raise ValueError(f"array '{name}' is shorter than its header says")
+        self._stored = info.compress_type == zipfile.ZIP_STORED
+        if self._stored:
+            self._first_row += _member_start(path, info)
 
     @property
     def name(self) -> str:
@@ -50,27 +55,35 @@ class NpzArray:
         """The rows ``array[indices]``, [len(indices), *shape[1:]], newly allocated.
 
         Raises:
-            DataError: The file is truncated, damaged or gone.
+            DataError: The file was changed since it was opened, or is truncated, damaged or gone.
         """
-        if self._mapped is not None:
-            return np.array(self._mapped[np.asarray(indices, np.intp)])
         out = np.empty((len(indices), *self.shape[1:]), self.dtype)
         try:
-            for place, index in enumerate(indices):
-                out[place] = self._read_row(int(index))
+            if _version_of(self._path) != self._version:
+                raise DataError("was changed while it was open", path=self._path, hint="open it again")
+            with self._stream() as stream:
+                for place, index in enumerate(indices):
+                    out[place] = self._read_row(stream, int(index))
         except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as failure:
-            raise self._damaged(failure) from failure
+            message = f"array '{self._name}' cannot be read: {failure}"
+            raise DataError(message, path=self._path, hint=_HINT) from failure
         return out
 
     def all(self) -> NDArray[Any]:
         """The whole array; for labels and splits, which are small."""
         return self.rows(range(self.shape[0]))
 
-    def close(self) -> None:
-        """Release the file. Reading again opens it again."""
-        if self._stream is not None:
-            self._stream.close()
-        self._stream = None
+    @contextlib.contextmanager
+    def _stream(self) -> Generator[IO[bytes]]:
+        """Where the rows are read from. Decompression goes on where it stopped, so its stream stays open."""
+        if self._stored:
+            with self._path.open("rb") as file:
+                yield file
+            return
+        if self._decompressed is None:
+            with zipfile.ZipFile(self._path) as archive:
+                self._decompressed = archive.open(self._member)  # holds the file open by itself
+        yield self._decompressed
 
     @property
     def _row_bytes(self) -> int:
@@ -91,28 +104,28 @@ class NpzArray:
             raise DataError(message, path=self._path)
         return tuple(shape), dtype
 
-    def _map(self, info: zipfile.ZipInfo) -> None:
-        with self._path.open("rb") as file:
-            file.seek(info.header_offset)
-            name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        offset = info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes + self._data_offset
-        if 0 not in self.shape:
-            self._mapped = np.memmap(self._path, self.dtype, "r", offset, self.shape)
-
-    def _read_row(self, index: int) -> NDArray[Any]:
-        if self._stream is None:
-            with zipfile.ZipFile(self._path) as archive:
-                self._stream = archive.open(self._member)  # holds the file open by itself
-        start = self._data_offset + index * self._row_bytes
-        if self._stream.tell() != start:
-            self._stream.seek(start)
-        data = self._stream.read(self._row_bytes)
+    def _read_row(self, stream: IO[bytes], index: int) -> NDArray[Any]:
+        start = self._first_row + index * self._row_bytes
+        if stream.tell() != start:
+            stream.seek(start)
+        data = stream.read(self._row_bytes)
         if len(data) != self._row_bytes:
             raise EOFError(f"row {index} is cut off")
         return np.frombuffer(data, self.dtype).reshape(self.shape[1:])
 
-    def _damaged(self, failure: Exception) -> DataError:
-        return DataError(f"array '{self._name}' cannot be read: {failure}", path=self._path, hint=_HINT)
+
+def _version_of(path: Path) -> tuple[int, int]:
+    """Size and time of the last change: what tells that a file was written anew."""
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _member_start(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where in the file the bytes of an uncompressed zip member begin."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset)
+        name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    return info.header_offset + _LOCAL_HEADER.size + name_bytes + extra_bytes
 
 
 def open_npz(path: Path) -> Mapping[str, NpzArray]:
@@ -129,5 +142,5 @@ def open_npz(path: Path) -> Mapping[str, NpzArray]:
         raise
     except OSError as failure:
         raise DataError(f"cannot be read: {failure.strerror or failure}", path=path) from failure
-    except (ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as failure:
+    except (ValueError, EOFError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error) as failure:
         raise DataError(f"is not a readable .npz file ({failure})", path=path, hint=_HINT) from failure

@@ -79,19 +79,6 @@ class CalibrationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     fingerprint: str
     percentile: float = 99.99
 
-    def to_bytes(self) -> bytes:
-        """Compact form for a cache; :meth:`from_bytes` is the inverse."""
-        return msgspec.json.encode(self)
-
-    @staticmethod
-    def from_bytes(data: bytes) -> CalibrationResult:
-        """Inverse of :meth:`to_bytes`.
-
-        Raises:
-            msgspec.DecodeError: The data is not of that form.
-        """
-        return msgspec.json.decode(data, type=CalibrationResult)
-
 
 SMALLEST_SCALE = 2.0**-126
 """Smaller scales are no normal float32 numbers and could not be exported."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def observe(tensors: dict[str, np.ndarray]) -> dict[str, TensorStatistics]:
     observed: dict[str, TensorStatistics] = {}
     for name, values in tensors.items():
         observed[name] = statistics = TensorStatistics()
-        seconds = best_seconds(lambda s=statistics, v=values: s.update(v)) / ELEMENTS
+        seconds = best_seconds(partial(statistics.update, values)) / ELEMENTS
         print(f"{name:16}{seconds * 1e9:12.2f}{4e-9 / seconds:8.1f}{seconds * SWIN_T_ELEMENTS * 1e3:15.0f}")
     return observed
 
@@ -67,9 +68,9 @@ def search(observed: dict[str, TensorStatistics]) -> None:
     print(f"\n{'range search, ms':20}" + "".join(f"{name:>12}" for name in observed))
     for name, method in METHODS.items():
         for level_count in (INT8_LEVELS, INT16_LEVELS):
-            times = [best_seconds(lambda s=s, m=method(), n=level_count: m.threshold(s, n)) for s in observed.values()]
+            times = [best_seconds(partial(method().threshold, s, level_count)) for s in observed.values()]
             print(f"{name + ' ' + str(level_count):20}" + "".join(f"{t * 1e3:12.2f}" for t in times))
-    times = [best_seconds(lambda s=s: tensor_range(s)) for s in observed.values()]
+    times = [best_seconds(partial(tensor_range, s)) for s in observed.values()]
     print(f"{'all that is kept':20}" + "".join(f"{t * 1e3:12.2f}" for t in times))
 
 

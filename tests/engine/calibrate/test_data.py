@@ -81,7 +81,7 @@ def test_labels_splits_and_the_first_samples(tmp_path: Path) -> None:
     assert "has no split 'train'; choose one of: calibration, evaluation" in error_of(
         folder, recipe=RECIPE, split="train"
     )
-    assert calibration.check_labels(51) is not None
+    calibration.check_labels(51)
     with pytest.raises(DataError, match=r"label of picture '05.png' is 50, the model has classes 0..49"):
         calibration.check_labels(50)
 
@@ -90,6 +90,7 @@ def test_labels_without_a_split_column(tmp_path: Path) -> None:
     folder = folder_of(tmp_path, 2, "file,class_index\n00.png,3\n01.png,4\n")
     dataset = open_data(folder, graph_inputs=RGB_INPUT, recipe=RECIPE, default_split=CALIBRATION_SPLIT)
     assert len(dataset) == 2 and dataset.split is None
+    dataset.check_labels(5)
     assert "has no splits, so no split 'evaluation'" in error_of(folder, recipe=RECIPE, split="evaluation")
 
 
