@@ -147,7 +147,8 @@ class _Observer:
     def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
         # float64 values beyond float32's range are infinite for the observer
         rows = array.reshape(-1) if array.ndim == 0 else array
-        found = first_not_finite(rows.astype(np.float32))
+        with np.errstate(over="ignore"):
+            found = first_not_finite(rows.astype(np.float32))
         row, value = found if found is not None else (0, float("nan"))
         if len(rows) != self._batch_size:  # the first dimension is not the batch
             row = 0

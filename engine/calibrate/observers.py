@@ -80,7 +80,8 @@ class TensorStatistics:
         if array.size == 0:
             return
         # Order does not matter, so a transposed array is read in its own memory order without a copy.
-        flat = array.ravel(order="K").astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # a float64 beyond float32 becomes an infinity and is reported as such
+            flat = array.ravel(order="K").astype(np.float32, copy=False)
         if not flat.flags.writeable:
             flat = flat.copy()  # the loops would be compiled a second time for read-only memory
         exponent, low, high, total, zeros, wrong = _accumulate(

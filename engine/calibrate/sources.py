@@ -197,7 +197,8 @@ class NpzSamples:
         if rows.dtype == np.uint8 and self._types[name].is_float and self._recipe is not None:
             return pictures.normalise(rows, self._recipe)
         kind = "float32" if self._types[name].is_float else self._types[name].dtype
-        return np.ascontiguousarray(rows, np.dtype(kind))
+        with np.errstate(over="ignore"):  # infinities are reported by whoever reads
+            return np.ascontiguousarray(rows, np.dtype(kind))
 
     def _labels(self, array: NpzArray | None) -> NDArray[np.int64] | None:
         if array is None:

@@ -99,6 +99,11 @@ def test_not_finite(wrong: float) -> None:
     assert caught.value.element == 33_333
 
 
+def test_float64_beyond_float32_is_not_finite() -> None:
+    with pytest.raises(NotFiniteError):
+        statistics_of(np.array([1.0, 1e300]))
+
+
 def test_memory_does_not_grow_with_the_values() -> None:
     values = np.random.default_rng(3).standard_normal(200_000).astype(np.float32)
     statistics = statistics_of(values)
