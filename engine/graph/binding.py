@@ -9,6 +9,9 @@ import onnx_ir as ir
 
 from engine.errors import GraphError
 
+_NO_NAMES = frozenset({"", "?", "None", "unknown"})
+"""What exporters write for a dimension without a name: it says nothing of which dimensions are equal."""
+
 _BATCH_NAMES = frozenset({"batch", "batch_size", "batchsize", "n", "bs"})
 
 
@@ -24,7 +27,10 @@ def bound_shapes(
         GraphError: A symbol is unbound, a binding names no symbol or is not positive, or an input has no shape.
     """
     names = [_dimension_names(value, path) for value in inputs]
-    symbols = {name: axis == 0 for shape in reversed(names) for axis, name in _symbols(shape)}
+    symbols: dict[str, bool] = {}
+    for shape in names:
+        for axis, name in _symbols(shape):
+            symbols[name] = symbols.get(name, False) or axis == 0
     unknown = sorted(set(bindings) - set(symbols))
     if unknown:
         known = ", ".join(sorted(symbols)) or "none"
@@ -57,5 +63,5 @@ def _dimension_names(value: ir.Value, path: Path | None) -> list[int | str]:
             dimensions.append(dimension)
         else:
             symbol = None if isinstance(dimension, int) else dimension.value
-            dimensions.append(symbol or f"{value.name}.{axis}")
+            dimensions.append(f"{value.name}.{axis}" if symbol is None or symbol in _NO_NAMES else symbol)
     return dimensions

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from engine.graph.digests import combined_digest, file_digest
 from engine.graph.graph import Graph
 from engine.graph.onnx_file import prepared
 from engine.graph.onnx_import import import_onnx
+from engine.graph.pt2_check import check_exported
 from engine.graph.weights import WeightFiles
 
 _OPSET = 20
@@ -33,20 +37,39 @@ def from_torch(module: torch.nn.Module, example_inputs: tuple[Any, ...], name: s
 
 
 def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
-    """Open a ``.pt2`` file. Its weights are read as plain tensors; nothing in it is unpickled as objects.
+    """Open a ``.pt2`` file, after :func:`check_exported` has made sure that no object in it is unpickled.
 
     Raises:
         ModelFileError: The file is damaged, or holds pickled objects.
         GraphError: The exported graph cannot be used.
     """
     try:
-        program = torch.export.load(path)
+        content = path.read_bytes()
+    except OSError as error:
+        raise ModelFileError(f"cannot be read: {error.strerror}", path=path) from error
+    check_exported(path, content)
+    try:
+        program = torch.export.load(io.BytesIO(content))  # the very bytes that were checked
     except Exception as error:  # torch raises many kinds for damaged archives
         raise ModelFileError(
             f"is not a program saved by torch.export.save: {error}", path=path, hint="save it again with this torch"
         ) from error
     graph = _exported(program, (), path.stem, path, bindings, batch)
     return replace(graph, source=path, digest=combined_digest([file_digest(path)]))
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """Without the exporter's own remarks: what matters of them is raised."""
+    exporter = logging.getLogger("torch.onnx")
+    level = exporter.level
+    exporter.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        exporter.setLevel(level)
 
 
 def _exported(
@@ -58,8 +81,7 @@ def _exported(
     batch: int,
 ) -> Graph:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _quiet():
             exported = torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
                 program, example_inputs, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
             )

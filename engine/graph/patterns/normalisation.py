@@ -158,11 +158,13 @@ def merged_shift(draft: Draft, root: Node) -> Match | None:
     if found is None or not isinstance(found[0].op, LayerNorm):
         return None
     norm, addend = found
-    weight = norm.inputs[1] if len(norm.inputs) > 1 else _ones(draft, root, addend.type)
-    if len(norm.inputs) > 2:
-        addend = derived(addend.type, np.add, addend, draft.constants[norm.inputs[2]])
+    x, *parameters = norm.inputs
+    if not parameters:
+        parameters = [_ones(draft, root, addend.type)]
+    for existing in parameters[1:]:
+        addend = derived(addend.type, np.add, addend, draft.constants[existing])
     bias = draft.add_constant(f"{root.outputs[0]}/bias", addend)
-    return Match(norm.op, (norm.inputs[0], weight, bias), (norm,), keep=norm)
+    return Match(norm.op, (x, parameters[0], bias), (norm,), keep=norm)
 
 
 def _ones(draft: Draft, root: Node, kind: TensorType) -> str:

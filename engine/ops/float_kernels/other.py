@@ -13,6 +13,7 @@ from torch import Tensor
 
 from engine.errors import GraphError
 from engine.ops.float_kernels.behaviour import FLOAT
+from engine.ops.float_kernels.reference_fixes import REFERENCE_FIXES
 from engine.ops.float_kernels.tensors import to_numpy, to_torch
 from engine.ops.other import Input, OnnxOp
 
@@ -35,7 +36,7 @@ def onnx_op_model(op: OnnxOp) -> onnx.ModelProto:
 
 @lru_cache(maxsize=_CACHED_EVALUATORS)
 def _evaluator(op: OnnxOp) -> ReferenceEvaluator:
-    return ReferenceEvaluator(onnx_op_model(op))
+    return ReferenceEvaluator(onnx_op_model(op), new_ops=list(REFERENCE_FIXES))
 
 
 @FLOAT.register(OnnxOp)
