@@ -123,12 +123,16 @@ def array_slots(product: Product, rates: Rates) -> float:
 
 def transfer_us(transfer: Transfer, rates: Rates) -> float:
     """Bytes · burst / min(burst, run) ÷ bandwidth, plus the latency of DDR. The formula is Vela's."""
-    run = max(transfer.run_bytes, rates.gather_bytes)
+    size_bytes = transfer.size_bytes / useful_fraction(transfer, rates)
     if transfer.is_ddr:
-        useful = min(rates.burst_bytes, run) / rates.burst_bytes
-        return transfer.size_bytes / useful / rates.ddr_bytes + rates.ddr_latency_us
-    useful = min(rates.access_bytes, run) / rates.access_bytes
-    return transfer.size_bytes / useful / rates.sram_bytes
+        return size_bytes / rates.ddr_bytes + rates.ddr_latency_us
+    return size_bytes / rates.sram_bytes
+
+
+def useful_fraction(transfer: Transfer, rates: Rates) -> float:
+    """Share of each burst that the transfer's runs fill, after short ones are gathered on the chip."""
+    burst_bytes = rates.burst_bytes if transfer.is_ddr else rates.access_bytes
+    return min(1.0, max(transfer.run_bytes, rates.gather_bytes) / burst_bytes)
 
 
 def chip_times(demand: Demand, rates: Rates) -> EngineTimes:
@@ -246,7 +250,9 @@ def _dma_text(transfers: Sequence[Transfer], times: EngineTimes, rates: Rates) -
         if chosen:
             size = sum(transfer.size_bytes for transfer in chosen)
             runs = _range_text([transfer.run_bytes for transfer in chosen])
-            parts.append(f"{size:,} B of {place} in runs of {runs} at {bandwidth / 1e3:g} GB/s")
+            useful = min(useful_fraction(transfer, rates) for transfer in chosen)
+            share = f" (filling {useful:.0%} of each burst)" if useful < 1.0 else ""
+            parts.append(f"{size:,} B of {place} in runs of {runs}{share} at {bandwidth / 1e3:g} GB/s")
     return f"DMA {' and '.join(parts)} = {_us(times.dma_us)}"
 
 

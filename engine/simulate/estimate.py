@@ -13,7 +13,7 @@ from types import MappingProxyType
 from engine.graph.graph import Graph
 from engine.ops.other import Input
 from engine.plan.types import Precision, Resolution, Unit
-from engine.simulate.cost import Rates, chip_timing, cpu_timing, inference_timing
+from engine.simulate.cost import Demand, Rates, chip_timing, cpu_timing, inference_timing
 from engine.simulate.placement import Frame, Placement, demand_of, frame_of, place
 from engine.simulate.residency import Lifetime, residents
 from engine.simulate.timing import Bound, NodeTiming, Timing
@@ -65,6 +65,15 @@ class Estimator:
             cpu_us += timing.engines.on_cpu_us(unit.on_cpu)
         self._book_inference(nodes)
         return self._totals(nodes, chip_us, cpu_us, peak_bytes)
+
+    def demands(self, resolution: Resolution) -> tuple[Demand, ...]:
+        """What each unit that occupies the chip asks of its engines, in order, quantise seams left out."""
+        placed = self._placed(resolution)
+        alias = _aliases(placed)
+        resident, _ = self._residents(placed, alias)
+        return tuple(
+            demand_of(self._graph, unit, _nearness(unit, alias, resident), 0) for unit in placed if unit.is_on_chip
+        )
 
     def _book_inference(self, nodes: dict[str, NodeTiming]) -> None:
         """Add the host's overhead to the first input (to the first node of a model without inputs)."""
@@ -136,21 +145,26 @@ class Estimator:
             return _RENAMED
         if unit.frame.is_input:
             return _IDLE
-        near = tuple([alias.get(value, value) in resident for value in unit.frame.border])
+        near = _nearness(unit, alias, resident)
         seam_bytes = _seam_bytes(unit, converted) if unit.seams else 0
-        known = unit.timings.get((near, seam_bytes))
+        key = (tuple(near.values()), seam_bytes)
+        known = unit.timings.get(key)
         if known is None:
-            known = unit.timings[near, seam_bytes] = self._cost(unit, near, seam_bytes)
+            known = unit.timings[key] = self._cost(unit, near, seam_bytes)
         return known
 
-    def _cost(self, unit: Placement, near: tuple[bool, ...], seam_bytes: int) -> NodeTiming:
+    def _cost(self, unit: Placement, near: Mapping[str, bool], seam_bytes: int) -> NodeTiming:
         if unit.on_cpu:
             flops = sum(work.cpu_flops for work in unit.works)
             size_bytes = sum(work.moved_bytes for work in unit.works)
             macs = sum(work.macs for work in unit.works)
             return cpu_timing(flops, size_bytes, seam_bytes, macs, self._rates)
-        places = dict(zip(unit.frame.border, near, strict=True))
-        return chip_timing(demand_of(self._graph, unit, places, seam_bytes), self._rates)
+        return chip_timing(demand_of(self._graph, unit, near, seam_bytes), self._rates)
+
+
+def _nearness(unit: Placement, alias: Mapping[str, str], resident: frozenset[str]) -> dict[str, bool]:
+    """For each value of the unit's border, whether it lies in on-chip memory."""
+    return {value: alias.get(value, value) in resident for value in unit.frame.border}
 
 
 def _seam_bytes(unit: Placement, converted: set[str]) -> int:

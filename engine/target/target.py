@@ -154,6 +154,13 @@ class StatedError(_Section, frozen=True):
     throughput: Annotated[Figure, nonnegative("%")] | None = None
     note: str = ""
 
+    @property
+    def text(self) -> str:
+        """One line for a person."""
+        if self.throughput is None:
+            return self.note or "Never compared with measurements."
+        return f"Throughput off by {self.throughput.value:g} % on average. {self.note}".rstrip()
+
 
 class Target(_Section, frozen=True):
     """A chip as the checker and the timing see it. Immutable; equal files give equal targets."""

@@ -78,3 +78,11 @@ def test_ticked_times_sum_exactly_in_any_order(times, random):
     exact = sum(map(Fraction, ticks), Fraction())
     random.shuffle(ticks)
     assert Fraction(sum(ticks)) == exact
+
+
+def test_short_runs_say_what_they_waste():
+    timing = chip_timing(Demand(transfers=(Transfer(64_000, 16, True), Transfer(64_000, 8, False))), RATES)
+    assert timing.why.startswith(
+        "DMA 64,000 B of DDR in runs of 16 B (filling 25% of each burst) at 8 GB/s and "
+        "64,000 B of on-chip memory in runs of 8 B (filling 25% of each burst) at 32 GB/s = "
+    )

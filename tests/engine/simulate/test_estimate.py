@@ -187,3 +187,11 @@ def test_an_empty_graph_takes_no_time():
     graph = GraphBuilder().build()
     timing = estimate(graph, resolution_of(graph), GENERIC)
     assert (timing.latency_us, timing.throughput_fps, timing.share_by_bound()) == (0, 0.0, {})
+
+
+def test_demands_are_those_of_the_units_on_the_chip():
+    graph = block()
+    estimator = Estimator(graph, GENERIC)
+    demands = estimator.demands(resolution_of(graph, {"norm": Precision.FLOAT}))
+    assert len(demands) == len(IDS) - 2  # the reshape is free, the normalisation on the CPU
+    assert sum(product.macs for demand in demands for product, _ in demand.products) == 196 * 64 * (32 * 9 + 64)

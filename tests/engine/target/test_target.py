@@ -137,3 +137,9 @@ def test_a_missing_section_is_named():
 
 def test_capabilities_are_typed():
     assert load_target("journey5").operators["unary"].precisions == (Precision.LUT, Precision.INT16)
+
+
+def test_every_target_states_its_error():
+    assert load_target("generic-int8").stated_error.text == "Never compared with measurements."
+    assert load_target("bayes-e-x5").stated_error.text.startswith("Throughput off by 24 % on average. ")
+    assert "133 inferences" in load_target("journey5").stated_error.text
