@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from engine.errors import DataError, GraphError, QuantscopeError
 from engine.program.kernels import KERNEL
 from engine.program.kernels.compiled import kernel_section, threads_like_torch
-from engine.program.kernels.prepared import prepared
-from engine.program.types import Instruction, Program, ProgramConstant
+from engine.program.types import Instruction, Program
 
 Visit = Callable[[Instruction, Sequence[Tensor | None], Sequence[Tensor]], None]
 """Called after each instruction with its inputs and outputs, which it must not write or keep."""
@@ -81,12 +79,6 @@ def run_instruction(instruction: Instruction, inputs: Sequence[Tensor | None]) -
         raise type(error)(error.message, path=error.path, node=node, hint=error.hint) from error
 
 
-@prepared
-def constant_tensor(constant: ProgramConstant) -> Tensor:
-    """A constant's values, [*shape], copied once and kept while the constant lives."""
-    return torch.from_numpy(np.array(constant.array))
-
-
 def _last_use(program: Program) -> list[list[str]]:
     """For each instruction, the values that nothing after it reads (its own unread outputs included)."""
     place_of: dict[str, int] = {}
@@ -102,4 +94,4 @@ def _last_use(program: Program) -> list[list[str]]:
 
 def _value(program: Program, values: Mapping[str, Tensor], name: str) -> Tensor:
     found = values.get(name)
-    return constant_tensor(program.constants[name]) if found is None else found
+    return program.constants[name].tensor if found is None else found

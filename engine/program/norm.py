@@ -40,7 +40,8 @@ from engine.program.arithmetic import (
     rounding_shift,
     scaling_for,
 )
-from engine.program.types import INTEGER_RANGE, IntegerLayerNorm, Output
+from engine.program.types import IntegerLayerNorm, Output
+from engine.qtype import INTEGER_RANGE
 
 CENTRED_SHIFT = 16
 PRODUCT_SHIFT = 7

@@ -38,7 +38,8 @@ from engine.program.arithmetic import (
     rounding_shift,
     scaling_for,
 )
-from engine.program.types import INTEGER_RANGE, IntegerSoftmax, Output
+from engine.program.types import IntegerSoftmax, Output
+from engine.qtype import INTEGER_RANGE
 
 EXP_RANGE = 11.25
 """The exponential is tabulated on [-EXP_RANGE, 0]; below, it rounds to 0 in 15 bits."""

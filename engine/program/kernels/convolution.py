@@ -104,8 +104,11 @@ def _output_size(parts: Prepared, image: Tensor) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def _geometry(parts: Prepared, size: tuple[int, int]) -> NDArray[np.int64]:
-    return np.array([*parts.kernel, *parts.strides, *parts.pads[:2], *parts.dilations, *size], dtype=np.int64)
+def _geometry(parts: Prepared, image: Tensor, size: tuple[int, int]) -> NDArray[np.int64]:
+    """What :mod:`.windows` needs to know."""
+    return np.array(
+        [*image.shape[1:3], *parts.kernel, *parts.strides, *parts.pads[:2], *parts.dilations, *size], dtype=np.int64
+    )
 
 
 def _depthwise(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
@@ -115,11 +118,10 @@ def _depthwise(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
     if outputs > image.shape[3]:
         image = image.repeat_interleave(outputs // image.shape[3], dim=3)
     out = torch.empty((image.shape[0], *size, outputs), dtype=TORCH_DTYPE[op.output.dtype])
-    tail, geometry = parts.tail, _geometry(parts, size)
+    tail, pixels, lines = parts.tail, image.view(-1).numpy(), out.view(-1, *out.shape[2:]).numpy()
     assert parts.taps is not None
-    depthwise(
-        image.numpy(), parts.taps, geometry, tail.bias, tail.multiplier, tail.shift, tail.low, tail.high, out.numpy()
-    )
+    channels = (tail.bias, tail.multiplier, tail.shift)
+    depthwise(pixels, parts.taps, _geometry(parts, image, size), *channels, tail.low, tail.high, lines)
     return out
 
 
@@ -130,7 +132,7 @@ def _by_product(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
     pointwise = parts.kernel == (1, 1) and parts.strides == (1, 1) and not any(parts.pads)
     if pointwise and len(parts.groups) == 1:
         return dense_rows(image.view(-1, image.shape[3]), parts.groups[0]).view(shape)
-    geometry = _geometry(parts, size)
+    geometry = _geometry(parts, image, size)
     row_count = shape[0] * size[0] * size[1]
     pieces = [_group_rows(image, weights, index, geometry, row_count) for index, weights in enumerate(parts.groups)]
     return (pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)).view(shape)
@@ -142,15 +144,17 @@ def _group_rows(
     """The requantised rows [N * OH * OW, O/groups] of one group."""
     out = torch.empty((row_count, weights.matrix.shape[1]), dtype=TORCH_DTYPE[weights.tail.dtype])
     length = weights.matrix.shape[0]
-    width = length // int(geometry[0] * geometry[1])
-    halves = [image.numpy()] if image.dtype == torch.int8 else list(split_image(image.numpy()))
+    width, channels = length // int(geometry[2] * geometry[3]), image.shape[3]
+    halves = _halves(image)
     step = max(1, _PATCH_BYTES // (length * len(halves)))
     for first in range(0, row_count, step):
         count = min(step, row_count - first)
         patches = torch.empty((len(halves), count, length), dtype=torch.int8)
         for index, half in enumerate(halves):
             fill = 0 if len(halves) == 1 else ZERO_HALVES[index]
-            gather_patches(half, geometry, first, group * width, width, fill, patches[index].numpy())
+            gather_patches(
+                half, channels, geometry, first, group * width, width, fill, patches[index].numpy()
+            )
         product = int8_product(patches.view(-1, length), weights.matrix)
         piece = out[first : first + count]
         if len(halves) == 1:
@@ -160,9 +164,11 @@ def _group_rows(
     return out
 
 
-def split_image(image: NDArray[np.int16]) -> NDArray[np.int8]:
-    """int16 [N, H, W, C] -> int8 [2, N, H, W, C], as :func:`split_int16`."""
-    return split_int16(image.reshape(-1, image.shape[3])).reshape(2, *image.shape)
+def _halves(image: Tensor) -> list[NDArray[np.int8]]:
+    """Flat int8 pixels: the picture's own, or the two halves of an int16 picture."""
+    if image.dtype == torch.int8:
+        return [image.view(-1).numpy()]
+    return list(split_int16(image.view(1, -1).numpy()).reshape(2, -1))
 
 
 def _in_float64(op: Convolution, x: Tensor) -> Tensor:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.program.kernels.compiled import compiled, inlined, prange
@@ -31,7 +32,7 @@ _UNCHANGED = (1 << 30, 30)
 
 
 @prepared
-def _entries(op: Table8) -> np.ndarray:
+def _entries(op: Table8) -> NDArray[np.signedinteger]:
     return np.array(op.table)
 
 
@@ -44,7 +45,7 @@ def table8(op: Table8, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 @prepared
-def _steps(op: Table16) -> np.ndarray:
+def _steps(op: Table16) -> NDArray[np.int32]:
     """Entry and slope side by side, int32 [512, 2]: one place to read from in memory."""
     table = op.table.astype(np.int32)
     return np.stack((table[:-1] << 7, table[1:] - table[:-1]), axis=1)
@@ -68,85 +69,105 @@ def requantise(op: Requantise, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return (out,)
 
 
+@prepared
+def _add_parameters(op: AddScaled) -> NDArray[np.int64]:
+    sign = -1 if op.subtract else 1
+    return np.array([*_operand(op.a), *_operand(op.b), sign, *single(op.out), op.output.low, op.output.high])
+
+
 @kernel_of(AddScaled)
 def add_scaled(op: AddScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     a, b = inputs
-    sign = -1 if op.subtract else 1
-    parameters = (*_operand(op.a), *_operand(op.b), sign, *single(op.out), op.output.low, op.output.high)
-    return (_binary(_add, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+    return (_binary(_add, a, b, op.output.dtype, _add_parameters(op)),)
+
+
+@prepared
+def _multiply_parameters(op: MultiplyScaled) -> NDArray[np.int64]:
+    return np.array([*single(op.scaling), op.output.low, op.output.high])
 
 
 @kernel_of(MultiplyScaled)
 def multiply_scaled(op: MultiplyScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     a, b = inputs
-    parameters = (*single(op.scaling), op.output.low, op.output.high)
-    return (_binary(_multiply, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+    return (_binary(_multiply, a, b, op.output.dtype, _multiply_parameters(op)),)
+
+
+@prepared
+def _extreme_parameters(op: ExtremeScaled) -> NDArray[np.int64]:
+    sign = 1 if op.maximum else -1
+    return np.array([*single(op.a), *single(op.b), sign, op.output.low, op.output.high])
 
 
 @kernel_of(ExtremeScaled)
 def extreme_scaled(op: ExtremeScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     a, b = inputs
-    sign = 1 if op.maximum else -1
-    parameters = (*single(op.a), *single(op.b), sign, op.output.low, op.output.high)
-    return (_binary(_extreme, a, b, op.output.dtype, np.array(parameters, dtype=np.int64)),)
+    return (_binary(_extreme, a, b, op.output.dtype, _extreme_parameters(op)),)
 
 
 def _operand(scaling: Scaling | None) -> tuple[int, int]:
     return _UNCHANGED if scaling is None else single(scaling)
 
 
-def _binary(loop, a: Tensor, b: Tensor, dtype: str, parameters: np.ndarray) -> Tensor:
-    shape = torch.broadcast_shapes(a.shape, b.shape)
-    out = _empty_for(a, b, shape, dtype)
-    walk = broadcast_walk(out, (a, b))
-    loop(walk.operands[0], walk.operands[1], walk.sizes, walk.strides, parameters, flat(out))
+def _binary(
+    loop: Callable[..., None], a: Tensor, b: Tensor, dtype: str, parameters: NDArray[np.int64]
+) -> Tensor:
+    out = _empty_for(a, b, dtype)
+    walk, (first, second) = broadcast_walk(out, (a, b))
+    loop(first, second, walk.sizes, walk.strides, parameters, flat(out))
     return out
 
 
-def _empty_for(a: Tensor, b: Tensor, shape: torch.Size, dtype: str) -> Tensor:
+def _empty_for(a: Tensor, b: Tensor, dtype: str) -> Tensor:
     """The result takes the memory order of the first operand that has its whole shape."""
+    shape = a.shape if a.shape == b.shape else torch.broadcast_shapes(a.shape, b.shape)
     for x in (a, b):
         if x.shape == shape:
-            if is_dense(x):
-                return empty_like(x, dtype)
-            break
+            return empty_like(x, dtype) if is_dense(x) else torch.empty(shape, dtype=TORCH_DTYPE[dtype])
     return torch.empty(shape, dtype=TORCH_DTYPE[dtype])
+
+
+@inlined
+def _block_count(size):
+    return (size + _BLOCK - 1) // _BLOCK
 
 
 @compiled
 def _look_up8(x, table, out):
-    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
-        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
-            out[i] = table[np.int64(x[i]) + 128]
+    for block in prange(_block_count(x.size)):
+        source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
+        for i in range(source.size):
+            target[i] = table[np.uint8(source[i] ^ np.int8(-128))]
 
 
 @compiled
 def _look_up16(x, steps, multiplier, shift, low, high, out):
-    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
-        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
-            position = np.int32(x[i]) + np.int32(32768)
-            place = position >> 7
-            value = steps[place, 0] + steps[place, 1] * (position & 127)
-            out[i] = limit(rescale(value, multiplier, shift), low, high)
+    for block in prange(_block_count(x.size)):
+        source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
+        for i in range(source.size):
+            position = np.int32(source[i]) + np.int32(32768)
+            place = np.uint32(position) >> np.uint32(7)
+            value = steps[place, 0] + steps[place, 1] * (position & np.int32(127))
+            target[i] = limit(rescale(value, multiplier, shift), low, high)
 
 
 @compiled
 def _requantise(x, multiplier, shift, low, high, out):
-    for block in prange((x.size + _BLOCK - 1) // _BLOCK):
-        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
-            out[i] = limit(rescale(x[i], multiplier, shift), low, high)
+    for block in prange(_block_count(x.size)):
+        source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
+        for i in range(source.size):
+            target[i] = limit(rescale(source[i], multiplier, shift), low, high)
 
 
 @inlined
 def _task_count(sizes):
     """Tasks of a walk: the innermost level in blocks, for every place of the outer levels."""
-    return sizes[0] * sizes[1] * sizes[2] * ((sizes[3] + _BLOCK - 1) // _BLOCK)
+    return sizes[0] * sizes[1] * sizes[2] * _block_count(sizes[3])
 
 
 @inlined
 def _task_start(task, sizes, strides):
     """Offsets of a task in the output and in both operands, and how many elements it has."""
-    blocks = (sizes[3] + _BLOCK - 1) // _BLOCK
+    blocks = _block_count(sizes[3])
     first = (task % blocks) * _BLOCK
     outer = task // blocks
     i2 = outer % sizes[2]
@@ -181,15 +202,17 @@ def _add(a, b, sizes, strides, parameters, out):
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):
         start, at_a, at_b, count = _task_start(task, sizes, strides)
+        target, xs, ys = out[start : start + count], a[at_a:], b[at_b:]
         if step_a == 1 and step_b == 1:
             for i in range(count):
-                out[start + i] = _sum(a[at_a + i], b[at_b + i], p)
+                target[i] = _sum(xs[i], ys[i], p)
         elif step_a == 1 and step_b == 0:
+            y = ys[0]
             for i in range(count):
-                out[start + i] = _sum(a[at_a + i], b[at_b], p)
+                target[i] = _sum(xs[i], y, p)
         else:
             for i in range(count):
-                out[start + i] = _sum(a[at_a + i * step_a], b[at_b + i * step_b], p)
+                target[i] = _sum(xs[i * step_a], ys[i * step_b], p)
 
 
 @compiled
@@ -198,15 +221,17 @@ def _multiply(a, b, sizes, strides, parameters, out):
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):
         start, at_a, at_b, count = _task_start(task, sizes, strides)
+        target, xs, ys = out[start : start + count], a[at_a:], b[at_b:]
         if step_a == 1 and step_b == 1:
             for i in range(count):
-                out[start + i] = _product(a[at_a + i], b[at_b + i], p)
+                target[i] = _product(xs[i], ys[i], p)
         elif step_a == 1 and step_b == 0:
+            y = ys[0]
             for i in range(count):
-                out[start + i] = _product(a[at_a + i], b[at_b], p)
+                target[i] = _product(xs[i], y, p)
         else:
             for i in range(count):
-                out[start + i] = _product(a[at_a + i * step_a], b[at_b + i * step_b], p)
+                target[i] = _product(xs[i * step_a], ys[i * step_b], p)
 
 
 @compiled
@@ -215,12 +240,14 @@ def _extreme(a, b, sizes, strides, parameters, out):
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):
         start, at_a, at_b, count = _task_start(task, sizes, strides)
+        target, xs, ys = out[start : start + count], a[at_a:], b[at_b:]
         if step_a == 1 and step_b == 1:
             for i in range(count):
-                out[start + i] = _greater(a[at_a + i], b[at_b + i], p)
+                target[i] = _greater(xs[i], ys[i], p)
         elif step_a == 1 and step_b == 0:
+            y = ys[0]
             for i in range(count):
-                out[start + i] = _greater(a[at_a + i], b[at_b], p)
+                target[i] = _greater(xs[i], y, p)
         else:
             for i in range(count):
-                out[start + i] = _greater(a[at_a + i * step_a], b[at_b + i * step_b], p)
+                target[i] = _greater(xs[i * step_a], ys[i * step_b], p)

@@ -6,8 +6,10 @@ product and every loop over channels is contiguous; logically they stay [N, C, H
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -74,36 +76,50 @@ class Walk:
     """A loop of four nested levels over one output and operands that broadcast to it.
 
     ``sizes`` int64 [4], outermost first; ``strides`` int64 [operands, 4] in elements, 0 where an operand repeats. The
-    output is dense in the order of the walk.
+    output is dense in the order of the walk. ``order`` is set where operands must first be copied, with their axes in
+    that order, because more than four levels would be needed.
     """
 
     sizes: NDArray[np.int64]
     strides: NDArray[np.int64]
-    operands: tuple[NDArray[np.generic], ...]
+    order: tuple[int, ...] | None
 
 
 LEVELS = 4
 
 
-def broadcast_walk(output: Tensor, operands: Sequence[Tensor]) -> Walk:
-    """The shortest walk over ``output`` (dense) and operands that broadcast to its shape.
+def broadcast_walk(output: Tensor, operands: Sequence[Tensor]) -> tuple[Walk, list[NDArray[np.generic]]]:
+    """The shortest walk over ``output`` (dense) and operands that broadcast to its shape, and the operands' memory.
 
-    Neighbouring axes that every operand steps through evenly become one level. Where more than four remain, operands
-    are copied to the output's shape, after which one level is enough.
+    Neighbouring axes that every operand steps through evenly become one level.
     """
-    order = memory_order(output)
-    sizes = [output.shape[axis] for axis in order]
-    strides = [_strides_in(x.expand(output.shape), order) for x in operands]
+    walk = _plan(output.shape, output.stride(), tuple((x.shape, x.stride()) for x in operands))
+    if walk.order is not None:
+        copies = [x.expand(output.shape).permute(walk.order).contiguous() for x in operands]
+        return walk, [x.view(-1).numpy() for x in copies]
+    return walk, [_storage_of(x) for x in operands]
+
+
+@lru_cache(maxsize=4096)
+def _plan(
+    shape: tuple[int, ...],
+    stride: tuple[int, ...],
+    operands: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...],
+) -> Walk:
+    order = sorted(range(len(shape)), key=lambda axis: (-stride[axis], axis))
+    sizes = [shape[axis] for axis in order]
+    strides = [_strides_in(sizes_in, steps, order) for sizes_in, steps in operands]
     merged_sizes, merged_strides = _merged(sizes, strides)
     if len(merged_sizes) > LEVELS:
-        copies = [x.expand(output.shape).permute(order).contiguous() for x in operands]
-        total = output.numel()
-        return Walk(*_padded([total], [[1] for _ in copies]), tuple(x.view(-1).numpy() for x in copies))
-    return Walk(*_padded(merged_sizes, merged_strides), tuple(_storage_of(x) for x in operands))
+        return Walk(*_padded([math.prod(shape)], [[1] for _ in operands]), tuple(order))
+    return Walk(*_padded(merged_sizes, merged_strides), None)
 
 
-def _strides_in(x: Tensor, order: Sequence[int]) -> list[int]:
-    return [x.stride(axis) if x.shape[axis] != 1 else 0 for axis in order]
+def _strides_in(shape: tuple[int, ...], stride: tuple[int, ...], order: Sequence[int]) -> list[int]:
+    """Strides of an operand along the output's axes, in the walk's order; 0 where it is repeated."""
+    missing = len(order) - len(shape)
+    steps = [0] * missing + [step if size != 1 else 0 for size, step in zip(shape, stride, strict=True)]
+    return [steps[axis] for axis in order]
 
 
 def _merged(sizes: Sequence[int], strides: Sequence[Sequence[int]]) -> tuple[list[int], list[list[int]]]:
@@ -139,5 +155,7 @@ def _padded(
 
 def _storage_of(x: Tensor) -> NDArray[np.generic]:
     """The block of memory that the tensor's elements lie in, from its first element to its last, [extent]."""
+    if x.is_contiguous():
+        return x.view(-1).numpy()
     extent = 1 + sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
     return x.as_strided((extent if x.numel() else 0,), (1,)).numpy()

@@ -10,9 +10,9 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.program.types import Output, ProgramConstant, ProgramOp, Scaling
+from engine.program.types import Output, ProgramOp, Scaling
 
-P = TypeVar("P", bound=ProgramOp | ProgramConstant)
+P = TypeVar("P", bound=ProgramOp)
 V = TypeVar("V")
 
 

@@ -76,6 +76,8 @@ ZERO_HALVES = (0, -_SPLIT_OFFSET)
 @compiled
 def _split(x, halves):
     for block in prange((x.size + 4095) // 4096):
-        for i in range(block * 4096, min(x.size, block * 4096 + 4096)):
-            halves[0, i] = x[i] >> 8
-            halves[1, i] = (x[i] & 255) - 128
+        source = x[block * 4096 : (block + 1) * 4096]
+        high, low = halves[0, block * 4096 : (block + 1) * 4096], halves[1, block * 4096 : (block + 1) * 4096]
+        for i in range(source.size):
+            high[i] = source[i] >> 8
+            low[i] = (source[i] & 255) - 128

@@ -51,11 +51,20 @@ def softmax(op: IntegerSoftmax, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 
 @prepared
-def _norm_channels(op: IntegerLayerNorm) -> NDArray[np.int64]:
-    """Signed multiplier, shift and bias of every channel, int64 [4, n]: sign, multiplier, shift, bias."""
-    shape = op.bias.shape
-    multiplier, shift = np.broadcast_to(op.weight.multiplier, shape), np.broadcast_to(op.weight.shift, shape)
-    return np.stack([op.weight_sign, multiplier, shift, op.bias]).astype(np.int64)
+def _norm_channels(op: IntegerLayerNorm) -> tuple[NDArray[np.int64], ...]:
+    """Of every channel, int64 [n] each: sign of the weight, multiplier, shift, bias."""
+    parts = (op.weight_sign, op.weight.multiplier, op.weight.shift, op.bias)
+    return tuple(np.array(np.broadcast_to(part, op.bias.shape), dtype=np.int64) for part in parts)
+
+
+@prepared
+def _norm_parameters(op: IntegerLayerNorm) -> NDArray[np.int64]:
+    return np.array(
+        [
+            int(op.centre), op.square_shift, op.epsilon_mantissa, op.epsilon_exponent, largest_zeros(op),
+            root_shift(op), op.out_shift, op.output.low, op.output.high,
+        ]
+    )  # fmt: skip
 
 
 @prepared
@@ -67,11 +76,7 @@ def _norm_table(op: IntegerLayerNorm) -> NDArray[np.int64]:
 def layernorm(op: IntegerLayerNorm, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     x = rows_of(inputs[0], op.axes_count)
     out = torch.empty(x.shape, dtype=TORCH_DTYPE[op.output.dtype])
-    parameters = (
-        int(op.centre), op.square_shift, op.epsilon_mantissa, op.epsilon_exponent, largest_zeros(op),
-        root_shift(op), op.out_shift, op.output.low, op.output.high,
-    )  # fmt: skip
-    _layernorm(x.numpy(), np.array(parameters, dtype=np.int64), _norm_table(op), _norm_channels(op), out.numpy())
+    _layernorm(x.numpy(), _norm_parameters(op), _norm_table(op), *_norm_channels(op), out.numpy())
     return (out.view(inputs[0].shape),)
 
 
@@ -94,7 +99,7 @@ def _rounded(value, count):
 @inlined
 def _interpolated(table, index):
     position = index + 32768
-    place = position >> 7
+    place = np.uint64(position) >> np.uint64(7)
     return (table[place] << 7) + (table[place + 1] - table[place]) * (position & 127)
 
 
@@ -118,12 +123,13 @@ def _softmax8(x, by_difference, reciprocal_table, sum_shift, multiplier, shift, 
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
         exponentials = np.empty(length, np.int32)
         for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            line = x[row]
             greatest = np.int8(-128)
             for i in range(length):
-                greatest = max(greatest, x[row, i])
+                greatest = max(greatest, line[i])
             total = np.int64(0)
             for i in range(length):
-                value = by_difference[np.int64(greatest) - x[row, i]]
+                value = by_difference[np.uint8(greatest - line[i])]
                 exponentials[i] = value
                 total += (value + half) >> sum_shift
             _store_ratios(
@@ -140,12 +146,13 @@ def _softmax16(
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
         exponentials = np.empty(length, np.int32)
         for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            line = x[row]
             greatest = np.int16(-32768)
             for i in range(length):
-                greatest = max(greatest, x[row, i])
+                greatest = max(greatest, line[i])
             total = np.int64(0)
             for i in range(length):
-                difference = rescale(np.int64(x[row, i]) - greatest, multiplier_in, shift_in)
+                difference = rescale(np.int64(line[i]) - greatest, multiplier_in, shift_in)
                 value = _interpolated(exp_table, limit(difference, -32768, 0))
                 exponentials[i] = value
                 total += (value + half) >> sum_shift
@@ -155,7 +162,7 @@ def _softmax16(
 
 
 @compiled
-def _layernorm(x, parameters, table, channels, out):
+def _layernorm(x, parameters, table, sign, multiplier, shift, bias, out):
     n = x.shape[1]
     centre, square_shift, mantissa, exponent, zeros_limit, root, out_shift, low, high = parameters
     square_half = (1 << square_shift) >> 1
@@ -163,9 +170,10 @@ def _layernorm(x, parameters, table, channels, out):
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
         short = np.empty(n, np.int32)
         for row in range(block * _ROWS, min(x.shape[0], block * _ROWS + _ROWS)):
+            line, target = x[row], out[row]
             total, least, greatest = np.int32(0), np.int32(32767), np.int32(-32768)
             for i in range(n):
-                value = np.int32(x[row, i])
+                value = np.int32(line[i])
                 total += value
                 least, greatest = min(least, value), max(greatest, value)
             scale = np.int32(n) if centre else np.int32(1)
@@ -174,7 +182,7 @@ def _layernorm(x, parameters, table, channels, out):
             up = np.int32(zeros - 1)
             squares = np.int64(0)
             for i in range(n):
-                value = ((np.int32(x[row, i]) * scale - offset) << up) >> np.int32(15)
+                value = ((np.int32(line[i]) * scale - offset) << up) >> np.int32(15)
                 value = (value + np.int32(1)) >> np.int32(1)
                 short[i] = value
                 squares += (np.int64(value) * value + square_half) >> square_shift
@@ -186,6 +194,6 @@ def _layernorm(x, parameters, table, channels, out):
             down_half = (np.int64(1) << down) >> 1
             for i in range(n):
                 product = (short[i] * reciprocal + 64) >> 7
-                value = channels[0, i] * ((product + down_half) >> down)
-                value = rescale(value, channels[1, i], channels[2, i]) + channels[3, i]
-                out[row, i] = limit((value + out_half) >> out_shift, low, high)
+                value = sign[i] * ((product + down_half) >> down)
+                value = rescale(value, multiplier[i], shift[i]) + bias[i]
+                target[i] = limit((value + out_half) >> out_shift, low, high)

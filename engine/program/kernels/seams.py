@@ -47,7 +47,8 @@ def float_kernel(op: FloatKernel, inputs: Sequence[Tensor]) -> tuple[Tensor, ...
 def _quantise(x, scale, low, high, out):
     """NaN becomes the lower bound or 0, whichever is greater; infinities saturate."""
     for block in prange((x.size + _BLOCK - 1) // _BLOCK):
-        for i in range(block * _BLOCK, min(x.size, block * _BLOCK + _BLOCK)):
-            value = np.rint(x[i] / scale)
+        source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
+        for i in range(source.size):
+            value = np.rint(source[i] / scale)
             value = value if value == value else np.float32(0)
-            out[i] = np.int32(min(max(value, np.float32(low)), np.float32(high)))
+            target[i] = np.int32(min(max(value, np.float32(low)), np.float32(high)))

@@ -58,5 +58,6 @@ def _finish_halves(acc, bias, multiplier, shift, low, high, out):
 @compiled
 def _finish_flat(acc, multiplier, shift, low, high, out):
     for block in prange((acc.size + 4095) // 4096):
-        for i in range(block * 4096, min(acc.size, block * 4096 + 4096)):
-            out[i] = limit(rescale(np.int64(acc[i]), multiplier, shift), low, high)
+        source, target = acc[block * 4096 : (block + 1) * 4096], out[block * 4096 : (block + 1) * 4096]
+        for i in range(source.size):
+            target[i] = limit(rescale(np.int64(source[i]), multiplier, shift), low, high)
