@@ -114,7 +114,7 @@ LIGHT = Theme(
             "other": "#5b6068",
         }
     ),
-    precisions=MappingProxyType({"int8": "#1668d8", "int16": "#7a3fd1", "lut": "#b8198f", "float": "#d9580b"}),
+    precisions=MappingProxyType({"int8": "#1668d8", "int16": "#7a3fd1", "lut": "#b8198f", "float": "#c24a05"}),
 )
 
 DARK = Theme(
@@ -150,11 +150,11 @@ DARK = Theme(
         {
             "conv": "#37789f",
             "matmul": "#4369a8",
-            "norm": "#64853f",
+            "norm": "#5d7c3a",
             "activation": "#995c8b",
             "elementwise": "#7a7064",
             "layout": "#66707c",
-            "reduce": "#95732f",
+            "reduce": "#8a6a2b",
             "io": "#0d1014",
             "other": "#666c75",
         }

@@ -1,6 +1,12 @@
-"""One call into Qt for thousands of shapes: numpy buffers handed over in Qt's own memory layout."""
+"""One call into Qt for thousands of shapes: numpy buffers handed over in Qt's own memory layout.
+
+Qt takes a pointer to the first shape and a count; the stubs know neither the pointer nor that form of the calls,
+hence the casts.
+"""
 
 from __future__ import annotations
+
+from typing import Any, cast
 
 import numpy as np
 import shiboken6
@@ -15,14 +21,16 @@ def draw_lines(painter: QPainter, lines: NDArray[np.float64]) -> None:
     """Draw `[n, 4]` lines x1, y1, x2, y2 with the painter's pen."""
     if len(lines):
         buffer = np.ascontiguousarray(lines, dtype=np.float64)
-        painter.drawLines(shiboken6.wrapInstance(buffer.ctypes.data, QLineF), len(buffer))
+        first = shiboken6.wrapInstance(buffer.ctypes.data, QLineF)
+        painter.drawLines(cast(Any, first), len(buffer))
 
 
 def draw_rects(painter: QPainter, rectangles: NDArray[np.float64]) -> None:
     """Draw `[n, 4]` rectangles x, y, width, height with the painter's pen and brush."""
     if len(rectangles):
         buffer = np.ascontiguousarray(rectangles, dtype=np.float64)
-        painter.drawRects(shiboken6.wrapInstance(buffer.ctypes.data, QRectF), len(buffer))
+        first = shiboken6.wrapInstance(buffer.ctypes.data, QRectF)
+        painter.drawRects(cast(Any, first), len(buffer))
 
 
 class ColourAtlas:
@@ -50,7 +58,7 @@ class ColourAtlas:
         fragments[:, 6:8] = rectangles[:, 2:4] / inner
         fragments[:, 9] = 1
         first = shiboken6.wrapInstance(fragments.ctypes.data, QPainter.PixmapFragment)
-        painter.drawPixmapFragments(first, len(fragments), self._pixmap)
+        painter.drawPixmapFragments(cast(Any, first), len(fragments), self._pixmap)
 
 
 def draw_stamps(painter: QPainter, stamp: QPixmap, centres: NDArray[np.float64]) -> None:
@@ -64,4 +72,4 @@ def draw_stamps(painter: QPainter, stamp: QPixmap, centres: NDArray[np.float64])
     fragments[:, 6:8] = 1 / ratio
     fragments[:, 9] = 1
     first = shiboken6.wrapInstance(fragments.ctypes.data, QPainter.PixmapFragment)
-    painter.drawPixmapFragments(first, len(fragments), stamp)
+    painter.drawPixmapFragments(cast(Any, first), len(fragments), stamp)

@@ -14,9 +14,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from gui.canvas.folding import Ribbon, Viewport, fold
+from gui.canvas.folding import Column, Ends, Ribbon, Viewport, choose_cuts, put_together
 from gui.canvas.pieces import Piece, PieceInput, place_piece
-from gui.canvas.ranks import Ranking, rank_nodes
+from gui.canvas.ranks import BOTTOM_PORT, TOP_PORT, Ranking, rank_nodes
 
 LONGEST_LAID_OUT = 80
 
@@ -96,11 +96,16 @@ def _lay_out(graph: LayeredInput, viewport: Viewport, cache: LayoutCache) -> Lay
         return LayeredLayout(
             empty, empty, np.zeros((0, 2)), np.zeros(1, np.int64), 0.0, 0.0, 1, np.zeros(0, dtype=np.bool_)
         )
-    ranking = rank_nodes(len(graph.widths), graph.sources.tolist(), graph.targets.tolist(), graph.pins.tolist())
+    ranking = _rank(graph)
+    rank = np.array(ranking.rank, dtype=np.int64)
     is_upward = np.zeros(len(graph.sources), dtype=np.bool_)
     is_upward[ranking.back_edges] = True
-    ribbon = _ribbon(graph, ranking, is_upward, cache)
-    folded = fold(ribbon, viewport)
+    is_beside = is_upward | (rank[graph.targets] - rank[graph.sources] > LONGEST_LAID_OUT)
+    ribbon = _ribbon(graph, rank, is_beside, cache)
+    cuts = choose_cuts(ribbon.ranks, _tensors_below(graph, rank, is_beside), viewport)
+    columns = _Columns(graph, rank, is_beside, cuts).lay_out(cache) if cuts else [_one_column(ribbon, is_beside)]
+    ends = Ends(graph.heights, graph.sources, graph.targets, graph.source_dx, graph.target_dx)
+    folded = put_together(columns, ends, np.flatnonzero(is_beside).tolist())
     return LayeredLayout(
         folded.x - graph.widths / 2,
         folded.y,
@@ -113,13 +118,100 @@ def _lay_out(graph: LayeredInput, viewport: Viewport, cache: LayoutCache) -> Lay
     )
 
 
+def _rank(graph: LayeredInput) -> Ranking:
+    return rank_nodes(len(graph.widths), graph.sources.tolist(), graph.targets.tolist(), graph.pins.tolist())
+
+
+def _one_column(ribbon: Ribbon, is_beside: NDArray[np.bool_]) -> Column:
+    return Column(ribbon, np.arange(len(ribbon.x)), np.flatnonzero(~is_beside))
+
+
+def _tensors_below(
+    graph: LayeredInput, rank: NDArray[np.int64], is_beside: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """How many different tensors pass the gap below each rank."""
+    count = int(rank.max()) + 1
+    last = np.zeros(len(rank), dtype=np.int64)
+    laid = ~is_beside
+    np.maximum.at(last, graph.sources[laid], rank[graph.targets[laid]])
+    senders = np.unique(graph.sources[laid])
+    change = np.zeros(count + 1, dtype=np.int64)
+    np.add.at(change, rank[senders], 1)
+    np.add.at(change, last[senders], -1)
+    return np.cumsum(change)[:count]
+
+
+class _Columns:
+    """Cuts a ranked graph into columns and lays each out by itself, with ports for the tensors that cross.
+
+    So a skip connection lies beside its own column's boxes, however wide the column before was.
+    """
+
+    def __init__(
+        self, graph: LayeredInput, rank: NDArray[np.int64], is_beside: NDArray[np.bool_], cuts: list[int]
+    ) -> None:
+        self._graph = graph
+        self._column_of = np.searchsorted(np.array(cuts), rank, side="left")
+        self._local = np.zeros(len(rank), dtype=np.int64)
+        self._nodes = [np.flatnonzero(self._column_of == i) for i in range(len(cuts) + 1)]
+        for nodes in self._nodes:
+            self._local[nodes] = np.arange(len(nodes))
+        self._edges: list[list[int]] = [[] for _ in self._nodes]
+        self._ends: list[list[tuple[int, int, float, float]]] = [[] for _ in self._nodes]
+        self._pins: list[list[int]] = [[0] * len(nodes) for nodes in self._nodes]
+        self._ports: dict[tuple[int, float, int, int], int] = {}
+        for edge in np.flatnonzero(~is_beside).tolist():
+            self._divide(edge)
+
+    def _divide(self, edge: int) -> None:
+        """Give each column the edge's part in it, from port to port where it crosses."""
+        graph = self._graph
+        source, target = int(graph.sources[edge]), int(graph.targets[edge])
+        source_dx, target_dx = float(graph.source_dx[edge]), float(graph.target_dx[edge])
+        first, last = int(self._column_of[source]), int(self._column_of[target])
+        for column in range(first, last + 1):
+            is_start, is_end = column == first, column == last
+            a = int(self._local[source]) if is_start else self._port(source, source_dx, column, TOP_PORT)
+            b = int(self._local[target]) if is_end else self._port(source, source_dx, column, BOTTOM_PORT)
+            self._edges[column].append(edge)
+            self._ends[column].append((a, b, source_dx if is_start else 0.0, target_dx if is_end else 0.0))
+
+    def _port(self, source: int, source_dx: float, column: int, side: int) -> int:
+        key = (source, source_dx, column, side)
+        if key not in self._ports:
+            self._ports[key] = len(self._pins[column])
+            self._pins[column].append(side)
+        return self._ports[key]
+
+    def lay_out(self, cache: LayoutCache) -> list[Column]:
+        """Every column as a ribbon."""
+        return [self._column(i, cache) for i in range(len(self._nodes))]
+
+    def _column(self, i: int, cache: LayoutCache) -> Column:
+        nodes = self._nodes[i]
+        ports = np.zeros(len(self._pins[i]) - len(nodes))
+        own_pins = self._graph.pins[nodes]
+        pins = np.array(self._pins[i], dtype=np.int8)
+        pins[: len(nodes)] = own_pins
+        ends = np.array(self._ends[i], dtype=np.float64).reshape(-1, 4)
+        part = LayeredInput(
+            np.concatenate([self._graph.widths[nodes], ports]),
+            np.concatenate([self._graph.heights[nodes], ports]),
+            ends[:, 0].astype(np.int64),
+            ends[:, 1].astype(np.int64),
+            ends[:, 2].copy(),
+            ends[:, 3].copy(),
+            pins,
+        )
+        rank = np.array(_rank(part).rank, dtype=np.int64)
+        ribbon = _ribbon(part, rank, np.zeros(len(ends), dtype=np.bool_), cache)
+        return Column(ribbon, nodes, np.array(self._edges[i], dtype=np.int64))
+
+
 def _ribbon(
-    graph: LayeredInput, ranking: Ranking, is_upward: NDArray[np.bool_], cache: LayoutCache
+    graph: LayeredInput, rank: NDArray[np.int64], is_beside: NDArray[np.bool_], cache: LayoutCache
 ) -> Ribbon:
-    """Lay the pieces out below one another."""
-    rank = np.array(ranking.rank, dtype=np.int64)
-    span = rank[graph.targets] - rank[graph.sources]
-    is_beside = is_upward | (span > LONGEST_LAID_OUT)
+    """Lay the pieces out below one another. Edges beside the ranks are left out."""
     order = np.argsort(rank, kind="stable")
     inside = np.flatnonzero(~is_beside)
     edges = inside[np.argsort(rank[graph.sources[inside]], kind="stable")]
@@ -127,7 +219,7 @@ def _ribbon(
     assembly = _Assembly(graph, rank, order, edges)
     for first, last in bounds:
         assembly.append(first, last, cache)
-    return assembly.ribbon(is_beside)
+    return assembly.ribbon(inside)
 
 
 def _piece_bounds(
@@ -143,6 +235,19 @@ def _piece_bounds(
     cuts = np.flatnonzero(is_cut).tolist()
     limits = sorted({0, *cuts, count - 1})
     return list(pairwise(limits)) or [(0, 0)]
+
+
+def _axes(graph: LayeredInput) -> NDArray[np.float64]:
+    """Where each box is lined up with its neighbours, seen from its centre: where its first tensor enters.
+
+    A folded frame ends far to the right of where it began. What follows it begins below its beginning, as a line of
+    text does, and not below its end: a chain of such frames would become a stair.
+    """
+    axis = np.zeros(len(graph.widths))
+    for ends, ports in ((graph.sources, graph.source_dx), (graph.targets, graph.target_dx)):
+        nodes, first = np.unique(ends, return_index=True)
+        axis[nodes] = ports[first]
+    return axis
 
 
 class _Assembly:
@@ -161,6 +266,7 @@ class _Assembly:
         self._widths, self._heights = graph.widths[order], graph.heights[order]
         self._sources, self._targets = slot[graph.sources[edges]], slot[graph.targets[edges]]
         self._source_dx, self._target_dx = graph.source_dx[edges], graph.target_dx[edges]
+        self._axis = _axes(graph)[order]
         self._x = np.zeros(len(order))
         self._table = np.zeros((count, 4))
         self._points: list[NDArray[np.float64]] = []
@@ -179,6 +285,7 @@ class _Assembly:
             self._rank_sorted[nodes] - first,
             self._widths[nodes],
             self._heights[nodes],
+            self._axis[nodes],
             self._sources[edges] - base,
             self._targets[edges] - base,
             self._source_dx[edges],
@@ -201,31 +308,19 @@ class _Assembly:
         self._counts.append(piece.point_counts)
         self._shift_y += float(piece.ranks[-1, 0])
 
-    def ribbon(self, is_beside: NDArray[np.bool_]) -> Ribbon:
-        """Everything collected, in the graph's own numbering of nodes and edges."""
-        graph = self._graph
+    def ribbon(self, edges: NDArray[np.int64]) -> Ribbon:
+        """Everything collected: nodes in the graph's numbering, routes in the order of `edges`."""
         x = np.empty(len(self._x))
         x[self._order] = self._x
-        counts = np.zeros(len(graph.sources), dtype=np.int64)
-        counts[self._edges] = np.concatenate(self._counts) if self._counts else []
+        position = np.zeros(len(self._graph.sources), dtype=np.int64)
+        position[edges] = np.arange(len(edges))
+        slot = position[self._edges]
+        collected = np.concatenate(self._counts) if self._counts else np.zeros(0, dtype=np.int64)
+        counts = np.zeros(len(edges), dtype=np.int64)
+        counts[slot] = collected
         starts = np.concatenate(([0], np.cumsum(counts)))
         points = np.concatenate(self._points) if self._points else np.zeros((0, 2))
-        collected = counts[self._edges]
         begin = np.cumsum(collected) - collected
-        where = np.repeat(starts[self._edges] - begin, collected) + np.arange(len(points))
         routed = np.empty_like(points)
-        routed[where] = points
-        return Ribbon(
-            x,
-            self._table[self._rank, 0],
-            graph.heights,
-            self._rank,
-            self._table,
-            routed,
-            starts,
-            graph.sources,
-            graph.targets,
-            graph.source_dx,
-            graph.target_dx,
-            is_beside,
-        )
+        routed[np.repeat(starts[slot] - begin, collected) + np.arange(len(points))] = points
+        return Ribbon(x, self._table[self._rank, 0], self._rank, self._table, routed, starts)

@@ -121,7 +121,7 @@ class Legend(QWidget):
         x = _PADDING + (self._BAR_WIDTH + 6.0 + 2 * _PADDING if self._scale is not None else 2.0)
         row = (self.HEIGHT - 6.0) / len(PRECISIONS)
         for i, name in enumerate(self._precisions):
-            top = 3.0 + row * i
+            top = 3.0 + row * (i + (len(PRECISIONS) - len(self._precisions)) / 2)
             square = QRectF(x, top + 2, 11, 11)
             painter.setPen(QPen(QColor(self._theme.precisions[name]), 3))
             painter.setBrush(QColor(self._theme.box))
@@ -240,7 +240,9 @@ class HoverCard(QFrame):
         self.show()
 
     def _place(self, pointer: QPoint) -> QPoint:
-        room = self.parentWidget().size()
+        parent = self.parentWidget()
+        assert parent is not None, "a card is always made inside a canvas"
+        room = parent.size()
         x = pointer.x() + 18
         y = pointer.y() + 18
         if x + self.width() > room.width() - 4:

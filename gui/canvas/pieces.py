@@ -27,17 +27,20 @@ _PORT_SPREAD = 22.0
 # Ordering the lanes of a gap is quadratic; a gap with more movers than this (no legible one has) shares its lanes.
 _MOST_ORDERED_LANES = 150
 _STRAIGHT = 0.5
-# Ports further apart than this leave the boxes in line and take a corner: no stair from a chain of wide frames.
-_FARTHEST_ALIGNED_PORT = 30.0
+_NEAR_AXIS = 30.0
 
 
 @dataclass(frozen=True, eq=False)
 class PieceInput:
-    """Nodes `[n]` in the order of `rank` (from 0, no gaps), edges `[e]`; `*_dx` are ports seen from the centres."""
+    """Nodes `[n]` in the order of `rank` (from 0, no gaps), edges `[e]`; `*_dx` are ports seen from the centres.
+
+    `axis[n]`: where a box is lined up with its neighbours, seen from its centre.
+    """
 
     rank: list[int]
     widths: list[float]
     heights: list[float]
+    axis: list[float]
     sources: list[int]
     targets: list[int]
     source_dx: list[float]
@@ -113,11 +116,19 @@ def _with_dummies(piece: PieceInput) -> _Net:
         path.append(target)
         net.paths.append(path)
         last = len(path) - 2
+        leave = _line_up_at(piece, source, target, source_dx)
+        enter = _line_up_at(piece, target, source, target_dx)
         for i, (a, b) in enumerate(pairwise(path)):
-            shift = (source_dx if i == 0 else 0.0) - (target_dx if i == last else 0.0)
-            linked.setdefault((a, b, shift if abs(shift) <= _FARTHEST_ALIGNED_PORT else 0.0))
+            shift = (leave if i == 0 else 0.0) - (enter if i == last else 0.0)
+            linked.setdefault((a, b, shift))
     net.links.extend(Link(*key) for key in linked)
     return net
+
+
+def _line_up_at(piece: PieceInput, node: int, other: int, dx: float) -> float:
+    """Where a link meets a box: at its port, if that is near the box's axis or leads to the rim, else at the axis."""
+    is_rim = piece.heights[other] == 0
+    return dx if is_rim or abs(dx - piece.axis[node]) <= _NEAR_AXIS else piece.axis[node]
 
 
 def _entries(piece: PieceInput, net: _Net, x: Sequence[float]) -> list[float]:

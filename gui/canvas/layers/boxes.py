@@ -22,7 +22,7 @@ from gui.theme import PRECISION_BADGES, Theme, text_on
 
 MIDDLE_FROM = 0.15
 TITLES_FROM = 0.3
-NEAR_FROM = 0.66
+NEAR_FROM = 0.75
 HEADER = 20.0
 _RADIUS = 5.0
 _STRIP = 9.0

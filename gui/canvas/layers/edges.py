@@ -14,7 +14,7 @@ from gui.canvas.lines import EdgeLines, rounded_lines, straight_lines, touching
 
 _ROUNDED_FROM = 0.35
 _ARROWS_FROM = 0.22
-_LABELS_FROM = 0.62
+_LABELS_FROM = 0.75
 _MOST_SMOOTHED = 6000
 # Where an edge ends further than this from where it began, its end says where it came from.
 _FAR = 900.0
@@ -108,8 +108,10 @@ class EdgeLayer:
                 continue
             x, y, width, tall = place[box]
             text = _tensor_text(model.scene.edges[int(self._layout.link_edge[link])].label, count, self._layout, link)
-            room = (x + width / 2 + 5 * camera.zoom, y + tall + 2 * camera.zoom, width / 2 + 20 * camera.zoom, height)
-            context.texts.draw(painter, text, room, pixels)
+            # A closed group has its cards behind it.
+            below = y + tall + (8 if self._layout.items[box] < 0 else 2) * camera.zoom
+            room = (x + width / 2 + 5 * camera.zoom, below, width / 2 + 36 * camera.zoom, height)
+            context.texts.draw(painter, text, room, pixels, elide=Qt.TextElideMode.ElideRight)
         for link, tip_x, tip_y in self._far:
             x, y = camera.point(tip_x, tip_y)
             if -200 < x < context.width and 0 < y < context.height + 20:

@@ -37,7 +37,7 @@ def paint_frame_titles(context: PaintContext) -> None:
     for frame, x, y, width, height in title_places(context):
         group = context.model.hierarchy.groups[context.model.layout.frame_groups[frame]]
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(colour(theme.group_header, 0.92))
+        painter.setBrush(colour(theme.group_header))
         painter.drawRoundedRect(QRectF(x, y, width, height), 3, 3)
         painter.setPen(colour(theme.group_header_text))
         text = _title(context, group, width)
