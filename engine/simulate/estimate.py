@@ -94,6 +94,7 @@ class Estimator:
             latency_us=sum([node.latency_us for node in nodes.values()]),
             chip_us=chip_us,
             cpu_us=cpu_us,
+            host_us=self._inference.latency_us if nodes else 0.0,
             throughput_fps=1e6 / pace_us if pace_us > 0.0 else 0.0,
             ddr_bytes=sum([node.dma_bytes for node in nodes.values()]),
             macs=sum([node.macs for node in nodes.values()]),

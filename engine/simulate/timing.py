@@ -77,6 +77,8 @@ class Timing:
         latency_us: One frame on one core, the host's overhead included.
         chip_us: What one frame occupies a core for.
         cpu_us: What one frame occupies a CPU core for: float nodes and the seams around them.
+        host_us: The part of the latency that is the host's overhead of an inference, booked on the first
+            input; a heat map of the chip leaves it out.
         throughput_fps: Inferences a second with enough frames in flight: all cores busy, the host's overhead
         of an
             inference hidden; the CPU's cores where they are the slower side.
@@ -89,6 +91,7 @@ class Timing:
     latency_us: float
     chip_us: float
     cpu_us: float
+    host_us: float
     throughput_fps: float
     ddr_bytes: int
     macs: int

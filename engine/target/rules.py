@@ -13,6 +13,7 @@ from math import prod
 from weakref import WeakKeyDictionary
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.graph.graph import Constant, Graph, Node
 from engine.ops.base import Op
@@ -238,7 +239,7 @@ def batch_transposes(case: Case) -> Refusal | None:
     return Refusal("batch_transposes", message, 1, limits.batch_transposes.value, advice)
 
 
-@_rule(Conv, Linear)
+@_rule(Conv, ConvTranspose, Linear)
 def accumulator_bits(case: Case) -> Refusal | None:
     """The sum of an int16 layer, for the worst input, fits the accumulator.
 
@@ -250,7 +251,7 @@ def accumulator_bits(case: Case) -> Refusal | None:
     weight = case.graph.constants.get(case.node.inputs[1])
     if weight is None:
         return None
-    worst, limit = _worst_weight_sum(weight) * _INT16_MAX, 2.0 ** (bits.value - 1) - 1
+    worst, limit = _worst_weight_sum(case.node.op, weight) * _INT16_MAX, 2.0 ** (bits.value - 1) - 1
     advice = "choose int8, or split the layer by input channels"
     what = f"the worst int16 sum needs {np.log2(max(worst, 1.0)) + 1:.1f} bits:"
     return _above("accumulator_bits", what, worst, limit, case.target, advice)
@@ -260,16 +261,26 @@ _WORST_SUMS: WeakKeyDictionary[Constant, float] = WeakKeyDictionary()
 """Memo of :func:`_worst_weight_sum`, which reads all of a weight; it keeps no weight alive."""
 
 
-def _worst_weight_sum(weight: Constant) -> float:
-    """Largest sum of |w_q| over output channels [O, ...], int8 per channel, rounded to nearest."""
+def _worst_weight_sum(op: Op, weight: Constant) -> float:
+    """Largest sum of |w_q| over output channels, int8 per channel, rounded to nearest."""
     known = _WORST_SUMS.get(weight)
     if known is None:
-        known = _WORST_SUMS[weight] = _weight_sum(weight)
+        known = _WORST_SUMS[weight] = _weight_sum(_rows(op, weight))
     return known
 
 
-def _weight_sum(weight: Constant) -> float:
-    rows = np.abs(np.asarray(weight.array, dtype=np.float32).reshape(weight.type.shape[0], -1))
+def _rows(op: Op, weight: Constant) -> NDArray[np.float32]:
+    """The weights that one output adds up, a row an output channel: [O, ...] or, transposed, [C, O/groups, ...]."""
+    array = np.asarray(weight.array, dtype=np.float32)
+    if not isinstance(op, ConvTranspose):
+        return array.reshape(len(array), -1)
+    channels, outputs = array.shape[:2]
+    grouped = array.reshape(op.groups, channels // op.groups, outputs, -1)
+    return grouped.transpose(0, 2, 1, 3).reshape(op.groups * outputs, -1)
+
+
+def _weight_sum(weights: NDArray[np.float32]) -> float:
+    rows = np.abs(weights)
     peaks = rows.max(axis=1, keepdims=True, initial=0.0)
     steps = np.where(peaks > 0.0, peaks / _INT8_MAX, 1.0)
     return float(np.rint(rows / steps).sum(axis=1).max(initial=0.0))

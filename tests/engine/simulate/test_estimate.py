@@ -181,6 +181,7 @@ def test_throughput_is_all_cores_without_the_hosts_overhead():
     assert timing.throughput_fps == pytest.approx(2e6 / timing.chip_us)
     assert timing.latency_us == pytest.approx(timing.chip_us + target.launch.inference.value)
     assert "host overhead" in timing.nodes["x"].why
+    assert timing.host_us == timing.nodes["x"].latency_us == target.launch.inference.value
 
 
 def test_an_empty_graph_takes_no_time():

@@ -164,6 +164,14 @@ def test_int16_sums_fit_the_accumulator():
     assert ask(graph_of(Linear(), [(1, 5000)], (1, 4), [np.zeros((4, 5000), np.float32)]), INT16) is None
 
 
+def test_int16_sums_of_a_transposed_convolution_run_over_its_input_channels():
+    op = ConvTranspose((2, 2), (0, 0, 0, 0), (1, 1), (0, 0), groups=2)
+    weight = np.ones((300, 2, 2, 2), np.float32)  # each output channel adds 150 channels of 4 taps
+    refusal = ask(graph_of(op, [(1, 300, 4, 4)], (1, 4, 8, 8), [weight]), INT16)
+    assert refusal.measured == 127 * 150 * 4 * 32767
+    assert ask(graph_of(op, [(1, 200, 4, 4)], (1, 4, 8, 8), [weight[:200]]), INT16) is None
+
+
 def test_unsupported_precisions():
     divide = graph_of(Div(), [(4,), (4,)], (4,))
     assert ask(divide, INT8).message == "journey5 computes Div in int16 only, not in int8"
