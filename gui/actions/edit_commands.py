@@ -1,0 +1,45 @@
+"""What the Edit and Precision menus do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from gui.document.document import Document
+from gui.document.qt_document import SharedView
+from gui.panels.facts import is_markable
+from gui.panels.inspector.model import PRECISIONS
+from gui.panels.summary.widget import METHODS
+
+
+class EditCommands:
+    """Changes the plan and the selection."""
+
+    def __init__(self, document: Document, view: SharedView) -> None:
+        self._document = document
+        self._view = view
+
+    def handlers(self) -> Mapping[str, Callable[[], object]]:
+        return {
+            "edit.undo": self._document.undo,
+            "edit.redo": self._document.redo,
+            "select.same_type": self.select_same_type,
+            "select.all": lambda: self._view.select(self._document.nodes),
+            "select.none": lambda: self._view.select(()),
+            **{f"mark.{precision}": partial(self.mark, precision) for precision in PRECISIONS},
+            **{f"method.{name}": partial(self._document.set_default_method, name) for name, _ in METHODS},
+        }
+
+    def mark(self, precision: str) -> None:
+        """Ask for a precision on every selected node that can have one: one step of undo."""
+        self._document.mark(self.markable(), precision)
+
+    def markable(self) -> list[str]:
+        """The selected nodes that can have a precision."""
+        nodes = self._document.nodes
+        return [node_id for node_id in self._view.selection if node_id in nodes and is_markable(nodes[node_id])]
+
+    def select_same_type(self) -> None:
+        nodes = self._document.nodes
+        types = {nodes[node_id].op_type for node_id in self._view.selection if node_id in nodes}
+        self._view.select(info.id for info in nodes.values() if info.op_type in types)

@@ -1,0 +1,350 @@
+"""The commands. To add one: a row here, and a handler of the same id in one of the handler classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gui.actions import state as when
+from gui.actions.state import ActionState, Condition
+from gui.document.overlay import Overlay
+
+MENUS = ("File", "Edit", "Precision", "View", "Go", "Help")
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """One command. ``unavailable`` says why it cannot be used now; ``is_checked`` makes it a switch.
+
+    ``group`` separates menu entries with a line; ``tool_group`` places it in the tool bar ("" leaves it
+    out); ``badge`` is a short text for its button there, ``precision`` has the button show that
+    precision; ``is_for_canvas`` has the shortcut work only while the graph has the focus, where elsewhere
+    the key means something else.
+    """
+
+    id: str
+    text: str
+    help: str
+    menu: str
+    group: int = 0
+    shortcuts: tuple[str, ...] = ()
+    icon: str = ""
+    badge: str = ""
+    precision: str = ""
+    tool_group: str = ""
+    in_context_menu: bool = False
+    is_for_canvas: bool = False
+    unavailable: Condition = when.always
+    is_checked: Callable[[ActionState], bool] | None = None
+
+
+def _marks() -> tuple[ActionSpec, ...]:
+    rows = (
+        ("int8", "int8", "8", "Ask for 8-bit integers on the selected nodes"),
+        ("int16", "int16", "6", "Ask for 16-bit integers on the selected nodes"),
+        ("lut", "LUT", "L", "Ask for a look-up table on the selected nodes"),
+        ("float", "Float", "F", "Leave the selected nodes to the CPU in float"),
+        ("auto", "Auto", "A", "Let the target decide about the selected nodes"),
+    )
+    return tuple(
+        ActionSpec(
+            f"mark.{precision}",
+            title,
+            help_text,
+            "Precision",
+            shortcuts=(key,),
+            precision=precision,
+            tool_group="mark",
+            in_context_menu=True,
+            unavailable=when.is_markable,
+        )
+        for precision, title, key, help_text in rows
+    )
+
+
+def _methods() -> tuple[ActionSpec, ...]:
+    rows = (
+        ("mse", "Ranges by MSE", "Ranges that make the mean square error of each tensor least"),
+        ("max", "Ranges by Maximum", "Ranges that hold every value seen"),
+        ("percentile", "Ranges by Percentile", "Ranges that leave out the rarest values"),
+        ("kl", "Ranges by KL Divergence", "Ranges that keep each tensor's distribution"),
+    )
+    return tuple(
+        ActionSpec(
+            f"method.{method}",
+            title,
+            help_text,
+            "Precision",
+            group=2,
+            unavailable=when.is_open,
+            is_checked=lambda state, method=method: state.method == method,
+        )
+        for method, title, help_text in rows
+    )
+
+
+def _overlays() -> tuple[ActionSpec, ...]:
+    rows = (
+        (Overlay.ACCUMULATED, "Accumulated Error", "Accumulated", "1", when.has_errors, "accumulated"),
+        (Overlay.INTRODUCED, "Introduced Error", "Introduced", "2", when.has_errors, "introduced"),
+        (Overlay.LATENCY, "Latency", "Latency", "3", when.has_timing, "latency"),
+        (Overlay.NONE, "No Heat Map", "None", "0", when.is_open, ""),
+    )
+    helps = {
+        Overlay.ACCUMULATED: "Colour by the error that has accumulated at each node's output",
+        Overlay.INTRODUCED: "Colour by the error that each node adds itself",
+        Overlay.LATENCY: "Colour by estimated time on the target",
+        Overlay.NONE: "Show operators without a heat map",
+    }
+    return tuple(
+        ActionSpec(
+            f"overlay.{overlay.value}",
+            title,
+            helps[overlay],
+            "View",
+            shortcuts=(key,),
+            icon=icon,
+            badge=badge,
+            tool_group="overlay",
+            unavailable=condition,
+            is_checked=lambda state, overlay=overlay: state.overlay == overlay,
+        )
+        for overlay, title, badge, key, condition, icon in rows
+    )
+
+
+ACTIONS: tuple[ActionSpec, ...] = (
+    ActionSpec(
+        "file.open",
+        "Open …",
+        "Open a model or a project",
+        "File",
+        shortcuts=("Ctrl+O",),
+        icon="open",
+        tool_group="file",
+        unavailable=when.engine_runs,
+    ),
+    ActionSpec(
+        "file.save",
+        "Save",
+        "Write the project file",
+        "File",
+        group=1,
+        shortcuts=("Ctrl+S",),
+        icon="save",
+        tool_group="file",
+        unavailable=when.can_save,
+    ),
+    ActionSpec(
+        "file.save_as",
+        "Save As …",
+        "Write the project to another file",
+        "File",
+        group=1,
+        shortcuts=("Ctrl+Shift+S",),
+        unavailable=when.can_save_as,
+    ),
+    ActionSpec(
+        "model.calibrate",
+        "Calibrate …",
+        "Find the ranges of all tensors from samples",
+        "File",
+        group=2,
+        icon="calibrate",
+        tool_group="model",
+        unavailable=when.can_calibrate,
+    ),
+    ActionSpec(
+        "model.evaluate",
+        "Evaluate …",
+        "Measure the accuracy on labelled data",
+        "File",
+        group=2,
+        icon="evaluate",
+        tool_group="model",
+        unavailable=when.can_export,
+    ),
+    ActionSpec(
+        "export.package",
+        "Export Package …",
+        "Write a package that runs with the same bits",
+        "File",
+        group=3,
+        shortcuts=("Ctrl+Shift+E",),
+        icon="export",
+        tool_group="model",
+        unavailable=when.can_export,
+    ),
+    ActionSpec(
+        "export.qdq",
+        "Export QDQ ONNX …",
+        "Write an ONNX file with quantise and dequantise nodes",
+        "File",
+        group=3,
+        unavailable=when.can_export,
+    ),
+    ActionSpec("file.quit", "Quit", "Close the window", "File", group=9, shortcuts=("Ctrl+Q",)),
+    ActionSpec(
+        "edit.undo",
+        "Undo",
+        "Take the last step back",
+        "Edit",
+        shortcuts=("Ctrl+Z",),
+        icon="undo",
+        tool_group="edit",
+        unavailable=when.can_undo,
+    ),
+    ActionSpec(
+        "edit.redo",
+        "Redo",
+        "Do the step again",
+        "Edit",
+        shortcuts=("Ctrl+Shift+Z", "Ctrl+Y"),
+        icon="redo",
+        tool_group="edit",
+        unavailable=when.can_redo,
+    ),
+    ActionSpec(
+        "select.same_type",
+        "Select All of This Operator",
+        "Select every node with the operators that are selected",
+        "Edit",
+        group=1,
+        shortcuts=("Ctrl+Shift+A",),
+        in_context_menu=True,
+        unavailable=when.has_selection,
+    ),
+    ActionSpec(
+        "select.all",
+        "Select All",
+        "Select every node",
+        "Edit",
+        group=1,
+        shortcuts=("Ctrl+A",),
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
+        "select.none",
+        "Select None",
+        "Select no node",
+        "Edit",
+        group=1,
+        shortcuts=("Ctrl+Shift+D",),
+        unavailable=when.has_selection,
+    ),
+    *_marks(),
+    *_methods(),
+    *_overlays(),
+    ActionSpec(
+        "view.fit",
+        "Fit",
+        "Show the whole graph",
+        "View",
+        group=1,
+        shortcuts=("Space",),
+        is_for_canvas=True,
+        icon="fit",
+        tool_group="view",
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
+        "view.expand_all",
+        "Expand All",
+        "Open every module",
+        "View",
+        group=1,
+        shortcuts=("Ctrl+E",),
+        icon="expand",
+        tool_group="view",
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
+        "view.collapse_all",
+        "Collapse All",
+        "Close every module",
+        "View",
+        group=1,
+        shortcuts=("Ctrl+Shift+C",),
+        icon="collapse",
+        tool_group="view",
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
+        "view.light",
+        "Light Theme",
+        "Dark text on light panels",
+        "View",
+        group=2,
+        is_checked=lambda state: state.theme == "light",
+    ),
+    ActionSpec(
+        "view.dark",
+        "Dark Theme",
+        "Light text on dark panels",
+        "View",
+        group=2,
+        is_checked=lambda state: state.theme == "dark",
+    ),
+    ActionSpec("view.reset_layout", "Reset Layout", "Put all panels back where they were first", "View", group=3),
+    ActionSpec(
+        "go.find",
+        "Find …",
+        "Search nodes by name, operator or shape",
+        "Go",
+        shortcuts=("Ctrl+F",),
+        icon="find",
+        tool_group="go",
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
+        "go.next_worst",
+        "Next Worst Node",
+        "Go to the next worst node of the heat map",
+        "Go",
+        group=1,
+        shortcuts=("N",),
+        icon="next",
+        tool_group="go",
+        unavailable=when.has_heat,
+    ),
+    ActionSpec(
+        "go.previous_worst",
+        "Previous Worst Node",
+        "Go back to the worse node",
+        "Go",
+        group=1,
+        shortcuts=("Shift+N",),
+        icon="previous",
+        tool_group="go",
+        unavailable=when.has_heat,
+    ),
+    ActionSpec(
+        "go.reveal",
+        "Show on Graph",
+        "Bring the selected node into view",
+        "Go",
+        group=2,
+        shortcuts=("Ctrl+G",),
+        in_context_menu=True,
+        unavailable=when.has_selection,
+    ),
+    ActionSpec(
+        "go.palette",
+        "Command Palette …",
+        "Find any command by its name",
+        "Go",
+        group=3,
+        shortcuts=("Ctrl+K", "Ctrl+Shift+P"),
+    ),
+    ActionSpec(
+        "engine.restart",
+        "Restart Engine",
+        "Start the engine process again",
+        "Help",
+        unavailable=when.engine_stopped,
+    ),
+    ActionSpec("help.about", "About Quantscope", "Version and licence", "Help", group=1),
+)
+
+BY_ID = MappingProxyType({spec.id: spec for spec in ACTIONS})

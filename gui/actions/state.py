@@ -1,0 +1,106 @@
+"""The facts that decide which commands are available, and the conditions over them. Qt-free.
+
+A condition returns why a command is not available, "" when it is: the text is the tool tip of the
+disabled command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gui.document.overlay import Overlay
+
+
+@dataclass(frozen=True)
+class ActionState:
+    """What the window is in."""
+
+    is_open: bool = False
+    is_dirty: bool = False
+    has_project: bool = False
+    is_calibrated: bool = False
+    has_timing: bool = False
+    has_errors: bool = False
+    undo_label: str = ""
+    redo_label: str = ""
+    selected: int = 0
+    markable: int = 0
+    overlay: Overlay = Overlay.NONE
+    has_heat: bool = False
+    has_engine: bool = True
+    method: str = ""
+    theme: str = "light"
+
+
+Condition = Callable[[ActionState], str]
+
+
+def always(state: ActionState) -> str:
+    return ""
+
+
+def is_open(state: ActionState) -> str:
+    return "" if state.is_open else "Open a model first"
+
+
+def engine_runs(state: ActionState) -> str:
+    return "" if state.has_engine else "The engine is not running"
+
+
+def engine_stopped(state: ActionState) -> str:
+    return "The engine is running" if state.has_engine else ""
+
+
+def is_calibrated(state: ActionState) -> str:
+    return is_open(state) or ("" if state.is_calibrated else "Calibrate the model first")
+
+
+def has_selection(state: ActionState) -> str:
+    return is_open(state) or ("" if state.selected else "Select a node first")
+
+
+def is_markable(state: ActionState) -> str:
+    if why := has_selection(state):
+        return why
+    return "" if state.markable else "Inputs and outputs of the graph have no precision of their own"
+
+
+def can_save(state: ActionState) -> str:
+    if why := is_open(state) or engine_runs(state):
+        return why
+    return "" if state.is_dirty or not state.has_project else "There is nothing to save"
+
+
+def can_save_as(state: ActionState) -> str:
+    return is_open(state) or engine_runs(state)
+
+
+def can_undo(state: ActionState) -> str:
+    return "" if state.undo_label else "There is nothing to undo"
+
+
+def can_redo(state: ActionState) -> str:
+    return "" if state.redo_label else "There is nothing to redo"
+
+
+def can_export(state: ActionState) -> str:
+    return is_calibrated(state) or engine_runs(state)
+
+
+def can_calibrate(state: ActionState) -> str:
+    return is_open(state) or engine_runs(state)
+
+
+def has_errors(state: ActionState) -> str:
+    if why := is_calibrated(state):
+        return why
+    return "" if state.has_errors else "The errors are not measured yet"
+
+
+def has_timing(state: ActionState) -> str:
+    return is_open(state) or ("" if state.has_timing else "The timing is not there yet")
+
+
+def has_heat(state: ActionState) -> str:
+    return is_open(state) or ("" if state.has_heat else "Show a heat map first (1, 2 or 3)")

@@ -1,0 +1,349 @@
+"""The live session: keeps the engine process at the document's state, and the document at the engine's
+answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PySide6.QtCore import QObject, Signal
+
+from engine.service.messages import (
+    AnyAnswer,
+    AnyRequest,
+    Calibrate,
+    Calibrated,
+    ErrorsReady,
+    Evaluate,
+    Evaluated,
+    Export,
+    Exported,
+    Failed,
+    Inspect,
+    Inspected,
+    Open,
+    Opened,
+    PlanResolved,
+    Progress,
+    Save,
+    Saved,
+    TimingReady,
+    UpdatePlan,
+)
+from gui.client.client import STREAMED, EngineClient
+from gui.client.restarts import RestartBudget
+from gui.document.document import CalibrationSource
+from gui.document.notice import Level, Notice
+from gui.document.qt_document import QtDocument
+
+LIVE_SAMPLES = 8
+RESTART_COMMAND = "engine.restart"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the engine works on, for the progress bar; ``total`` 0 when it cannot say how much there is."""
+
+    request_id: int
+    text: str
+    done: int = 0
+    total: int = 0
+    can_cancel: bool = True
+
+
+class EngineSession(QObject):
+    """What the window asks of the engine, in the window's words.
+
+    Results of the plan go straight into the document. Everything else comes as a signal: ``opened``
+    (path), ``saved`` (path), ``exported`` (ExportSummary), ``evaluated`` (Evaluation), ``calibrated``
+    (samples), ``inspected`` (NodeDetail), ``noticed`` (Notice), ``activityChanged`` (Activity or None),
+    ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or
+    failed).
+    """
+
+    opened = Signal(str)
+    saved = Signal(str)
+    exported = Signal(object)
+    evaluated = Signal(object)
+    calibrated = Signal(int)
+    inspected = Signal(object)
+    noticed = Signal(object)
+    activityChanged = Signal(object)
+    targetsChanged = Signal(object)
+    settled = Signal()
+
+    def __init__(
+        self,
+        document: QtDocument,
+        client: EngineClient,
+        budget: RestartBudget | None = None,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._qt_document = document
+        self._document = document.document
+        self._client = client
+        self._budget = budget or RestartBudget()
+        self._activity: Activity | None = None
+        self._live_id = 0
+        self._inspected_node = ""
+        self._is_restoring = False
+        self.targets: tuple[tuple[str, str], ...] = ()
+        document.planChanged.connect(self._send_plan)
+        client.ready.connect(self._on_ready)
+        client.crashed.connect(self._on_crashed)
+
+    @property
+    def activity(self) -> Activity | None:
+        return self._activity
+
+    @property
+    def is_ready(self) -> bool:
+        return self._client.is_ready
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is an engine process, be it ready or still starting."""
+        return self._client.is_running
+
+    def start(self) -> None:
+        self._client.start()
+
+    def shutdown(self) -> None:
+        self._client.shutdown()
+
+    # What the user asks for
+
+    def open(self, path: str, bindings: dict[str, int] | None = None) -> None:
+        """Open a model or project; the document changes only once that succeeded."""
+        name = Path(path).name
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Opened):
+                self._document.open(answer, path)
+                for warning in answer.warnings:
+                    self._notice(Level.WARNING, warning)
+                self.opened.emit(path)
+
+        self._submit(lambda i: Open(id=i, path=path, bindings=bindings or {}), handle, f"Opening {name}")
+
+    def save(self, path: str, then: Callable[[], object] | None = None) -> None:
+        """Write the project, with the plan as it is now; ``then`` follows only if that succeeded."""
+        plan = self._document.plan
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Saved):
+                self._document.saved(answer.path, plan)
+                self.saved.emit(answer.path)
+                if then is not None:
+                    then()
+
+        self._submit(lambda i: Save(id=i, path=path), handle, f"Saving {Path(path).name}")
+
+    def export(self, export_format: str, path: str) -> None:
+        """Write an export (``package`` or ``qdq``)."""
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Exported):
+                self.exported.emit(answer.summary)
+
+        self._submit(lambda i: Export(id=i, format=export_format, path=path), handle, f"Exporting {Path(path).name}")
+
+    def calibrate(self, source: CalibrationSource) -> None:
+        """Calibrate from data; the plan is sent again when it is done."""
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Calibrated):
+                self._document.calibrated(answer.samples, answer.data, source)
+                self.calibrated.emit(answer.samples)
+
+        self._submit(lambda i: _calibrate(i, source), handle, "Calibrating")
+
+    def evaluate(self, path: str, split: str | None, samples: int | None) -> None:
+        """Measure the task metric on labelled data."""
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Evaluated):
+                self.evaluated.emit(answer.evaluation)
+
+        self._submit(
+            lambda i: Evaluate(id=i, revision=revision, path=path, split=split, samples=samples),
+            handle,
+            "Evaluating",
+        )
+
+    def inspect(self, node_id: str) -> None:
+        """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for
+        nothing.
+        """
+        self._inspected_node = node_id
+        if not node_id or not self._document.calibration.is_done:
+            return
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            is_current = node_id == self._inspected_node and revision == self._document.revision
+            if isinstance(answer, Inspected) and is_current:
+                self.inspected.emit(answer.detail)
+
+        self._submit(lambda i: Inspect(id=i, revision=revision, node=node_id), handle)
+
+    def cancel(self) -> None:
+        """Stop what the progress bar shows."""
+        if self._activity is not None:
+            self._client.cancel(self._activity.request_id)
+
+    def restart(self) -> None:
+        """Start the engine again after it gave up, and bring it to the document's state."""
+        if not self._client.is_running:
+            self._budget.refill()
+            self._start_again(lost_open="")
+
+    # Requests and answers
+
+    def _submit(self, build: Callable[[int], AnyRequest], handle: Callable[[AnyAnswer], None], text: str = "") -> None:
+        """Send a request; ``text`` shows it as an activity until it is done."""
+        if not self._client.is_running:
+            self._notice(Level.ERROR, "The engine is not running.", action=RESTART_COMMAND)
+            return
+
+        def on_answer(answer: AnyAnswer) -> None:
+            if isinstance(answer, Progress):
+                self._show(Activity(answer.id, _sentence(text, answer.stage), answer.done, answer.total))
+                return
+            if isinstance(answer, Failed):
+                self._on_failed(answer)
+            self._hide(answer)
+            handle(answer)
+
+        request_id = self._client.submit(build, on_answer)
+        if text:
+            self._show(Activity(request_id, text))
+
+    def _send_plan(self) -> None:
+        if not self._document.is_open or not self._client.is_running or self._is_restoring:
+            return
+        revision, plan = self._document.revision, self._document.plan
+        samples = LIVE_SAMPLES if self._document.calibration.is_done else 0
+        self._client.forget(self._live_id)
+        if self._activity is not None and self._activity.request_id == self._live_id:
+            self._show(None)
+        self._live_id = self._client.submit(
+            lambda i: UpdatePlan(id=i, revision=revision, plan=plan, samples=samples),
+            lambda answer: self._on_live(answer, samples),
+        )
+
+    def _on_live(self, answer: AnyAnswer, samples: int) -> None:
+        document = self._document
+        match answer:
+            case PlanResolved():
+                document.resolve(answer.revision, answer.nodes, answer.refusals, answer.cpu_nodes)
+            case TimingReady():
+                document.time(answer.revision, answer.timing)
+            case ErrorsReady():
+                if document.measure(answer.revision, answer.errors, answer.final) and not answer.final:
+                    self._show(Activity(answer.id, "Measuring errors", answer.errors.samples, samples))
+                elif answer.final:
+                    self._hide(answer)
+            case Progress():
+                self._show(Activity(answer.id, _sentence("Updating", answer.stage), answer.done, answer.total))
+            case Failed():
+                self._on_failed(answer)
+                self._hide(answer)
+            case _:
+                self._hide(answer)
+        if not isinstance(answer, STREAMED):
+            self.settled.emit()
+
+    def _on_failed(self, answer: Failed) -> None:
+        if answer.cancelled:
+            return
+        prefix = "Unexpected error in the engine: " if answer.unexpected else ""
+        first, _, rest = answer.message.partition("\n")
+        self._notice(Level.ERROR, prefix + first, details=rest)
+
+    def _show(self, activity: Activity | None) -> None:
+        self._activity = activity
+        self.activityChanged.emit(activity)
+
+    def _hide(self, answer: AnyAnswer) -> None:
+        if self._activity is not None and self._activity.request_id == answer.id:
+            self._show(None)
+
+    def _notice(self, level: Level, text: str, details: str = "", action: str = "") -> None:
+        self.noticed.emit(Notice(level, text, details, action))
+
+    # The process's life
+
+    def _on_ready(self, targets: tuple[tuple[str, str], ...]) -> None:
+        self.targets = targets
+        self.targetsChanged.emit(targets)
+
+    def _on_crashed(self, why: str, details: str, lost: list[AnyRequest]) -> None:
+        self._is_restoring = False
+        self._show(None)
+        lost_open = next((request.path for request in lost if isinstance(request, Open)), "")
+        if self._budget.spend():
+            self._notice(Level.WARNING, _crash_text(why, lost_open, self._document.is_open), details)
+            self._start_again(lost_open)
+        else:
+            self._notice(
+                Level.ERROR,
+                f"{why[0].upper()}{why[1:]}, again and again: it is not started any more. Your plan is kept.",
+                details,
+                RESTART_COMMAND,
+            )
+
+    def _start_again(self, lost_open: str) -> None:
+        """Start a fresh process and bring it to the document's state, but for what it died of."""
+        self._client.start()
+        document = self._document
+        if not document.is_open or lost_open == document.opened_path:
+            return
+        self._is_restoring = True
+        path, target = document.opened_path, document.plan.target
+        self._submit(lambda i: Open(id=i, path=path, target=target), self._on_reopened, "Restoring")
+
+    def _on_reopened(self, answer: AnyAnswer) -> None:
+        if not isinstance(answer, Opened):
+            self._is_restoring = False
+            return
+        source = self._document.calibration.source
+        if source is None:
+            self._finish_restoring()
+            return
+
+        def handle(answer: AnyAnswer) -> None:
+            self._finish_restoring()
+
+        self._submit(lambda i: _calibrate(i, source), handle, "Restoring the calibration")
+
+    def _finish_restoring(self) -> None:
+        self._is_restoring = False
+        self._send_plan()
+
+
+def _calibrate(request_id: int, source: CalibrationSource) -> Calibrate:
+    return Calibrate(
+        id=request_id,
+        path=source.path,
+        recipe_path=source.recipe_path,
+        samples=source.samples,
+        split=source.split,
+    )
+
+
+def _crash_text(why: str, lost_open: str, is_open: bool) -> str:
+    text = f"{why[0].upper()}{why[1:]}"
+    if lost_open:
+        return f"{text} while opening {lost_open}; it was started again."
+    kept = " and brought back to your plan: nothing is lost" if is_open else ""
+    return f"{text}; it was started again{kept}."
+
+
+def _sentence(text: str, stage: str) -> str:
+    """What the progress bar says: the request, and the stage the engine names."""
+    return f"{text}: {stage}" if text and stage and stage.lower() != text.lower() else text or stage

@@ -1,0 +1,1 @@
+"""What the window knows: the open model, the plan with its history, and the latest results."""

@@ -1,0 +1,228 @@
+"""The single source of truth of the window. Qt-free: whoever wants to follow it subscribes.
+
+The document holds everything that is needed to bring a fresh engine process to the same state: what was
+opened, how it was calibrated, and the plan. Each change of the plan raises the revision, undo included, so
+that an answer to an older revision is recognised and dropped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Flag, auto
+from pathlib import Path
+
+import msgspec
+
+from engine.reports import Errors, GraphInfo, NodeInfo, NodePlan, Refusal, Timing
+from engine.service.messages import Opened, PlanData
+from gui.document.history import History, Step
+from gui.document.results import Measured, Resolved, Results, Timed
+
+AUTO = "auto"
+
+
+class Change(Flag):
+    """What became different; listeners pick what concerns them."""
+
+    GRAPH = auto()
+    PLAN = auto()
+    RESOLUTION = auto()
+    TIMING = auto()
+    ERRORS = auto()
+    STATE = auto()
+    """Project path, calibration, unsaved changes or what can be undone."""
+
+
+@dataclass(frozen=True)
+class CalibrationSource:
+    """Where calibration samples come from: enough to calibrate again after the engine was restarted."""
+
+    path: str
+    recipe_path: str | None = None
+    samples: int | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Whether, and on what, the model is calibrated. ``source`` is set when it was done in this window and
+    not saved.
+    """
+
+    is_done: bool = False
+    data: str = ""
+    samples: int = 0
+    source: CalibrationSource | None = None
+
+
+Listener = Callable[[Change], None]
+
+
+class Document:
+    """The open model, the user's plan and its history, and the latest results."""
+
+    def __init__(self) -> None:
+        self.graph: GraphInfo | None = None
+        self.nodes: Mapping[str, NodeInfo] = {}
+        self.plan = PlanData()
+        self.revision = 0
+        self.project_path = ""
+        self.opened_path = ""
+        self.calibration = Calibration()
+        self.results = Results()
+        self._saved_plan = self.plan
+        self._history = History()
+        self._listeners: list[Listener] = []
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call ``listener`` with every change from now on."""
+        self._listeners.append(listener)
+
+    # What is known
+
+    @property
+    def is_open(self) -> bool:
+        return self.graph is not None
+
+    @property
+    def is_dirty(self) -> bool:
+        """Whether something would be lost by closing: an edit of the plan, or a calibration that no project
+        holds.
+        """
+        return self.is_open and (self.plan != self._saved_plan or self.calibration.source is not None)
+
+    @property
+    def title(self) -> str:
+        """The project's or model's file name; "" when nothing is open."""
+        return Path(self.project_path or self.opened_path).name if self.is_open else ""
+
+    @property
+    def undo_label(self) -> str:
+        return self._history.undo_label
+
+    @property
+    def redo_label(self) -> str:
+        return self._history.redo_label
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether the effective precisions shown are those of the current plan."""
+        return self.results.resolved.revision == self.revision
+
+    @property
+    def is_timed(self) -> bool:
+        return self.results.timed.revision == self.revision
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether the errors shown are those of the current plan, over all samples."""
+        return self.results.measured.revision == self.revision and self.results.measured.is_final
+
+    def requested(self, node_id: str) -> str:
+        """What the user asked for this node, at once: the engine need not have answered yet."""
+        return self.plan.choices.get(node_id, AUTO)
+
+    # Opening and closing
+
+    def open(self, opened: Opened, path: str) -> None:
+        """Take over a freshly opened model or project; ``path`` is what the user opened."""
+        self.graph = opened.graph
+        self.nodes = {node.id: node for node in opened.graph.nodes}
+        self.plan = self._saved_plan = opened.plan
+        self.revision += 1
+        self.project_path = opened.project
+        self.opened_path = path
+        self.calibration = Calibration(opened.calibrated, opened.calibration_data)
+        self.results = Results()
+        self._history.clear()
+        self._notify(~Change(0))
+
+    def saved(self, path: str, plan: PlanData) -> None:
+        """The project at ``path`` now holds ``plan`` and the calibration."""
+        self.project_path = self.opened_path = path
+        self._saved_plan = plan
+        self.calibration = replace(self.calibration, source=None)
+        self._notify(Change.STATE)
+
+    def calibrated(self, samples: int, data: str, source: CalibrationSource) -> None:
+        """Calibration is done: errors can be measured. Raises the revision, for all results change."""
+        self.calibration = Calibration(True, data, samples, source)
+        self.revision += 1
+        self._notify(Change.STATE | Change.PLAN)
+
+    # Edits, each one step of undo
+
+    def mark(self, node_ids: Iterable[str], precision: str) -> bool:
+        """Ask for ``precision`` on the nodes ("auto" takes the request back); False if nothing changes."""
+        ids = [node_id for node_id in dict.fromkeys(node_ids) if self.requested(node_id) != precision]
+        if not ids:
+            return False
+        marked = set(ids)
+        choices = {node_id: choice for node_id, choice in self.plan.choices.items() if node_id not in marked}
+        if precision != AUTO:
+            choices |= dict.fromkeys(ids, precision)
+        return self._edit(f"mark {self._described(ids)} {precision}", choices=choices)
+
+    def set_default_method(self, method: str) -> bool:
+        """Choose the calibration method of all tensors without one of their own."""
+        return self._edit(f"calibrate by {method}", default_method=method)
+
+    def set_target(self, target: str) -> bool:
+        return self._edit(f"target {target}", target=target)
+
+    def undo(self) -> bool:
+        return self._restore(self._history.undo())
+
+    def redo(self) -> bool:
+        return self._restore(self._history.redo())
+
+    # The engine's answers; False when they belong to an older revision
+
+    def resolve(
+        self, revision: int, nodes: tuple[NodePlan, ...], refusals: tuple[Refusal, ...], cpu_nodes: int
+    ) -> bool:
+        if revision != self.revision:
+            return False
+        self.results = replace(self.results, resolved=Resolved.of(revision, nodes, refusals, cpu_nodes))
+        self._notify(Change.RESOLUTION)
+        return True
+
+    def time(self, revision: int, timing: Timing) -> bool:
+        if revision != self.revision:
+            return False
+        self.results = replace(self.results, timed=Timed.of(revision, timing))
+        self._notify(Change.TIMING)
+        return True
+
+    def measure(self, revision: int, errors: Errors, is_final: bool) -> bool:
+        if revision != self.revision:
+            return False
+        self.results = replace(self.results, measured=Measured.of(revision, errors, is_final))
+        self._notify(Change.ERRORS)
+        return True
+
+    def _edit(self, label: str, **fields: object) -> bool:
+        plan = msgspec.structs.replace(self.plan, **fields)
+        if plan == self.plan:
+            return False
+        self._history.push(Step(label, self.plan, plan))
+        return self._restore(plan)
+
+    def _restore(self, plan: PlanData | None) -> bool:
+        if plan is None:
+            return False
+        self.plan = plan
+        self.revision += 1
+        self._notify(Change.PLAN | Change.STATE)
+        return True
+
+    def _described(self, ids: list[str]) -> str:
+        if len(ids) > 1:
+            return f"{len(ids)} nodes"
+        node = self.nodes.get(ids[0])
+        return node.name if node is not None else ids[0]
+
+    def _notify(self, change: Change) -> None:
+        for listener in self._listeners:
+            listener(change)

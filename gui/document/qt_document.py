@@ -1,0 +1,66 @@
+"""The document and the view state as Qt objects: thin, they only turn changes into signals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from PySide6.QtCore import QObject, Signal
+
+from gui.document.document import Change, Document
+from gui.document.overlay import Overlay
+
+
+class QtDocument(QObject):
+    """Emits one signal per kind of change of its ``document``."""
+
+    graphChanged = Signal()
+    planChanged = Signal()
+    resolutionChanged = Signal()
+    timingChanged = Signal()
+    errorsChanged = Signal()
+    stateChanged = Signal()
+
+    def __init__(self, document: Document, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.document = document
+        self._signals = {
+            Change.GRAPH: self.graphChanged,
+            Change.PLAN: self.planChanged,
+            Change.RESOLUTION: self.resolutionChanged,
+            Change.TIMING: self.timingChanged,
+            Change.ERRORS: self.errorsChanged,
+            Change.STATE: self.stateChanged,
+        }
+        document.subscribe(self._emit)
+
+    def _emit(self, change: Change) -> None:
+        for flag, signal in self._signals.items():
+            if flag in change:
+                signal.emit()
+
+
+class SharedView(QObject):
+    """What all views share besides the document: the selected nodes and the overlay.
+
+    The last selected node is the one that the inspector shows in detail.
+    """
+
+    selectionChanged = Signal()
+    overlayChanged = Signal()
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.selection: tuple[str, ...] = ()
+        self.overlay = Overlay.NONE
+
+    def select(self, node_ids: Iterable[str]) -> None:
+        """Make the nodes the selection of every view."""
+        selection = tuple(dict.fromkeys(node_ids))
+        if selection != self.selection:
+            self.selection = selection
+            self.selectionChanged.emit()
+
+    def show_overlay(self, overlay: Overlay) -> None:
+        if overlay != self.overlay:
+            self.overlay = overlay
+            self.overlayChanged.emit()

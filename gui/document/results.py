@@ -1,0 +1,68 @@
+"""The engine's latest answers about the open model, each tagged with the revision it belongs to. Qt-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from engine.reports import Errors, NodeError, NodePlan, NodeTime, Refusal, Timing
+
+NO_REVISION = -1
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What the target makes of the plan."""
+
+    revision: int = NO_REVISION
+    nodes: Mapping[str, NodePlan] = field(default_factory=lambda: MappingProxyType({}))
+    refusals: tuple[Refusal, ...] = ()
+    cpu_nodes: int = 0
+
+    @staticmethod
+    def of(revision: int, nodes: tuple[NodePlan, ...], refusals: tuple[Refusal, ...], cpu_nodes: int) -> Resolved:
+        return Resolved(revision, {node.id: node for node in nodes}, refusals, cpu_nodes)
+
+    def unit(self, node_id: str) -> str:
+        """The id of the node whose kernel computes this one: its own where it is not fused."""
+        plan = self.nodes.get(node_id)
+        return plan.fused_into if plan is not None and plan.fused_into else node_id
+
+
+@dataclass(frozen=True)
+class Timed:
+    """The latency map."""
+
+    revision: int = NO_REVISION
+    timing: Timing | None = None
+    nodes: Mapping[str, NodeTime] = field(default_factory=lambda: MappingProxyType({}))
+
+    @staticmethod
+    def of(revision: int, timing: Timing) -> Timed:
+        return Timed(revision, timing, {node.id: node for node in timing.nodes})
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The error maps. ``is_final`` once all samples were seen."""
+
+    revision: int = NO_REVISION
+    errors: Errors | None = None
+    nodes: Mapping[str, NodeError] = field(default_factory=lambda: MappingProxyType({}))
+    is_final: bool = False
+
+    @staticmethod
+    def of(revision: int, errors: Errors, is_final: bool) -> Measured:
+        return Measured(revision, errors, {node.id: node for node in errors.nodes}, is_final)
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything the engine said last. Older results stay until newer ones replace them, so nothing
+    flickers.
+    """
+
+    resolved: Resolved = field(default_factory=Resolved)
+    timed: Timed = field(default_factory=Timed)
+    measured: Measured = field(default_factory=Measured)

@@ -1,0 +1,1 @@
+"""The window's panels: one folder each, with a Qt-free model and a thin widget."""

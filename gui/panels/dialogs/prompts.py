@@ -1,0 +1,88 @@
+"""Every question that stops the user. Commands ask through this one class, so that tests can answer for
+the user.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
+
+from PySide6.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+
+from gui.panels.dialogs.model import SamplesForm
+from gui.panels.dialogs.samples import SamplesDialog
+
+MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.qscope);;All files (*)"
+PROJECT_FILTER = "Quantscope projects (*.qscope)"
+EXPORT_FILTERS = {"package": "Packages (*.zip)", "qdq": "ONNX models (*.onnx)"}
+
+
+class Unsaved(Enum):
+    """What to do with unsaved work."""
+
+    SAVE = "save"
+    DISCARD = "discard"
+    CANCEL = "cancel"
+
+
+class Prompts:
+    """Asks the user. Paths are "" and forms None where the user gave up."""
+
+    def __init__(self, parent: QWidget) -> None:
+        self._parent = parent
+
+    def path_to_open(self, start: str) -> str:
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Open", start, MODEL_FILTER)
+        return path
+
+    def path_to_save(self, suggested: str) -> str:
+        path, _ = QFileDialog.getSaveFileName(self._parent, "Save project", suggested, PROJECT_FILTER)
+        return path
+
+    def path_to_export(self, export_format: str, suggested: str) -> str:
+        names = EXPORT_FILTERS[export_format]
+        path, _ = QFileDialog.getSaveFileName(self._parent, f"Export {export_format}", suggested, names)
+        return path
+
+    def unsaved(self, title: str) -> Unsaved:
+        """Ask what to do with unsaved changes."""
+        box = QMessageBox(self._parent)
+        box.setIcon(QMessageBox.Icon.Question)
+        box.setWindowTitle("Unsaved changes")
+        box.setText(f"Save the changes to {title}?")
+        box.setInformativeText("They are lost otherwise.")
+        buttons = QMessageBox.StandardButton
+        box.setStandardButtons(buttons.Save | buttons.Discard | buttons.Cancel)
+        box.setDefaultButton(buttons.Save)
+        answers = {buttons.Save: Unsaved.SAVE, buttons.Discard: Unsaved.DISCARD}
+        answer = answers.get(buttons(box.exec()), Unsaved.CANCEL)
+        box.deleteLater()
+        return answer
+
+    def calibration(self, form: SamplesForm) -> SamplesForm | None:
+        return self._samples("Calibrate", "Calibrate", form, asks_recipe=True)
+
+    def evaluation(self, form: SamplesForm) -> SamplesForm | None:
+        return self._samples("Evaluate", "Evaluate", form, asks_recipe=False)
+
+    def about(self) -> None:
+        QMessageBox.about(
+            self._parent,
+            "About Quantscope",
+            f"<h3>Quantscope {_version()}</h3><p>See where a neural network loses accuracy and time on an integer "
+            "accelerator, change it, and export it.</p><p>Apache License 2.0</p>",
+        )
+
+    def _samples(self, title: str, accept: str, form: SamplesForm, asks_recipe: bool) -> SamplesForm | None:
+        dialog = SamplesDialog(title, accept, form, asks_recipe, self._parent)
+        is_accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        filled = dialog.form()
+        dialog.deleteLater()
+        return filled if is_accepted else None
+
+
+def _version() -> str:
+    try:
+        return version("quantscope")
+    except PackageNotFoundError:
+        return ""

@@ -1,0 +1,1 @@
+"""The model's modules as a tree, each with its worst operator."""

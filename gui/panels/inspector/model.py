@@ -1,0 +1,216 @@
+"""What the inspector says, as rows of text. Qt-free."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from engine.reports import NodeDetail
+from gui.panels import formats
+from gui.panels.facts import NodeFacts, is_markable, shape_text
+
+PRECISIONS = ("auto", "int8", "int16", "lut", "float")
+
+BOUNDS = {
+    "mac": "the MAC array",
+    "vector": "the vector unit",
+    "lut": "table look-ups",
+    "dma": "memory traffic",
+    "cpu": "the CPU",
+    "launch": "kernel launch",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label and its value; ``is_warning`` for what needs the user's eye."""
+
+    label: str
+    value: str
+    tip: str = ""
+    is_warning: bool = False
+
+
+def short_name(name: str) -> str:
+    """The last two parts of a value's name: enough to know it by."""
+    return "/".join(name.split("/")[-2:])
+
+
+def title_of(facts: Sequence[NodeFacts]) -> str:
+    """What the panel shows: a node's name, or how many are selected."""
+    if not facts:
+        return "Nothing selected"
+    return facts[0].info.name if len(facts) == 1 else f"{len(facts):,} nodes"
+
+
+def subtitle_of(facts: Sequence[NodeFacts]) -> str:
+    """The operator and output shapes of one node; the operators of several, most frequent first."""
+    if not facts:
+        return "Click a node on the graph, in the table or in the hierarchy."
+    if len(facts) == 1:
+        info = facts[0].info
+        return f"{info.op_type}   {', '.join(shape_text(shape) for shape in info.shapes)}"
+    counts = Counter(item.info.op_type for item in facts).most_common()
+    listed = [f"{count} × {name}" for name, count in counts[:4]]
+    return ", ".join(listed) + (f" and {len(counts) - 4} more kinds" if len(counts) > 4 else "")
+
+
+def common_request(facts: Iterable[NodeFacts]) -> str:
+    """The precision asked for on all nodes; "" where they differ or there are none."""
+    requests = {item.requested for item in facts}
+    return requests.pop() if len(requests) == 1 else ""
+
+
+def why_not_markable(facts: Sequence[NodeFacts]) -> str:
+    """Why no precision can be asked for; "" when it can."""
+    if not facts:
+        return "Select a node first"
+    if not any(is_markable(item.info) for item in facts):
+        return "Inputs and outputs of the graph have no precision of their own"
+    return ""
+
+
+def quantisation_rows(facts: Sequence[NodeFacts], detail: NodeDetail | None) -> list[Row]:
+    """Effective precision with its reason, and scales."""
+    if len(facts) != 1:
+        return _quantisation_summary(facts)
+    node = facts[0]
+    if node.plan is None:
+        return [Row("Effective", "not resolved yet")]
+    rows = [Row("Effective", f"{node.plan.effective}   ({node.plan.dtype})", is_warning=node.is_refused)]
+    if node.plan.reason:
+        rows.append(Row("Reason", node.plan.reason, is_warning=node.is_refused))
+    if node.plan.fused_into and node.plan.fused_into != node.info.id:
+        rows.append(Row("Computed in", node.plan.fused_into, "The node whose kernel computes this one"))
+    if node.plan.scale is not None:
+        rows.append(Row("Output scale", formats.number(node.plan.scale), "Real value of one integer step"))
+    if detail is not None:
+        rows += [
+            Row("Input scale", f"{formats.number(scale)}   {short_name(name)}", name)
+            for name, scale in detail.scales.items()
+            if name not in node.info.outputs or node.plan.scale is None
+        ]
+    return rows
+
+
+def error_rows(facts: Sequence[NodeFacts], is_calibrated: bool) -> list[Row]:
+    """Errors with their intervals; over several nodes, the worst."""
+    if not is_calibrated:
+        return [Row("Not measured", "calibrate the model to see errors")]
+    measured = [item for item in facts if item.error is not None]
+    if not measured:
+        return [Row("Not measured", "no errors for this selection yet")]
+    if len(facts) > 1:
+        return _error_summary(measured)
+    error = measured[0].error
+    assert error is not None
+    rows = [
+        Row(
+            "Accumulated",
+            formats.decibels(error.accumulated_db, unit="dB"),
+            "Everything quantised as planned: this node's output against the float model's",
+        ),
+        Row(
+            "Introduced here",
+            formats.decibels(error.introduced_db, exact="adds none", unit="dB"),
+            "Only what this node adds: integer node on the float model's inputs",
+        ),
+        Row("Cosine", formats.cosine(error.cosine)),
+        Row("MSE", formats.scientific(error.mse)),
+        Row("Largest error", formats.number(error.max_abs)),
+    ]
+    if error.introduced_mse is not None:
+        rows.append(Row("MSE introduced", formats.scientific(error.introduced_mse)))
+    return rows
+
+
+def latency_rows(facts: Sequence[NodeFacts], total_us: float | None) -> list[Row]:
+    """Time, share of the model, and what bounds it."""
+    timed = [item.time for item in facts if item.time is not None]
+    if not timed:
+        return [Row("Not estimated", "no timing for this selection yet")]
+    latency_us = sum(time.latency_us for time in timed)
+    rows = [Row("Estimated", formats.number(latency_us, "µs"))]
+    if total_us:
+        rows.append(Row("Share of model", formats.percent(latency_us / total_us)))
+    if len(timed) == 1:
+        bound = timed[0].bound
+        rows.append(Row("Bound by", BOUNDS.get(bound, bound) or formats.MISSING))
+        if timed[0].why:
+            rows.append(Row("Why", timed[0].why))
+    rows.append(Row("Moved by DMA", formats.size(sum(time.dma_bytes for time in timed))))
+    rows.append(Row("MACs", formats.count(sum(time.macs for time in timed))))
+    return rows
+
+
+def source_rows(facts: Sequence[NodeFacts]) -> list[Row]:
+    """Identity, attributes, tensors and provenance of one node."""
+    if len(facts) != 1:
+        return [Row("Nodes", ", ".join(item.info.name for item in facts[:40]) + (" …" if len(facts) > 40 else ""))]
+    info = facts[0].info
+    rows = [Row("Id", info.id), Row("Operator", info.op_type)]
+    if info.namespace:
+        rows.append(Row("Module", " / ".join(info.namespace)))
+    rows += [Row("Input", name) for name in info.inputs if name]
+    rows += [
+        Row("Output", f"{name}   {shape_text(shape)} {dtype}")
+        for name, shape, dtype in zip(info.outputs, info.shapes, info.dtypes, strict=False)
+    ]
+    rows += [Row(name, value) for name, value in info.attributes.items()]
+    rows += [Row("Made from", source, "Nodes of the source file") for source in info.provenance]
+    return rows
+
+
+def tensor_rows(detail: NodeDetail) -> list[Row]:
+    """The range of the node's output on the inspected sample."""
+    low, high = detail.float_range
+    return [
+        Row("Float range", f"{formats.number(low)} … {formats.number(high)}"),
+        *_threshold_rows(detail),
+    ]
+
+
+def _threshold_rows(detail: NodeDetail) -> list[Row]:
+    rows: list[Row] = []
+    if detail.threshold is not None and not math.isnan(detail.threshold):
+        rows.append(Row("Clipping at", f"±{formats.number(detail.threshold)}"))
+        rows.append(
+            Row(
+                "Clipped",
+                formats.percent(detail.clipped_fraction),
+                "Share of the float values beyond what the integers can hold",
+                is_warning=detail.clipped_fraction > 0.01,
+            )
+        )
+    return rows
+
+
+def _quantisation_summary(facts: Sequence[NodeFacts]) -> list[Row]:
+    effective = Counter(item.effective or "unknown" for item in facts).most_common()
+    rows = [Row("Effective", ", ".join(f"{count} × {name}" for name, count in effective))]
+    refused = [item for item in facts if item.is_refused]
+    if refused:
+        names = ", ".join(item.info.name for item in refused[:5]) + (" …" if len(refused) > 5 else "")
+        rows.append(Row("Not as requested", f"{len(refused)}: {names}", is_warning=True))
+    return rows
+
+
+def _error_summary(measured: Sequence[NodeFacts]) -> list[Row]:
+    rows: list[Row] = []
+    errors = [(item.info.name, item.error) for item in measured if item.error is not None]
+    accumulated = [
+        (e.accumulated_db.mean, name, e.accumulated_db) for name, e in errors if e.accumulated_db.mean is not None
+    ]
+    introduced = [
+        (e.introduced_db.mean, name, e.introduced_db) for name, e in errors if e.introduced_db.mean is not None
+    ]
+    if accumulated:
+        _, name, interval = min(accumulated, key=lambda item: item[0])
+        rows.append(Row("Worst accumulated", f"{formats.decibels(interval, unit='dB')}   {name}"))
+    if introduced:
+        _, name, interval = min(introduced, key=lambda item: item[0])
+        rows.append(Row("Worst introduced", f"{formats.decibels(interval, unit='dB')}   {name}"))
+    rows.append(Row("Lowest cosine", formats.cosine(min(e.cosine for _, e in errors))))
+    return rows

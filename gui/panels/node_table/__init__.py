@@ -1,0 +1,1 @@
+"""All nodes with their figures, sortable and filterable."""

@@ -1,0 +1,127 @@
+"""The heat maps: where each takes its figures from, and on which scale they are painted. Qt-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gui.canvas.scene import HeatScale
+from gui.document.document import Document
+from gui.document.overlay import Overlay
+from gui.document.results import Results
+
+NONE = float("nan")
+
+SQNR_SPAN_DB = 20.0
+"""At least this much of the decibel axis is shown, so that small differences do not look dramatic."""
+
+SQNR_CEILING_DB = 60.0
+"""Nobody needs to tell apart what is better than this."""
+
+LATENCY_DECADES = 3.0
+
+
+@dataclass(frozen=True)
+class Heat:
+    """A heat map: a value per node (nodes without one stay neutral), and how values become colours."""
+
+    values: Mapping[str, float]
+    scale: HeatScale | None = None
+
+
+@dataclass(frozen=True)
+class OverlaySpec:
+    """One kind of heat map."""
+
+    overlay: Overlay
+    title: str
+    meaning: str
+    read: Callable[[Results, str], float]
+    scale: Callable[[str, list[float]], HeatScale]
+
+
+def _accumulated_db(results: Results, node_id: str) -> float:
+    error = results.measured.nodes.get(node_id)
+    return NONE if error is None or error.accumulated_db.mean is None else error.accumulated_db.mean
+
+
+def _introduced_db(results: Results, node_id: str) -> float:
+    error = results.measured.nodes.get(node_id)
+    return NONE if error is None or error.introduced_db.mean is None else error.introduced_db.mean
+
+
+def _latency_us(results: Results, node_id: str) -> float:
+    time = results.timed.nodes.get(node_id)
+    return NONE if time is None or time.latency_us <= 0 else time.latency_us
+
+
+def _sqnr_scale(label: str, values: list[float]) -> HeatScale:
+    """From the worst value up; lower is worse."""
+    worst = math.floor(min(values))
+    best = max(worst + SQNR_SPAN_DB, min(math.ceil(max(values)), SQNR_CEILING_DB))
+    return HeatScale(worst, best, label=label, unit="dB", higher_is_worse=False)
+
+
+def _latency_scale(label: str, values: list[float]) -> HeatScale:
+    """From the slowest down, three decades at most, on a log axis; higher is worse."""
+    slowest = max(values)
+    fastest = max(min(values), slowest / 10**LATENCY_DECADES)
+    return HeatScale(fastest, slowest, log=True, label=label, unit="µs")
+
+
+OVERLAYS: Mapping[Overlay, OverlaySpec] = {
+    spec.overlay: spec
+    for spec in (
+        OverlaySpec(
+            Overlay.ACCUMULATED,
+            "Accumulated error",
+            "Everything quantised as planned: this node's output against the float model's (SQNR, lower is worse)",
+            _accumulated_db,
+            _sqnr_scale,
+        ),
+        OverlaySpec(
+            Overlay.INTRODUCED,
+            "Introduced here",
+            "Only what this node adds: integer node on the float model's inputs (SQNR, lower is worse)",
+            _introduced_db,
+            _sqnr_scale,
+        ),
+        OverlaySpec(
+            Overlay.LATENCY,
+            "Latency",
+            "Estimated time of the node on the target, log scale; fused nodes show their unit's time",
+            _latency_us,
+            _latency_scale,
+        ),
+    )
+}
+
+
+def heat_of(document: Document, overlay: Overlay) -> Heat:
+    """The heat map of the open graph; without a scale where there is nothing to show."""
+    spec = OVERLAYS.get(overlay)
+    if spec is None or document.graph is None:
+        return Heat({})
+    values = _with_units(document, {info.id: spec.read(document.results, info.id) for info in document.graph.nodes})
+    known = {node_id: value for node_id, value in values.items() if not math.isnan(value)}
+    return Heat(known, spec.scale(spec.title, list(known.values()))) if known else Heat({})
+
+
+def worst_first(heat: Heat) -> list[str]:
+    """Ids of the nodes with a value, worst first."""
+    sign = -1.0 if heat.scale is not None and heat.scale.higher_is_worse else 1.0
+    return sorted(heat.values, key=lambda node_id: sign * heat.values[node_id])
+
+
+def _with_units(document: Document, values: dict[str, float]) -> dict[str, float]:
+    """Nodes without a value of their own take that of the unit they are fused into."""
+    unit_of = document.results.resolved.unit
+    of_unit: dict[str, float] = {}
+    for node_id, value in values.items():
+        if not math.isnan(value):
+            of_unit.setdefault(unit_of(node_id), value)
+    return {
+        node_id: of_unit.get(unit_of(node_id), NONE) if math.isnan(value) else value
+        for node_id, value in values.items()
+    }

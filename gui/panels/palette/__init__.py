@@ -1,0 +1,1 @@
+"""The command palette: any command by a few letters of its name."""

@@ -1,0 +1,56 @@
+"""From the engine's graph to what the canvas draws. Qt-free."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from engine.reports import GraphInfo, NodeInfo
+from gui.canvas.scene import KINDS, Decoration, Scene, SceneEdge, SceneNode
+from gui.document.document import Document
+from gui.panels.facts import shape_text
+
+
+def scene_of(graph: GraphInfo) -> Scene:
+    """The graph's operators and the tensors between them."""
+    residents = Counter(info.namespace[:depth] for info in graph.nodes for depth in range(1, len(info.namespace) + 1))
+    return Scene(
+        nodes=tuple(_scene_node(info, residents[info.namespace] == 1) for info in graph.nodes),
+        edges=tuple(
+            SceneEdge(edge.source, edge.target, f"{shape_text(edge.shape)} {edge.dtype}") for edge in graph.edges
+        ),
+    )
+
+
+def decorations_of(document: Document) -> Mapping[str, Decoration]:
+    """Badges of all nodes: what was asked for shows at once, the effective precision once the engine said
+    it.
+    """
+    return {node_id: _decoration(document, node_id) for node_id in document.nodes}
+
+
+def _scene_node(info: NodeInfo, is_alone: bool) -> SceneNode:
+    """``is_alone``: the only operator of its module, which then names it better ("qkv" rather than
+    "MatMul").
+    """
+    is_named_by_module = is_alone and bool(info.namespace)
+    return SceneNode(
+        id=info.id,
+        title=info.namespace[-1] if is_named_by_module else info.name,
+        op_type=info.op_type,
+        namespace=info.namespace,
+        shapes=", ".join(shape_text(shape) for shape in info.shapes),
+        kind=info.kind if info.kind in KINDS else "other",
+    )
+
+
+def _decoration(document: Document, node_id: str) -> Decoration:
+    plan = document.results.resolved.nodes.get(node_id)
+    if plan is None:
+        return Decoration(requested=document.requested(node_id))
+    anchor = document.nodes.get(plan.fused_into)
+    return Decoration(
+        requested=document.requested(node_id),
+        effective=plan.effective,
+        fused_into=anchor.name if anchor is not None and anchor.id != node_id else "",
+    )

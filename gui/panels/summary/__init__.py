@@ -1,0 +1,1 @@
+"""The model's totals above the graph."""

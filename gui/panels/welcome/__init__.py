@@ -1,0 +1,1 @@
+"""What shows while nothing is open."""
