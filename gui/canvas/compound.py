@@ -28,6 +28,8 @@ FRAME_BOTTOM = 12.0
 # makes the whole largest depends on the graph, so some are tried while few groups are open.
 _INNER_HEIGHTS = (1000.0, 700.0, 1500.0, 2200.0)
 _MOST_SEARCHED = 40
+# A layout whose top level has one column more must be larger by this much to be preferred.
+_COLUMN_WORTH = 0.95
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,7 @@ class CompoundBuilder:
         return _Flattening(opening, links).result()
 
     def _lay_out_levels(self, opening: _Opening, viewport: Viewport, inner_height: float) -> float:
-        """Lay out every open group, the innermost first. Returns the scale at which the whole fits the viewport."""
+        """Lay out every open group, the innermost first. Returns how large the whole is in the viewport, 0 … 1."""
         inner = Viewport(inner_height * min(2.2, viewport.width / viewport.height), inner_height)
         layout: LayeredLayout | None = None
         for group in reversed(opening.order):
@@ -106,7 +108,8 @@ class CompoundBuilder:
             layout = lay_out(opening.layered_input(level), viewport if group == ROOT else inner, self._cache)
             level.layout = layout
         assert layout is not None
-        return min(viewport.width / max(layout.width, 1.0), viewport.height / max(layout.height, 1.0), 1.0)
+        fit = min(viewport.width / max(layout.width, 1.0), viewport.height / max(layout.height, 1.0), 1.0)
+        return fit * _COLUMN_WORTH ** (layout.columns - 1)
 
 
 @dataclass(frozen=True, eq=False)

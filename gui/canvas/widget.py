@@ -23,6 +23,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from gui.canvas.camera import Camera
 from gui.canvas.folding import Viewport
 from gui.canvas.gestures import Gesture, begin
+from gui.canvas.heat import worst_first
 from gui.canvas.model import CanvasModel, ViewState
 from gui.canvas.overlays import HoverCard, Legend, Minimap
 from gui.canvas.renderer import Overlay, Renderer
@@ -178,6 +179,10 @@ class GraphCanvas(QWidget):
         if is_changed:
             self.update()
             self.selectionChanged.emit(self.selection())
+
+    def worstNodes(self, most: int) -> list[str]:
+        """Ids of the nodes with the worst heat, worst first: what "next worst" steps through."""
+        return [self._model.scene.nodes[node].id for node in worst_first(self._model.positions, most)]
 
     # -- groups ------------------------------------------------------------------------------------------------
     def collapse(self, group: str) -> None:

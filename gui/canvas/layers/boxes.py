@@ -26,6 +26,7 @@ NEAR_FROM = 0.75
 HEADER = 20.0
 _RADIUS = 5.0
 _STRIP = 9.0
+_LEAST_BADGED = 48.0
 _DEFAULT_MAP = "cividis"
 
 
@@ -127,6 +128,8 @@ class BoxLayer:
             for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
                 bottom = max(2.0, _STRIP * zoom) if box in self._heat.strips else 0.0
                 self._paint_title(context, box, (x + 2, y + top, width - 4, height - top - bottom))
+                if self._decorations[box].is_user_choice and width >= _LEAST_BADGED:
+                    self._paint_badge(context, box, QRectF(x + 5, y - 4, width, height), 8.5 / 10.0)
 
     def _paint_strips(self, context: PaintContext, found: NDArray[np.int64], shown: NDArray[np.float64]) -> None:
         """The distribution of every closed group's children, best to worst, along the lower side."""
@@ -212,7 +215,7 @@ class BoxLayer:
         inset = 7.0 * zoom
         left, width = place.x() + inset, place.width() - 2 * inset
         header_fill = self._palette.colours[int(self._colours.header[box])]
-        used = self._paint_badge(context, box, place)
+        used = self._paint_badge(context, box, place, zoom)
         painter.setPen(colour(text_on(header_fill)))
         header = (left, place.y(), width - used, HEADER * zoom)
         context.texts.draw(painter, self._title(box), header, 12.0 * zoom, True)
@@ -235,9 +238,9 @@ class BoxLayer:
         rest = (left, second[1], width - marked - 4 * zoom, row)
         context.texts.draw(painter, node.shapes, rest, 10.5 * zoom, elide=Qt.TextElideMode.ElideRight)
 
-    def _paint_badge(self, context: PaintContext, box: int, place: QRectF) -> float:
+    def _paint_badge(self, context: PaintContext, box: int, place: QRectF, zoom: float) -> float:
         """The precision at the header's right end: filled if the user chose it. Returns the width it takes."""
-        decoration, theme, zoom = self._decorations[box], context.theme, context.camera.zoom
+        decoration, theme = self._decorations[box], context.theme
         text = badge_text(decoration)
         if not text:
             return 0.0

@@ -109,7 +109,7 @@ class EdgeLayer:
             x, y, width, tall = place[box]
             text = _tensor_text(model.scene.edges[int(self._layout.link_edge[link])].label, count, self._layout, link)
             # A closed group has its cards behind it.
-            below = y + tall + (8 if self._layout.items[box] < 0 else 2) * camera.zoom
+            below = y + tall + (8 if self._layout.items[box] < 0 else 4) * camera.zoom
             room = (x + width / 2 + 5 * camera.zoom, below, width / 2 + 36 * camera.zoom, height)
             context.texts.draw(painter, text, room, pixels, elide=Qt.TextElideMode.ElideRight)
         for link, tip_x, tip_y in self._far:
@@ -122,7 +122,7 @@ class EdgeLayer:
                 context.texts.draw(
                     painter,
                     f"from {_short(source)}",
-                    (left, y - height, room_width, height),
+                    (left, y - height - camera.zoom, room_width, height),
                     9.5 * camera.zoom,
                     align=1.0 if is_left else 0.0,
                     elide=Qt.TextElideMode.ElideLeft,

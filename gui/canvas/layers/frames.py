@@ -78,11 +78,26 @@ def title_places(context: PaintContext) -> list[tuple[int, float, float, float, 
         # A title scrolled out at the top or the left waits at the window's rim while its frame is in sight.
         left = max(x + inset, 2.0) if x + width > 80 else x + inset
         top = max(y + inset, 2.0) if y + height > 60 else y + inset
-        room = x + width - inset - left
-        place = QRectF(left, top, min(_title_width(context, _title(context, group, room)), room), bar)
-        is_cramped = room < min(_LEAST_TITLE_ROOM, _title_width(context, f"▾ {group.title}"))
-        if is_cramped or any(place.intersects(other) for other in taken):
-            continue
-        taken.append(place)
-        places.append((frame, place.x(), place.y(), place.width(), place.height()))
+        room = QRectF(left, top, x + width - inset - left, bar)
+        place = _free_place(context, group, room, taken, is_stuck=top > y + inset)
+        if place is not None:
+            taken.append(place)
+            places.append((frame, place.x(), place.y(), place.width(), place.height()))
     return places
+
+
+def _free_place(
+    context: PaintContext, group: Group, room: QRectF, taken: list[QRectF], is_stuck: bool
+) -> QRectF | None:
+    """Where a title fits into its bar: at the left, or, waiting at the rim, right of the titles that wait there."""
+    least = min(_LEAST_TITLE_ROOM, _title_width(context, f"▾ {group.title}"))
+    while room.width() >= least:
+        width = min(_title_width(context, _title(context, group, room.width())), room.width())
+        place = QRectF(room.x(), room.y(), width, room.height())
+        other = next((other for other in taken if place.intersects(other)), None)
+        if other is None:
+            return place
+        if not is_stuck:
+            return None
+        room = QRectF(other.right() + 3.0, room.y(), room.right() - other.right() - 3.0, room.height())
+    return None

@@ -304,6 +304,12 @@ def test_the_worst_node_is_marked_however_small_it_is(canvas: GraphCanvas) -> No
     assert count_pixels(image, LIGHT.marker) > 40
 
 
+def test_the_worst_nodes_are_listed_worst_first(canvas: GraphCanvas) -> None:
+    first, second = canvas.scene().nodes[3].id, canvas.scene().nodes[9].id
+    canvas.setHeat({second: 1e-3, first: 1e-2, canvas.scene().nodes[5].id: 1e-5}, SCALE)
+    assert canvas.worstNodes(2) == [first, second]
+
+
 def test_a_selected_node_is_outlined(canvas: GraphCanvas) -> None:
     one_node(canvas)
     before = count_pixels(canvas.grab().toImage(), LIGHT.selection)
