@@ -34,6 +34,7 @@ class Record:
     max_abs_difference_from_torch: float
     seed: int
     epochs: int
+    cycles: int
     training_seconds: int
     torch: str
 
@@ -90,8 +91,8 @@ def _arguments(name: str, schedule: Schedule, argv: Sequence[str] | None) -> arg
     parser.add_argument(
         "--output", type=Path, default=MODELS_DIRECTORY, help="folder for the model and its record"
     )
-    parser.add_argument("--epochs", type=int, default=schedule.epochs)
-    parser.add_argument("--max-steps", type=int, default=None, help="a shorter schedule, for a quick trial")
+    parser.add_argument("--epochs", type=int, default=schedule.epochs, help="of one cycle")
+    parser.add_argument("--max-steps", type=int, default=None, help="shorter cycles, for a quick trial")
     parser.add_argument("--seed", type=int, default=schedule.seed)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args(argv)
@@ -130,6 +131,7 @@ def main(
         max_abs_difference_from_torch=difference,
         seed=schedule.seed,
         epochs=schedule.epochs,
+        cycles=schedule.cycles,
         training_seconds=round(seconds),
         torch=torch.__version__,
     )

@@ -214,7 +214,7 @@ def _initialise(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-SCHEDULE = Schedule(epochs=9, peak_learning_rate=2e-3, weight_decay=0.05, seed=20, bfloat16=True)
+SCHEDULE = Schedule(epochs=9, cycles=2, peak_learning_rate=2e-3, weight_decay=0.05, seed=20, bfloat16=True)
 
 if __name__ == "__main__":
     main("swin_fmnist", SwinFmnist, SCHEDULE)
