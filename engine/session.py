@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,17 +25,17 @@ from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, 
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
 from engine.errors import CalibrationError, DataError, PlanError
-from engine.graph.float_run import run_float
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.plan.resolve import resolve
 from engine.plan.scales import assign_types
-from engine.plan.types import Plan, Precision, Resolution
-from engine.program.lowering import has_lowering, lower
-from engine.program.lowering.assemble import UnitCache
+from engine.plan.types import Plan, Resolution
+from engine.precision import Precision
+from engine.program.lowering.assemble import UnitCache, has_lowering, lower
 from engine.program.types import Program
 from engine.project import SUFFIX
 from engine.reports import Errors, Evaluation, ExportSummary, GraphInfo, NodeDetail, NodePlan, Refusal, Timing
+from engine.session_file import DataSource, SavedSession, read_session, write_session
 from engine.simulate.estimate import Estimator
 from engine.target.target import Target, load_target
 
@@ -49,16 +48,6 @@ EVALUATION_BATCH = 32
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[], bool]
-
-
-@dataclass(frozen=True)
-class DataSource:
-    """Where samples come from: a folder or ``.npz``, how a picture becomes an input, and which part to take."""
-
-    path: Path
-    recipe: Recipe | None = None
-    samples: int | None = None
-    split: str | None = None
 
 
 def _never() -> bool:
@@ -77,9 +66,7 @@ class Session:
         project: Path of the project file it was opened from or saved to, or None.
     """
 
-    def __init__(
-        self, graph: Graph, target: str = DEFAULT_TARGET, bindings: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, graph: Graph, target: str = DEFAULT_TARGET, bindings: Mapping[str, int] | None = None) -> None:
         self.graph = graph
         self.target_reference = target
         self.target = load_target(target)
@@ -113,10 +100,19 @@ class Session:
         """
         path = Path(path)
         if path.suffix == SUFFIX:
-            from engine.session_file import open_session
-
-            return open_session(path, target)
+            return Session._open_project(path, target)
         return Session(load_model(path, bindings=bindings, batch=batch), target or DEFAULT_TARGET, bindings)
+
+    @staticmethod
+    def _open_project(path: Path, target: str | None) -> Session:
+        saved = read_session(path)
+        session = Session(saved.graph, target or saved.target, saved.bindings)
+        session.set_plan(saved.plan)
+        session.calibration, session.data, session.project = saved.calibration, saved.data, path
+        if saved.data is not None and not saved.data.path.exists():
+            missing = f"{path}: its calibration data {saved.data.path} is not there; errors cannot be measured"
+            session.warnings = (missing,)
+        return session
 
     @staticmethod
     def from_torch(
@@ -134,9 +130,8 @@ class Session:
         Raises:
             ProjectError: The file cannot be written, or the model has no file; what was there before is intact.
         """
-        from engine.session_file import save_session
-
-        save_session(self, Path(path))
+        saved = SavedSession(self.graph, self.target_reference, self.bindings, self.plan, self.calibration, self.data)
+        write_session(saved, Path(path))
         self.project = Path(path)
         return self.project
 
@@ -347,7 +342,7 @@ class Session:
 
     def run_float(self, inputs: Mapping[str, NDArray[np.generic]]) -> Mapping[str, NDArray[np.generic]]:
         """The float model's outputs, by name, for one set of inputs."""
-        values = run_float(self.evaluator.model, inputs, keep=self.graph.outputs)
+        values = self.evaluator.model.run(inputs, keep=self.graph.outputs)
         return {name: values[name].numpy() for name in self.graph.outputs}
 
     def evaluate(
@@ -434,11 +429,9 @@ def _ranges_of(
 
     check_finite(graph)
     model = FloatModel(graph)
-    values = [
-        value for node in graph.nodes for value in node.outputs if value and graph.types[value].is_float
-    ]
+    values = [value for node in graph.nodes for value in node.outputs if value and graph.types[value].is_float]
     return collect(
-        lambda inputs, visit: run_float(model, inputs, keep=(), visit=visit),
+        lambda inputs, visit: model.run(inputs, keep=(), visit=visit),
         dataset,
         values=values,
         batch_size=batch,

@@ -1,11 +1,17 @@
-"""A session from a project file, and back."""
+"""What a project file says about a session, and back."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from engine.calibrate.recipe import Recipe
+from engine.calibrate.result import CalibrationResult
 from engine.errors import ProjectError
+from engine.graph.graph import Graph
 from engine.graph.load import load_model
+from engine.plan.types import Plan
 from engine.project import (
     DataReference,
     ModelReference,
@@ -17,53 +23,66 @@ from engine.project import (
     located,
     reference_to,
 )
-from engine.session import DataSource, Session
 
 
-def open_session(path: Path, target: str | None = None) -> Session:
-    """Open a project; ``target`` overrides the project's.
+@dataclass(frozen=True)
+class DataSource:
+    """Where samples come from: a folder or ``.npz``, how a picture becomes an input, and which part to take."""
 
-    Calibration data that moved is a warning of the session: its ranges are in the project.
+    path: Path
+    recipe: Recipe | None = None
+    samples: int | None = None
+    split: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class SavedSession:
+    """Everything about a session that a project file keeps. ``target`` is a name, or the path of a description."""
+
+    graph: Graph
+    target: str
+    bindings: Mapping[str, int]
+    plan: Plan
+    calibration: CalibrationResult | None
+    data: DataSource | None
+
+
+def read_session(path: Path) -> SavedSession:
+    """Open a project and its model.
 
     Raises:
         ProjectError: The file is malformed, its model moved or changed, or it marks nodes that the model lacks.
+        ModelFileError, GraphError: The model cannot be opened.
     """
     project = load_project(path)
     graph = load_model(locate_model(project, path), bindings=project.model.bindings)
     check_digest(project, path, graph.digest)
-    session = Session(graph, target or _target(project, path), project.model.bindings)
     lost = sorted(node for node in project.plan.choices if node not in graph.by_id)
     if lost:
         hint = "remove them from [choices], or make a new project with 'quantscope new'"
         raise ProjectError(f"marks nodes that the model does not have: {', '.join(lost[:3])}", path=path, hint=hint)
-    session.set_plan(project.plan)
-    session.calibration = project.result
-    session.data = _data(project, path)
-    session.project = path
-    if session.data is not None and not session.data.path.exists():
-        session.warnings = (f"{path}: its calibration data {session.data.path} is not there; errors need samples",)
-    return session
+    return SavedSession(
+        graph, _target(project, path), project.model.bindings, project.plan, project.result, _data(project, path)
+    )
 
 
-def save_session(session: Session, path: Path) -> None:
-    """Write a session's project file.
+def write_session(saved: SavedSession, path: Path) -> None:
+    """Write the project file, atomically.
 
     Raises:
         ProjectError: The session's model has no file, or the project cannot be written.
     """
-    if session.graph.source is None:
+    if saved.graph.source is None:
         hint = "export the module to .onnx or .pt2 and open that"
         raise ProjectError("a model that was opened from Python has no file to refer to", path=path, hint=hint)
     project = ProjectFile(
         model=ModelReference(
-            path=reference_to(session.graph.source, path),
-            digest=session.graph.digest,
-            bindings=dict(session.bindings),
+            path=reference_to(saved.graph.source, path), digest=saved.graph.digest, bindings=dict(saved.bindings)
         ),
-        target=TargetReference(name=_target_reference(session, path)),
-        data=None if session.data is None else _data_reference(session.data, path),
+        target=TargetReference(name=_target_reference(saved.target, path)),
+        data=None if saved.data is None else _data_reference(saved.data, path),
     )
-    project.with_plan(session.plan).with_result(session.calibration).save(path)
+    project.with_plan(saved.plan).with_result(saved.calibration).save(path)
 
 
 def _target(project: ProjectFile, path: Path) -> str:
@@ -71,9 +90,8 @@ def _target(project: ProjectFile, path: Path) -> str:
     return str(located(name, path)) if name.endswith(".toml") else name
 
 
-def _target_reference(session: Session, path: Path) -> str:
-    reference = session.target_reference
-    return reference_to(Path(reference), path) if reference.endswith(".toml") else reference
+def _target_reference(target: str, path: Path) -> str:
+    return reference_to(Path(target), path) if target.endswith(".toml") else target
 
 
 def _data(project: ProjectFile, path: Path) -> DataSource | None:
@@ -84,8 +102,4 @@ def _data(project: ProjectFile, path: Path) -> DataSource | None:
 
 
 def _data_reference(data: DataSource, path: Path) -> DataReference:
-    return DataReference(
-        path=reference_to(data.path, path), split=data.split, samples=data.samples, input=data.recipe
-    )
-
-
+    return DataReference(path=reference_to(data.path, path), split=data.split, samples=data.samples, input=data.recipe)

@@ -11,8 +11,9 @@ from engine.ops.layout import Layout
 from engine.ops.linear import Conv, ConvTranspose, Mac
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import InstanceNorm, LayerNorm, LogSoftmax, Pool, Reduction, RMSNorm, Softmax
-from engine.plan.types import Plan, Precision, Resolution
-from engine.program.types import QType
+from engine.plan.types import Plan, Resolution
+from engine.precision import Precision
+from engine.qtype import QType
 from engine.reports import EdgeInfo, GraphInfo, NodeInfo, NodePlan, NodeTime, Refusal, Timing
 from engine.simulate import timing as simulated
 

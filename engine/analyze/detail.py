@@ -9,7 +9,8 @@ from engine.errors import PlanError
 from engine.graph.graph import Graph, Node
 from engine.ops.linear import ConvTranspose, Mac
 from engine.plan.types import Resolution
-from engine.program.types import INTEGER_RANGE, Program
+from engine.program.types import Program
+from engine.qtype import INTEGER_RANGE
 from engine.reports import NodeDetail
 
 BINS = 128

@@ -34,8 +34,8 @@ def interval_of(values: list[float]) -> Interval:
 class NodeRecord:
     """What was measured of one node, a sample at a time."""
 
-    accumulated_db: list[float] = field(default_factory=list)
-    introduced_db: list[float] = field(default_factory=list)
+    accumulated_db: list[float] = field(default_factory=list[float])
+    introduced_db: list[float] = field(default_factory=list[float])
     accumulated: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
     introduced: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
 
@@ -96,5 +96,3 @@ def _joined(parts: list[ErrorSums]) -> ErrorSums:
     for part in parts[1:]:
         total = total + part
     return total
-
-

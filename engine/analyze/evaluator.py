@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Errors of every node on one sample, computed incrementally: what is keyed by content is never computed twice."""
 
 from __future__ import annotations
@@ -13,21 +14,13 @@ from engine.analyze.keys import combine, value_keys
 from engine.analyze.metrics import ErrorSums, error_sums
 from engine.analyze.store import Store
 from engine.errors import Cancelled
-from engine.graph.float_run import FloatModel, run_float
+from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, Node
 from engine.ops.layout import DepthToSpace, Identity, Reshape, Roll, SpaceToDepth, Transpose
+from engine.plan.scales import is_masked_logits
 from engine.program.executor import run_instruction
-from engine.program.types import (
-    INTEGER_RANGE,
-    DataMovement,
-    Dequantise,
-    FloatKernel,
-    Instruction,
-    Output,
-    Program,
-    QType,
-    Quantise,
-)
+from engine.program.types import DataMovement, Dequantise, FloatKernel, Instruction, Output, Program, Quantise
+from engine.qtype import INTEGER_RANGE, QType
 
 PERMUTATIONS = (Reshape, Transpose, Roll, DepthToSpace, SpaceToDepth, Identity)
 """Operators that keep every element: sums over elements are their input's."""
@@ -70,6 +63,9 @@ class Evaluator:
         self.graph = graph
         self.model = FloatModel(graph)
         self.executed = 0
+        self._masked = frozenset(
+            value for node in graph.nodes for value in node.outputs if is_masked_logits(graph, value, node)
+        )
         self._tensors: Store[torch.Tensor] = Store(capacity_bytes, lambda t: t.numel() * t.element_size())
         self._references: Store[References] = Store(capacity_bytes, _bytes_of)
         self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
@@ -80,13 +76,11 @@ class Evaluator:
         found = self._references.get(key)
         if found is None:
             values = [value for node in self.graph.nodes for value in node.outputs if value]
-            found = run_float(self.model, sample.inputs, keep=values)
+            found = self.model.run(sample.inputs, keep=values)
             self._references.put(key, found)
         return found
 
-    def accumulated(
-        self, program: Program, sample: Sample, cancelled: Watch = _never
-    ) -> Mapping[str, ErrorSums]:
+    def accumulated(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:
         """Error of every materialised float value: everything quantised as planned, against the float model.
 
         Raises Cancelled between instructions once ``cancelled()``.
@@ -114,9 +108,7 @@ class Evaluator:
         qtype = program.types[name]
         return tensor.to(torch.float32) * qtype.scale if qtype.is_quantised else tensor.to(torch.float32)
 
-    def introduced(
-        self, program: Program, sample: Sample, cancelled: Watch = _never
-    ) -> Mapping[str, ErrorSums]:
+    def introduced(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:
         """Error that each unit adds: the unit in integers, fed the float model's values quantised.
 
         Keyed by unit id. Exact data movement and float nodes add none and are absent. Raises Cancelled.
@@ -140,19 +132,21 @@ class Evaluator:
         constants = [program.constants[n].digest for i in instructions for n in i.inputs if n in program.constants]
         label = combine("introduced", sample.digest, *(i.op.digest for i in instructions), *types, *constants)
         if label not in self._sums:
-            values = {name: self._quantised(name, program.types[name], sample) for name in operands}
+            values = _fed_values(program, sample)
+            for name in operands:
+                if name not in values:
+                    values[name] = self._quantised(name, program.types[name], sample)
             for item in instructions:
                 self._execute(program, item, values)
             reference = self.reference(sample)
-            parts = [error_sums(reference[r], values[r], program.types[r].scale) for r in results]
+            kinds = program.types
+            parts = [error_sums(self._expected(reference, r, kinds[r]), values[r], kinds[r].scale) for r in results]
             self._sums.put(label, _total(parts))
         return self._known(label)
 
     def _quantised(self, name: str, qtype: QType, sample: Sample) -> torch.Tensor:
         """The float model's value as an integer operand of the given type."""
-        value, _, role = name.partition("@")
-        if role == "input":
-            return torch.from_numpy(np.ascontiguousarray(sample.inputs[value]))
+        value = name.partition("@")[0]
         reference = self.reference(sample)[value]
         if not qtype.is_quantised:
             return reference
@@ -163,6 +157,13 @@ class Evaluator:
             (found,) = run_instruction(Instruction(op, (value,), (name,), (), ""), [reference])
             self._tensors.put(key, found)
         return found
+
+    def _expected(self, reference: References, value: str, qtype: QType) -> torch.Tensor:
+        """What a value is held to: the float model's, but masked logits only as far as their softmax can tell."""
+        tensor = reference[value]
+        if value in self._masked and qtype.is_quantised:
+            return tensor.clamp(min=INTEGER_RANGE[qtype.dtype][0] * qtype.scale)
+        return tensor
 
     def _measurable(self, program: Program) -> Mapping[str, str]:
         """Graph value -> program value, for what has a float reference to be compared with."""
@@ -191,8 +192,8 @@ class Evaluator:
         def note(name: str, tensor: torch.Tensor) -> None:
             value = measured.get(name)
             if value is not None:
-                sums = error_sums(reference[value], tensor, program.types[name].scale)
-                self._sums.put(labels[value], sums)
+                expected = self._expected(reference, value, program.types[name])
+                self._sums.put(labels[value], error_sums(expected, tensor, program.types[name].scale))
 
         self._compute(program, sample, keys, set(measured), note, cancelled)
         for value in wanted:
@@ -223,7 +224,7 @@ class Evaluator:
         """Make the needed values, executing only instructions whose results are not in the store."""
         values: dict[str, torch.Tensor] = {}
         todo = self._missing_instructions(program, keys, needed, values)
-        self._feed_inputs(sample, values)
+        values.update(_fed_values(program, sample))
         last_use = {name: index for index, item in enumerate(todo) for name in item.inputs}
         for name in needed & values.keys():
             note(name, values[name])
@@ -259,10 +260,6 @@ class Evaluator:
         todo.reverse()
         return todo
 
-    def _feed_inputs(self, sample: Sample, values: dict[str, torch.Tensor]) -> None:
-        for name, array in sample.inputs.items():
-            values[f"{name}@input"] = torch.from_numpy(np.ascontiguousarray(array))
-
     def _execute(self, program: Program, item: Instruction, values: dict[str, torch.Tensor]) -> None:
         operands = [self._operand(program, name, values) for name in item.inputs]
         results = run_instruction(item, operands)
@@ -274,6 +271,11 @@ class Evaluator:
             return None
         constant = program.constants.get(name)
         return values[name] if constant is None else constant.tensor
+
+
+def _fed_values(program: Program, sample: Sample) -> dict[str, torch.Tensor]:
+    arrays = {value: sample.inputs[name] for name, value in program.inputs.items()}
+    return {value: torch.from_numpy(np.ascontiguousarray(array)) for value, array in arrays.items()}
 
 
 def _label(key: bytes, value: str, qtype: QType) -> bytes:
@@ -290,10 +292,9 @@ def _total(parts: Iterable[ErrorSums]) -> ErrorSums:
 def _by_unit(program: Program) -> Mapping[str, list[Instruction]]:
     """Integer instructions of each unit, without the seams around it."""
     units: dict[str, list[Instruction]] = {}
+    fed = set(program.inputs.values())
     for item in program.instructions:
-        is_seam = isinstance(item.op, Dequantise) or (
-            isinstance(item.op, Quantise) and not item.inputs[0].endswith("@input")
-        )
+        is_seam = isinstance(item.op, Dequantise) or (isinstance(item.op, Quantise) and item.inputs[0] not in fed)
         if not is_seam and not isinstance(item.op, FloatKernel):
             units.setdefault(item.unit, []).append(item)
     return units
@@ -303,5 +304,3 @@ def node_error(node: Node, graph: Graph, by_value: Mapping[str, ErrorSums]) -> E
     """The error of a node: of all its measured outputs together; None where none is measured."""
     parts = [by_value[value] for value in node.outputs if value in by_value]
     return _total(parts) if parts else None
-
-

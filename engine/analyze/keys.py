@@ -21,8 +21,8 @@ def combine(*parts: str | bytes) -> bytes:
 def value_keys(program: Program, sample: str) -> Mapping[str, bytes]:
     """The key of every program value for a sample with content hash ``sample``."""
     keys: dict[str, bytes] = {"": b""}
-    for name in program.inputs:
-        keys[f"{name}@input"] = combine("input", name, sample)
+    for name, value in program.inputs.items():
+        keys[value] = combine("input", name, sample)
     for name, constant in program.constants.items():
         keys[name] = combine("constant", constant.digest)
     for instruction in program.instructions:

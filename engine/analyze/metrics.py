@@ -1,9 +1,11 @@
+# pyright: reportUnknownMemberType=false
 """Error of a quantised tensor against its float reference, in one pass over both."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
@@ -96,7 +98,7 @@ def _sums(reference: NDArray[np.float32], value: NDArray[np.generic], scale: flo
         out[chunk, 4] = largest
 
 
-def _aligned(reference: torch.Tensor, value: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
+def _aligned(reference: torch.Tensor, value: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[Any]]:
     """Both tensors flattened in one element order, without a copy where their memory orders agree."""
     if reference.stride() == value.stride() and _is_dense(value):
         return _storage(reference), _storage(value)
@@ -110,7 +112,7 @@ def _is_dense(tensor: torch.Tensor) -> bool:
     return tensor.is_contiguous() or (tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last))
 
 
-def _storage(tensor: torch.Tensor) -> NDArray[np.generic]:
+def _storage(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.as_strided((tensor.numel(),), (1,)).numpy()
 
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Task metric: top-1 of the float model and of the integer program, and how often they agree."""
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 from engine.analyze.evaluator import Evaluator, Watch
 from engine.calibrate.data import Dataset
 from engine.errors import Cancelled
-from engine.graph.float_run import run_float
 from engine.program.executor import run_program
 from engine.program.types import Program
 from engine.reports import Evaluation
@@ -45,7 +45,7 @@ class TaskMetric:
         for batch in self._batches(size):
             if cancelled():
                 raise Cancelled
-            reference = run_float(evaluator.model, batch, keep=evaluator.graph.outputs)
+            reference = evaluator.model.run(batch, keep=evaluator.graph.outputs)
             inputs = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in batch.items()}
             outputs = run_program(program, inputs)
             name = evaluator.graph.outputs[0]

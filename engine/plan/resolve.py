@@ -11,8 +11,9 @@ from engine.ops.elementwise import Unary
 from engine.ops.layout import Layout
 from engine.ops.other import Input
 from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin
-from engine.plan.types import Effective, Plan, Precision, Resolution, Unit
+from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, is_scaling, unit_precision
+from engine.precision import Precision
 from engine.target.rules import allowed, check_node
 from engine.target.target import Target
 

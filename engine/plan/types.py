@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
 
-
-class Precision(StrEnum):
-    """How a node is computed. ``AUTO`` is only ever requested, never effective."""
-
-    AUTO = "auto"
-    INT8 = "int8"
-    INT16 = "int16"
-    LUT = "lut"
-    FLOAT = "float"
+from engine.precision import Precision
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine, Clip, Div, Mul, Relu, Sub, Unary
 from engine.ops.linear import Mac
 from engine.ops.reduce import ReduceMean, ReduceSum
-from engine.plan.types import Plan, Precision, Unit
+from engine.plan.types import Plan, Unit
+from engine.precision import Precision
 
 CLAMPING = (Relu, Clip)
 """Functions that the clamp bounds of a requantisation compute exactly."""

@@ -12,21 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.ops.base import Op
-
-INTEGER_RANGE: Mapping[str, tuple[int, int]] = {"int8": (-127, 127), "int16": (-32767, 32767)}
-"""Value range of symmetric activations. -128 and -32768 are never produced (symmetric quantisation, zero point 0)."""
-
-
-@dataclass(frozen=True)
-class QType:
-    """Type of a program value: ``real = integer * scale``. ``scale`` is 1 for float, index and boolean values."""
-
-    dtype: str
-    scale: float = 1.0
-
-    @property
-    def is_quantised(self) -> bool:
-        return self.dtype in INTEGER_RANGE
+from engine.qtype import QType
 
 
 def _digest_of(value: object) -> bytes:
@@ -330,13 +316,14 @@ class ProgramConstant:
 class Program:
     """Instructions in order, the type of every value, constants, and what enters and leaves.
 
-    Inputs are the model's float inputs by name; outputs maps the model's output names to program values (float32 after
-    a Dequantise, or indices). ``value_of`` maps a graph value to the program value that holds it, where one does.
+    ``inputs`` maps the model's input names to the program values they are fed to, ``outputs`` its output names to
+    program values (float32 after a Dequantise, or indices). ``value_of`` maps a graph value to the program value that
+    holds it, where one does.
     """
 
     instructions: tuple[Instruction, ...]
     types: Mapping[str, QType]
     constants: Mapping[str, ProgramConstant]
-    inputs: tuple[str, ...]
+    inputs: Mapping[str, str]
     outputs: Mapping[str, str]
     value_of: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,8 @@ from typing import IO, Any
 import msgspec
 
 from engine.errors import Cancelled, PlanError, QuantscopeError
-from engine.plan.types import Plan, Precision, Region
+from engine.plan.types import Plan, Region
+from engine.precision import Precision
 from engine.service.framing import frame
 from engine.service.inbox import Inbox
 from engine.service.messages import (
@@ -180,9 +181,7 @@ def update_plan(worker: Worker, request: UpdatePlan) -> None:
     nodes = session.node_plans()
     cpu = len(session.cpu_nodes())
     worker.send(
-        PlanResolved(
-            id=request.id, revision=request.revision, nodes=nodes, refusals=session.refusals(), cpu_nodes=cpu
-        )
+        PlanResolved(id=request.id, revision=request.revision, nodes=nodes, refusals=session.refusals(), cpu_nodes=cpu)
     )
     worker.send(TimingReady(id=request.id, revision=request.revision, timing=session.estimate()))
     worker.live_id = request.id

@@ -22,7 +22,7 @@ from engine.ops.layout import Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear
 from engine.ops.other import OnnxOp
 from engine.ops.reduce import LayerNorm, RMSNorm
-from engine.plan.types import Precision
+from engine.precision import Precision
 from engine.target.operators import names_of
 from engine.target.target import Target, exact_limit
 

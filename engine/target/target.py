@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from engine.errors import TargetError
-from engine.plan.types import Precision
+from engine.precision import Precision
 from engine.target.figures import (
     Figure,
     Quantity,

@@ -16,7 +16,8 @@ from engine import toml_io
 from engine.calibrate.recipe import Recipe
 from engine.calibrate.result import METHOD_NAMES, CalibrationResult, TensorRange
 from engine.errors import DataError, ProjectError
-from engine.plan.types import Plan, Precision, Region
+from engine.plan.types import Plan, Region
+from engine.precision import Precision
 from engine.project import (
     CalibrationRecord,
     DataReference,

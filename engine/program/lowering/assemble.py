@@ -10,10 +10,10 @@ from engine.ops.base import Op
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
 from engine.plan.scales import ScaleOf, assign_types, quantised_type
-from engine.plan.types import Plan, Precision, Resolution, Unit
+from engine.plan.types import Plan, Resolution, Unit
+from engine.precision import Precision
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.types import (
-    INTEGER_RANGE,
     Dequantise,
     FloatKernel,
     Instruction,
@@ -21,9 +21,9 @@ from engine.program.types import (
     Program,
     ProgramConstant,
     ProgramOp,
-    QType,
     Quantise,
 )
+from engine.qtype import INTEGER_RANGE, QType
 
 
 def has_lowering(op: Op) -> bool:
@@ -47,7 +47,7 @@ class UnitCache:
     """Lowered units by content: a unit is lowered again only when its types or its membership change."""
 
     capacity: int = 20_000
-    entries: dict[tuple[object, ...], LoweredUnit] = field(default_factory=dict)
+    entries: dict[tuple[object, ...], LoweredUnit] = field(default_factory=dict[tuple[object, ...], "LoweredUnit"])
 
     def get(self, key: tuple[object, ...]) -> LoweredUnit | None:
         return self.entries.get(key)
@@ -56,6 +56,11 @@ class UnitCache:
         if len(self.entries) >= self.capacity:
             self.entries.pop(next(iter(self.entries)))
         self.entries[key] = lowered
+
+
+def _fed(value: str) -> str:
+    """The program value that a model input is fed to, before its Input node quantises it."""
+    return f"{value}@input"
 
 
 def lower(
@@ -92,7 +97,7 @@ class _Assembler:
             instructions=tuple(self.instructions),
             types=self.types,
             constants=self.constants,
-            inputs=self.graph.inputs,
+            inputs={name: _fed(name) for name in self.graph.inputs},
             outputs=outputs,
             value_of={value: value for value in materialised},
         )
@@ -110,12 +115,11 @@ class _Assembler:
         value = node.outputs[0]
         qtype = self.types[value]
         if qtype.is_quantised:
-            op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
-            self._append(op, (f"{value}@input",), (value,), node.id)
-            self.types[f"{value}@input"] = QType("float32")
+            op: ProgramOp = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
         else:
-            self.types[f"{value}@input"] = qtype
-            self._append(FloatKernel(node.op), (f"{value}@input",), (value,), node.id)
+            op = FloatKernel(node.op)
+        self.types[_fed(value)] = QType("float32") if qtype.is_quantised else qtype
+        self._append(op, (_fed(value),), (value,), node.id)
 
     def _add_float(self, unit: Unit, node: Node) -> None:
         names = tuple(self._float_operand(value, unit) for value in node.inputs)

@@ -13,14 +13,8 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Behaviour
 from engine.ops.elementwise import Clip, Relu
 from engine.plan.types import Unit
-from engine.program.types import (
-    INTEGER_RANGE,
-    Instruction,
-    Output,
-    ProgramConstant,
-    ProgramOp,
-    QType,
-)
+from engine.program.types import Instruction, Output, ProgramConstant, ProgramOp
+from engine.qtype import INTEGER_RANGE, QType
 
 LOWER: Behaviour[Callable[[UnitContext], None]] = Behaviour("integer lowering")
 """Operator class of a unit's anchor -> function that emits the unit's instructions."""
@@ -38,9 +32,9 @@ class UnitContext:
     unit: Unit
     types: Mapping[str, QType]
     names: Mapping[str, str]
-    instructions: list[Instruction] = field(default_factory=list)
-    temporaries: dict[str, QType] = field(default_factory=dict)
-    constants: dict[str, ProgramConstant] = field(default_factory=dict)
+    instructions: list[Instruction] = field(default_factory=list[Instruction])
+    temporaries: dict[str, QType] = field(default_factory=dict[str, QType])
+    constants: dict[str, ProgramConstant] = field(default_factory=dict[str, ProgramConstant])
 
     @property
     def node(self) -> Node:

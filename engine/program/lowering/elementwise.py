@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Elementwise functions by table, and arithmetic of two tensors."""
 
 from __future__ import annotations
@@ -15,17 +16,8 @@ from engine.plan.units import is_scaling
 from engine.program.arithmetic import scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.tables import table8, table16
-from engine.program.types import (
-    INTEGER_RANGE,
-    AddScaled,
-    DataMovement,
-    ExtremeScaled,
-    MultiplyScaled,
-    Output,
-    QType,
-    Requantise,
-    Scaling,
-)
+from engine.program.types import AddScaled, DataMovement, ExtremeScaled, MultiplyScaled, Output, Requantise, Scaling
+from engine.qtype import INTEGER_RANGE, QType
 
 Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 

@@ -9,7 +9,8 @@ import numpy as np
 from engine.ops.layout import Concat, Layout, Pad
 from engine.program.arithmetic import scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
-from engine.program.types import INTEGER_RANGE, DataMovement, Output, QType, Requantise
+from engine.program.types import DataMovement, Output, Requantise
+from engine.qtype import INTEGER_RANGE, QType
 
 
 @LOWER.register(Layout)

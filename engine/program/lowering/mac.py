@@ -9,7 +9,8 @@ from engine.errors import GraphError
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.program.arithmetic import accumulator_bound, scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
-from engine.program.types import INTEGER_RANGE, Convolution, FullyConnected, MatrixProduct, QType
+from engine.program.types import Convolution, FullyConnected, MatrixProduct
+from engine.qtype import INTEGER_RANGE, QType
 
 WEIGHT_LEVELS = 127
 BIAS_LIMIT = 2.0**30
@@ -42,9 +43,7 @@ def _bias(context: UnitContext, channels: int) -> NDArray[np.float64]:
     return np.zeros(channels)
 
 
-def _check_accumulator(
-    context: UnitContext, weight: NDArray[np.int8], bias: NDArray[np.int64], dtype: str
-) -> None:
+def _check_accumulator(context: UnitContext, weight: NDArray[np.int8], bias: NDArray[np.int64], dtype: str) -> None:
     """Prove from the weights that no accumulator can overflow.
 
     ``weight`` is [O, ...]. Raises GraphError naming the layer otherwise.

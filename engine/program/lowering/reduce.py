@@ -95,9 +95,7 @@ def lower_softmax(context: UnitContext) -> None:
     incoming = context.types[source]
     length = context.graph.types[source].shape[op.axis]
     context.emit(
-        integer_softmax(
-            incoming.scale, incoming.dtype, op.axis, length, context.result_type.scale, context.output()
-        ),
+        integer_softmax(incoming.scale, incoming.dtype, op.axis, length, context.result_type.scale, context.output()),
         (source,),
     )
 

@@ -9,7 +9,8 @@ import numpy as np
 from engine.graph.graph import Constant, Graph, Node, TensorType
 from engine.ops.base import Op
 from engine.ops.other import Input
-from engine.plan.types import Effective, Precision, Resolution, Unit
+from engine.plan.types import Effective, Resolution, Unit
+from engine.precision import Precision
 
 Shape = tuple[int, ...]
 

@@ -13,7 +13,8 @@ from engine.ops.layout import Reshape, Roll, Transpose
 from engine.ops.linear import Conv, Linear, MatMul
 from engine.ops.other import OnnxOp
 from engine.ops.reduce import LayerNorm
-from engine.plan.types import Precision, Unit
+from engine.plan.types import Unit
+from engine.precision import Precision
 from engine.simulate.estimate import Estimator, estimate
 from engine.simulate.timing import Bound
 from engine.target.target import load_target

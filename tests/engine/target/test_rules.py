@@ -16,7 +16,7 @@ from engine.ops.layout import Reshape, Roll, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import ArgMax, LayerNorm, Softmax
-from engine.plan.types import Precision
+from engine.precision import Precision
 from engine.target.operators import FAMILIES, names_of, operator_names, subclasses
 from engine.target.rules import RULES, allowed, check_graph, check_node
 from engine.target.target import load_target

@@ -7,7 +7,7 @@ from importlib import resources
 import pytest
 
 from engine.errors import TargetError
-from engine.plan.types import Precision
+from engine.precision import Precision
 from engine.target.figures import SourceKind
 from engine.target.target import figures, list_targets, load_target, parse_target
 

@@ -1,0 +1,252 @@
+"""What the commands do: open a session, ask it, print and write what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.calibrate.recipe import load_recipe
+from engine.cli.output import decibels, print_table, progress_bar, write_json
+from engine.errors import GraphError, ProjectError
+from engine.project import SUFFIX
+from engine.reports import Timing
+from engine.session import Session
+
+
+def _bindings(texts: list[str]) -> dict[str, int]:
+    """``name=size`` options as a mapping. Raises GraphError."""
+    bindings: dict[str, int] = {}
+    for text in texts:
+        name, _, size = text.rpartition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise GraphError(f"'{text}' is not a binding", hint="write --bind name=size, for example --bind width=320")
+        bindings[name] = int(size)
+    return bindings
+
+
+def _open_project(path: Path) -> Session:
+    if path.suffix != SUFFIX:
+        raise ProjectError("is not a project", path=path, hint="make one with `quantscope new`")
+    session = Session.open(path)
+    for warning in session.warnings:
+        print(f"warning: {warning}")
+    return session
+
+
+def new(
+    model: Path,
+    calibration: Path,
+    output: Path,
+    target: str,
+    recipe: Path | None,
+    samples: int | None,
+    method: str | None,
+    split: str | None,
+    bind: list[str],
+    json: Path | None,
+) -> None:
+    """Calibrate a model and write its project."""
+    from dataclasses import replace
+
+    if output.suffix != SUFFIX:
+        raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
+    session = Session.open(model, target=target, bindings=_bindings(bind))
+    if method is not None:
+        session.set_plan(replace(session.plan, default_method=method))
+    with progress_bar("calibrating") as progress:
+        result = session.calibrate(calibration, recipe=recipe, samples=samples, split=split, progress=progress)
+    session.save(output)
+    print(f"wrote {output}: {len(session.graph.nodes)} nodes, calibrated on {result.samples} samples for {target}")
+    record = {"project": str(output), "nodes": len(session.graph.nodes), "samples": result.samples, "target": target}
+    write_json(json, record)
+
+
+def mark(project: Path, pattern: str, precision: str, json: Path | None) -> None:
+    """Request a precision and save the project."""
+    session = _open_project(project)
+    nodes = session.mark(pattern, precision)
+    session.save(project)
+    plans = {plan.id: plan for plan in session.node_plans()}
+    rows = [(node, plans[node].requested, plans[node].effective, plans[node].reason) for node in nodes]
+    print_table(f"{len(nodes)} nodes marked {precision}", ("node", "requested", "effective", "reason"), rows)
+    write_json(json, {"project": str(project), "nodes": [plans[node] for node in nodes]})
+
+
+def check(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
+    """List the nodes that do not run on the chip or not as requested."""
+    session = Session.open(path, target=target, bindings=_bindings(bind))
+    refusals = session.refusals()
+    cpu = session.cpu_nodes()
+    title = (
+        f"{session.graph.name} on {session.target.name}: {len(session.graph.nodes)} nodes, {len(cpu)} on the CPU, "
+        f"{len(refusals)} not as requested"
+    )
+    rows = [(item.id, item.op_type, item.effective, item.reason) for item in refusals]
+    print_table(title, ("node", "operator", "effective", "reason"), rows)
+    nodes = session.node_plans()
+    write_json(json, {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes})
+
+
+def analyze(project: Path, samples: int, json: Path | None) -> None:
+    """Print and write errors and times of all nodes."""
+    session = _open_project(project)
+    with progress_bar("measuring") as progress:
+        errors = session.analyze(samples, progress)
+    timing = session.estimate()
+    plans = {plan.id: plan for plan in session.node_plans()}
+    measured = {error.id: error for error in errors.nodes}
+    times = {time.id: time for time in timing.nodes}
+    rows: list[tuple[str, ...]] = []
+    records: list[Mapping[str, object]] = []
+    for node in session.graph.nodes:
+        plan, time, error = plans[node.id], times[node.id], measured.get(node.id)
+        accumulated = error.accumulated_db if error else None
+        introduced = error.introduced_db if error else None
+        rows.append(
+            (
+                node.id,
+                node.op.type_name,
+                plan.requested,
+                plan.effective,
+                decibels(accumulated.mean, accumulated.half_width) if accumulated else "–",
+                decibels(introduced.mean, introduced.half_width) if introduced else "–",
+                f"{time.latency_us:.1f}",
+                time.bound,
+            )
+        )
+        records.append(
+            {
+                "id": node.id,
+                "name": node.name,
+                "op_type": node.op.type_name,
+                "requested": plan.requested,
+                "effective": plan.effective,
+                "reason": plan.reason,
+                "sqnr_accumulated_db": accumulated.mean if accumulated else None,
+                "sqnr_accumulated_half_width_db": accumulated.half_width if accumulated else None,
+                "sqnr_introduced_db": introduced.mean if introduced else None,
+                "sqnr_introduced_half_width_db": introduced.half_width if introduced else None,
+                "cosine": error.cosine if error else None,
+                "mse": error.mse if error else None,
+                "max_abs": error.max_abs if error else None,
+                "latency_us": time.latency_us,
+                "bound": time.bound,
+                "why": time.why,
+                "dma_bytes": time.dma_bytes,
+                "macs": time.macs,
+            }
+        )
+    columns = ("node", "operator", "requested", "effective", "accumulated dB", "introduced dB", "µs", "bound")
+    print_table(f"{session.graph.name} on {session.target.name}", columns, rows, numeric=(4, 5, 6))
+    output = errors.output_sqnr_db
+    print(f"output {decibels(output.mean, output.half_width)} dB over {errors.samples} samples; {_totals(timing)}")
+    write_json(
+        json,
+        {
+            **_timing_record(timing),
+            "samples": errors.samples,
+            "output_sqnr_db": output.mean,
+            "output_sqnr_half_width_db": output.half_width,
+            "cpu_nodes": len(session.cpu_nodes()),
+            "nodes": records,
+        },
+    )
+
+
+def _totals(timing: Timing) -> str:
+    return (
+        f"estimated {timing.latency_ms:.3f} ms, {timing.throughput_fps:.1f} frames/s, "
+        f"{timing.ddr_bytes / 1e6:.2f} MB of DDR traffic on {timing.target}"
+    )
+
+
+def _timing_record(timing: Timing) -> dict[str, object]:
+    return {
+        "target": timing.target,
+        "latency_ms": timing.latency_ms,
+        "throughput_fps": timing.throughput_fps,
+        "ddr_bytes": timing.ddr_bytes,
+    }
+
+
+def evaluate(
+    project: Path, data: Path, split: str | None, samples: int | None, recipe: Path | None, json: Path | None
+) -> None:
+    """Print and write the task metric."""
+    session = _open_project(project)
+    chosen = None if recipe is None else load_recipe(recipe)
+    with progress_bar("evaluating") as progress:
+        found = session.evaluate(data, recipe=chosen, split=split, samples=samples, progress=progress)
+    if found.float_top1 is not None and found.quantised_top1 is not None:
+        drop = found.float_top1 - found.quantised_top1
+        print(f"top-1 float {found.float_top1:.2%}, quantised {found.quantised_top1:.2%}, drop {drop:.2%}")
+    print(
+        f"agreement {found.agreement:.2%}, output {found.output_sqnr_db:.1f} dB, "
+        f"{found.samples} samples, {found.cpu_nodes} nodes on the CPU"
+    )
+    write_json(json, found)
+
+
+def estimate(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
+    """Print and write the timing."""
+    session = Session.open(path, target=target, bindings=_bindings(bind))
+    timing = session.estimate()
+    kinds = {node.id: node.op.type_name for node in session.graph.nodes}
+    rows = [
+        (time.id, kinds[time.id], f"{time.latency_us:.1f}", time.bound, f"{time.dma_bytes}", f"{time.macs}", time.why)
+        for time in timing.nodes
+    ]
+    columns = ("node", "operator", "µs", "bound", "DMA bytes", "MACs", "why")
+    print_table(f"{session.graph.name} on {timing.target}", columns, rows, numeric=(2, 4, 5))
+    print(_totals(timing))
+    records = [
+        {
+            "id": time.id,
+            "op_type": kinds[time.id],
+            "latency_us": time.latency_us,
+            "bound": time.bound,
+            "why": time.why,
+            "dma_bytes": time.dma_bytes,
+            "macs": time.macs,
+        }
+        for time in timing.nodes
+    ]
+    write_json(json, {**_timing_record(timing), "samples": 0, "nodes": records})
+
+
+def export(project: Path, format: str, output: Path, json: Path | None) -> None:
+    """Write an export and say what it holds."""
+    summary = _open_project(project).export(output, format)
+    print(f"wrote {summary.path} ({summary.format}, {summary.size_bytes} bytes)")
+    for note in summary.notes:
+        print(f"  {note}")
+    write_json(json, summary)
+
+
+def run(package: Path, inputs: Path, outputs: Path, json: Path | None) -> None:
+    """Execute a package on arrays."""
+    from engine.export.run import run_file
+
+    shapes = run_file(package, inputs, outputs)
+    print(f"wrote {outputs}: " + ", ".join(f"{name} {shape}" for name, shape in shapes.items()))
+    write_json(json, {"outputs": str(outputs), "shapes": shapes})
+
+
+def list_targets(json: Path | None) -> None:
+    """Print and write the targets' names."""
+    from engine.target.target import list_targets as known
+
+    targets = known()
+    print_table("targets", ("name", "title", "summary"), [(t.name, t.title, t.summary) for t in targets])
+    write_json(json, [{"name": t.name, "title": t.title, "summary": t.summary} for t in targets])
+
+
+def show_target(name: str, json: Path | None) -> None:
+    """Print and write every figure of a target."""
+    from engine.target.target import figures, load_target
+
+    target = load_target(name)
+    rows = [(path, f"{figure.value:g}", figure.unit, figure.source) for path, figure in figures(target)]
+    print_table(target.title, ("figure", "value", "unit", "source"), rows, numeric=(1,))
+    records = {path: {"value": f.value, "unit": f.unit, "source": f.source} for path, f in figures(target)}
+    write_json(json, {"name": target.name, "title": target.title, "figures": records})

@@ -1,0 +1,195 @@
+"""``quantscope``: the command line. Heavy imports happen inside the commands, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engine.errors import QuantscopeError
+
+app = typer.Typer(
+    name="quantscope",
+    help="Put neural networks on int8 chips: see where quantisation hurts and where time goes, change it, export it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+targets_app = typer.Typer(help="The chips that Quantscope knows.", no_args_is_help=True)
+app.add_typer(targets_app, name="targets")
+
+ProjectArgument = Annotated[Path, typer.Argument(metavar="P.qscope", help="A project file.", show_default=False)]
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="P.qscope|MODEL", help="A project, or a model (.onnx, .pt2).", show_default=False)
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+TargetOption = Annotated[str | None, typer.Option("--target", metavar="T", help="Target name, or a .toml file.")]
+BindOption = Annotated[
+    list[str] | None, typer.Option("--bind", metavar="NAME=SIZE", help="Size of a symbolic dimension.")
+]
+
+
+@app.command()
+def gui(path: Annotated[Path | None, typer.Argument(metavar="[MODEL|PROJECT]", show_default=False)] = None) -> None:
+    """Open the window."""
+    from engine.cli.window import window_entry
+
+    raise typer.Exit(window_entry("gui")(None if path is None else str(path)))
+
+
+@app.command()
+def new(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model (.onnx, .pt2).", show_default=False)],
+    calibration: Annotated[
+        Path, typer.Option("--calibration", metavar="DATA", help="Folder of pictures, or .npz.", show_default=False)
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="P.qscope", show_default=False)],
+    target: Annotated[str, typer.Option("--target", metavar="T", help="Target name, or a .toml file.")] = "journey5",
+    recipe: Annotated[Path | None, typer.Option(metavar="R.toml", help="How a picture becomes an input.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="Calibration samples to take.")] = None,
+    method: Annotated[str | None, typer.Option(help="Range method: max, percentile, mse or kl.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to calibrate with.")] = None,
+    bind: BindOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Calibrate a model and write a project."""
+    from engine.cli import commands
+
+    commands.new(model, calibration, output, target, recipe, samples, method, split, bind or [], json)
+
+
+@app.command()
+def mark(
+    project: ProjectArgument,
+    node: Annotated[str, typer.Option("--node", metavar="REGEX", help="Which nodes, by id.", show_default=False)],
+    precision: Annotated[
+        str, typer.Option("--precision", metavar="int8|int16|lut|float|auto", help="What to ask for.")
+    ],
+    json: JsonOption = None,
+) -> None:
+    """Request a precision for nodes, in the project."""
+    from engine.cli import commands
+
+    commands.mark(project, node, precision, json)
+
+
+@app.command()
+def check(path: ModelArgument, target: TargetOption = None, bind: BindOption = None, json: JsonOption = None) -> None:
+    """Say which nodes do not run on the chip, or not as requested, and why."""
+    from engine.cli import commands
+
+    commands.check(path, target, bind or [], json)
+
+
+@app.command()
+def analyze(
+    project: ProjectArgument,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to measure on.")] = 8,
+    json: JsonOption = None,
+) -> None:
+    """Measure the error of every node, beside its estimated time."""
+    from engine.cli import commands
+
+    commands.analyze(project, samples, json)
+
+
+@app.command()
+def evaluate(
+    project: ProjectArgument,
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="Labelled samples.", show_default=False)],
+    split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to evaluate on.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="At most so many samples.")] = None,
+    recipe: Annotated[Path | None, typer.Option(metavar="R.toml", help="Instead of the project's recipe.")] = None,
+    json: JsonOption = None,
+) -> None:
+    """Top-1 of the float model and of the integer program on labelled data."""
+    from engine.cli import commands
+
+    commands.evaluate(project, data, split, samples, recipe, json)
+
+
+@app.command()
+def estimate(
+    path: ModelArgument, target: TargetOption = None, bind: BindOption = None, json: JsonOption = None
+) -> None:
+    """Estimate the time of every node; needs no calibration data."""
+    from engine.cli import commands
+
+    commands.estimate(path, target, bind or [], json)
+
+
+@app.command()
+def export(
+    project: ProjectArgument,
+    format: Annotated[str, typer.Option("--format", metavar="package|qdq", help="What to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", show_default=False)],
+    json: JsonOption = None,
+) -> None:
+    """Export the quantised model."""
+    from engine.cli import commands
+
+    commands.export(project, format, output, json)
+
+
+@app.command()
+def run(
+    package: Annotated[Path, typer.Argument(metavar="PACKAGE", help="An exported package.", show_default=False)],
+    inputs: Annotated[Path, typer.Option("--inputs", metavar="X.npz", help="Arrays named like the inputs.")],
+    outputs: Annotated[Path, typer.Option("--outputs", metavar="Y.npz", help="Where the outputs go.")],
+    json: JsonOption = None,
+) -> None:
+    """Execute a package, bit for bit what the session computes."""
+    from engine.cli import commands
+
+    commands.run(package, inputs, outputs, json)
+
+
+@app.command()
+def screenshot(
+    project: ProjectArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="F.png", show_default=False)],
+    overlay: Annotated[str, typer.Option(metavar="accumulated|introduced|latency")] = "accumulated",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels.")] = "1600x1000",
+    json: JsonOption = None,
+) -> None:
+    """Picture of the window with the project's error or latency map."""
+    from engine.cli.window import take_screenshot
+
+    take_screenshot(project, output, overlay, size, json)
+
+
+@targets_app.command("list")
+def list_command(json: JsonOption = None) -> None:
+    """Names of the targets."""
+    from engine.cli import commands
+
+    commands.list_targets(json)
+
+
+@targets_app.command("show")
+def show_command(
+    target: Annotated[str, typer.Argument(metavar="T", help="Target name, or a .toml file.", show_default=False)],
+    json: JsonOption = None,
+) -> None:
+    """Every figure of a target, with its source."""
+    from engine.cli import commands
+
+    commands.show_target(target, json)
+
+
+def main() -> None:
+    """Entry point: an expected error is one line on standard error and exit status 1."""
+    try:
+        app()
+    except QuantscopeError as error:
+        print(f"quantscope: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        print("quantscope: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()
