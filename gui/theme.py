@@ -171,6 +171,12 @@ def channels(colour: str) -> tuple[int, int, int]:
     return int(digits[0:2], 16), int(digits[2:4], 16), int(digits[4:6], 16)
 
 
+def mixed(first: str, second: str, share: float) -> str:
+    """The opaque colour with this share of `first`, 0 … 1, the rest of `second`."""
+    parts = (round(a * share + b * (1 - share)) for a, b in zip(channels(first), channels(second), strict=True))
+    return "#{:02x}{:02x}{:02x}".format(*parts)
+
+
 def luminance(colour: str) -> float:
     """Relative luminance after WCAG 2, 0 (black) … 1 (white)."""
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in channels(colour))]

@@ -27,6 +27,7 @@ class Legend(QWidget):
         self._scale: HeatScale | None = None
         self._value = float("nan")
         self._precisions: list[str] = []
+        self._bar = QImage()
         self.setTheme(theme)
 
     def setTheme(self, theme: Theme) -> None:
@@ -42,6 +43,7 @@ class Legend(QWidget):
         """Show a scale (or none) and the precisions that occur."""
         self._scale = scale
         self._precisions = precisions
+        self._bar = _gradient(scale.colour_map) if scale is not None else QImage()
         self.setVisible(scale is not None or bool(precisions))
         self.resize(self.sizeHint())
         self.update()
@@ -86,7 +88,7 @@ class Legend(QWidget):
         note = scale.format(self._value) if is_pointing else "worse →"
         painter.drawText(room, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter, note)
         bar = QRectF(left, top + metrics.height() + 4, self._BAR_WIDTH, self._BAR_HEIGHT)
-        painter.drawImage(bar, _gradient(scale.colour_map))
+        painter.drawImage(bar, self._bar)
         painter.setPen(QPen(QColor(self._theme.outline), 1))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(bar)

@@ -245,8 +245,7 @@ class BoxLayer:
         if not text:
             return 0.0
         painter = context.painter
-        face = context.texts.face(10.0 * zoom, True)
-        width = float(face.metrics.horizontalAdvance(text)) + 8 * zoom
+        width = context.texts.width(text, 10.0 * zoom, True) + 8 * zoom
         badge = QRectF(place.right() - width - 4 * zoom, place.y() + 3.5 * zoom, width, (HEADER - 6.5) * zoom)
         tint = theme.precisions.get(decoration.effective, theme.box_outline)
         tint = theme.warning if decoration.is_refused else tint

@@ -34,6 +34,7 @@ class Texts:
     def __init__(self, family: str) -> None:
         self._family = family
         self._faces: dict[tuple[int, bool], Face] = {}
+        self._widths: dict[tuple[str, int, bool], float] = {}
         self._texts: dict[tuple[str, int, int, bool, int], tuple[QStaticText, float]] = {}
 
     def face(self, pixels: float, bold: bool = False) -> Face:
@@ -45,6 +46,16 @@ class Texts:
             font.setBold(bold)
             self._faces[key] = Face(font, QFontMetricsF(font))
         return self._faces[key]
+
+    def width(self, text: str, pixels: float, bold: bool = False) -> float:
+        """How wide a text is in full."""
+        face = self.face(pixels, bold)
+        key = (text, face.font.pixelSize(), bold)
+        if key not in self._widths:
+            if len(self._widths) >= _MOST_TEXTS:
+                self._widths.clear()
+            self._widths[key] = float(face.metrics.horizontalAdvance(text))
+        return self._widths[key]
 
     def draw(
         self,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QPen
 
+from gui.canvas.batch import draw_rects
 from gui.canvas.compound import FRAME_TITLE
 from gui.canvas.hierarchy import Group
 from gui.canvas.layers.context import PaintContext, colour
@@ -13,8 +15,13 @@ _RADIUS = 8.0
 _LEAST_TITLE_PIXELS = 9.5
 _LEAST_FRAME_PIXELS = 34.0
 _LEAST_TITLE_ROOM = 56.0
-_MOST_TITLES = 150
+_MOST_TITLES = 120
+# Corners are rounded where one can see it.
+_LEAST_RADIUS = 2.0
 _COUNTS_FROM = 0.4
+
+
+_Place = tuple[float, float, float, float]
 
 
 def paint_frames(context: PaintContext) -> None:
@@ -23,11 +30,16 @@ def paint_frames(context: PaintContext) -> None:
     found, shown = context.visible(model.layout.frames)
     radius = _RADIUS * context.camera.zoom
     fills = (colour(theme.group_fill), colour(theme.group_fill_alternate))
-    painter.setPen(QPen(colour(theme.group_outline), 1.0))
-    for frame, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
-        group = model.hierarchy.groups[model.layout.frame_groups[frame]]
-        painter.setBrush(fills[group.depth % 2])
-        painter.drawRoundedRect(QRectF(x, y, width, height), radius, radius)
+    painter.setPen(QPen(colour(theme.group_outline), 1.0 if radius >= _LEAST_RADIUS else 0.0))
+    depths = np.array([model.hierarchy.groups[model.layout.frame_groups[f]].depth for f in found.tolist()])
+    for depth in sorted(set(depths.tolist())):
+        painter.setBrush(fills[depth % 2])
+        level = shown[depths == depth]
+        if radius < _LEAST_RADIUS:
+            draw_rects(painter, np.round(level))
+            continue
+        for x, y, width, height in level.tolist():
+            painter.drawRoundedRect(QRectF(x, y, width, height), radius, radius)
 
 
 def paint_frame_titles(context: PaintContext) -> None:
@@ -55,7 +67,7 @@ def _title(context: PaintContext, group: Group, room: float) -> str:
 
 
 def _title_width(context: PaintContext, text: str) -> float:
-    return float(context.texts.face(_title_pixels(context), bold=True).metrics.horizontalAdvance(text)) + 12.0
+    return context.texts.width(text, _title_pixels(context), bold=True) + 12.0
 
 
 def _title_pixels(context: PaintContext) -> float:
@@ -65,39 +77,42 @@ def _title_pixels(context: PaintContext) -> float:
 def title_places(context: PaintContext) -> list[tuple[int, float, float, float, float]]:
     """Frame, x, y, width, height of each title that shows, in pixels."""
     pixels = _title_pixels(context)
-    face = context.texts.face(pixels, bold=True)
-    bar = max(face.height + 2, (FRAME_TITLE - 6) * context.camera.zoom)
+    bar = max(context.texts.face(pixels, bold=True).height + 2, (FRAME_TITLE - 6) * context.camera.zoom)
     inset = 4.0 * context.camera.zoom
-    taken: list[QRectF] = []
-    places: list[tuple[int, float, float, float, float]] = []
     found, shown = context.visible(context.model.layout.frames)
-    for frame, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
-        if width < _LEAST_FRAME_PIXELS or height < 1.6 * bar or len(places) >= _MOST_TITLES:
-            continue
+    has_room = (shown[:, 2] >= _LEAST_FRAME_PIXELS) & (shown[:, 3] >= 1.6 * bar)
+    taken: list[_Place] = []
+    places: list[tuple[int, float, float, float, float]] = []
+    for frame, (x, y, width, height) in zip(found[has_room].tolist(), shown[has_room].tolist(), strict=True):
         group = context.model.hierarchy.groups[context.model.layout.frame_groups[frame]]
         # A title scrolled out at the top or the left waits at the window's rim while its frame is in sight.
         left = max(x + inset, 2.0) if x + width > 80 else x + inset
         top = max(y + inset, 2.0) if y + height > 60 else y + inset
-        room = QRectF(left, top, x + width - inset - left, bar)
+        room = (left, top, x + width - inset - left, bar)
         place = _free_place(context, group, room, taken, is_stuck=top > y + inset)
         if place is not None:
             taken.append(place)
-            places.append((frame, place.x(), place.y(), place.width(), place.height()))
+            places.append((frame, *place))
+        if len(places) >= _MOST_TITLES:
+            break
     return places
 
 
 def _free_place(
-    context: PaintContext, group: Group, room: QRectF, taken: list[QRectF], is_stuck: bool
-) -> QRectF | None:
+    context: PaintContext, group: Group, room: _Place, taken: list[_Place], is_stuck: bool
+) -> _Place | None:
     """Where a title fits into its bar: at the left, or, waiting at the rim, right of the titles that wait there."""
     least = min(_LEAST_TITLE_ROOM, _title_width(context, f"▾ {group.title}"))
-    while room.width() >= least:
-        width = min(_title_width(context, _title(context, group, room.width())), room.width())
-        place = QRectF(room.x(), room.y(), width, room.height())
-        other = next((other for other in taken if place.intersects(other)), None)
+    x, y, width, height = room
+    while width >= least:
+        used = min(_title_width(context, _title(context, group, width)), width)
+        other = next(
+            (o for o in taken if o[0] < x + used and x < o[0] + o[2] and o[1] < y + height and y < o[1] + o[3]), None
+        )
         if other is None:
-            return place
+            return x, y, used, height
         if not is_stuck:
             return None
-        room = QRectF(other.right() + 3.0, room.y(), room.right() - other.right() - 3.0, room.height())
+        start = other[0] + other[2] + 3.0
+        x, width = start, x + width - start
     return None
