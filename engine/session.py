@@ -425,7 +425,7 @@ def _ranges_of(
     graph: Graph, dataset: Dataset, batch: int, progress: Progress | None, cancelled: Watch | None
 ) -> CalibrationResult:
     from engine.graph.float_run import FloatModel
-    from engine.graph.load import check_finite
+    from engine.graph.finite import check_finite
 
     check_finite(graph)
     model = FloatModel(graph)
