@@ -77,9 +77,7 @@ class FloatModel:
     def operands(self, node: Node, values: Mapping[str, Tensor]) -> list[Tensor | None]:
         """The node's inputs from computed values and constants; None for absent ones."""
         constants = self.graph.constants
-        return [
-            None if not name else self.weight(name) if name in constants else values[name] for name in node.inputs
-        ]
+        return [None if not name else self.weight(name) if name in constants else values[name] for name in node.inputs]
 
     def _outputs(self, node: Node, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         if isinstance(node.op, Input):

@@ -72,9 +72,7 @@ def _parsed(path: Path) -> onnx.ModelProto:
     except OSError as error:
         raise ModelFileError(f"cannot be read: {error.strerror}", path=path) from error
     except (WireError, google.protobuf.message.DecodeError) as error:
-        raise ModelFileError(
-            f"is not an ONNX file or is truncated ({error})", path=path, hint=_EXPORT_AGAIN
-        ) from error
+        raise ModelFileError(f"is not an ONNX file or is truncated ({error})", path=path, hint=_EXPORT_AGAIN) from error
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelFileError("is not an ONNX file: it has no graph", path=path, hint="choose an .onnx or .pt2 file")
     return proto

@@ -183,9 +183,7 @@ def _reach(kernel: Shape, dilations: Shape) -> list[int]:
 
 
 @TYPE_RULES.register(linear.Conv)
-def _conv(
-    op: linear.Conv, x: TensorType, weight: TensorType, bias: TensorType | None = None
-) -> tuple[TensorType, ...]:
+def _conv(op: linear.Conv, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> tuple[TensorType, ...]:
     channels = weight.shape[1] * op.groups
     fits = len(x.shape) == len(weight.shape) and x.shape[1] == channels and weight.shape[0] % op.groups == 0
     _require(fits, f"weight {list(weight.shape)} in {op.groups} groups does not fit input {list(x.shape)}")

@@ -1,8 +1,10 @@
-"""Where a model's weights lie, read only when asked for and mapped rather than copied."""
+"""Where a model's weights lie: located and measured when the model opens, read when first asked for."""
 
 from __future__ import annotations
 
-import mmap
+import os
+import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import cast
@@ -20,21 +22,61 @@ _SMALL_ELEMENTS = 4096
 """Tensors up to this size are decoded from the parsed model without keeping the model alive."""
 
 
-class WeightFiles:
-    """The model file and the external data files beside it, each mapped once, on first use.
+class _DataFile:
+    """One file, held open from the start: renaming or replacing it does not change what is read.
 
-    Mappings are private (copy on write): nothing that is done to an array can reach the user's file.
+    It is read, not mapped: a mapped file that someone truncates kills the process that touches it.
     """
 
     def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._stream = path.open("rb", buffering=0)
+        except OSError as error:
+            raise ModelFileError(f"cannot be read: {error.strerror}", path=path) from error
+        weakref.finalize(self, self._stream.close)
+        self._lock = threading.Lock()
+        self._state = self._current_state()
+
+    @property
+    def size_bytes(self) -> int:
+        return self._state[0]
+
+    def read_into(self, target: NDArray[np.generic], offset: int) -> None:
+        """Fill a contiguous array with the bytes from ``offset`` on.
+
+        Raises:
+            ModelFileError: The file was overwritten since it was opened, or cannot be read.
+        """
+        view = target.reshape(-1).view(np.uint8).data
+        try:
+            with self._lock:
+                self._stream.seek(offset)
+                filled = 0
+                while filled < len(view) and (count := self._stream.readinto(view[filled:])):
+                    filled += count
+                changed = filled < len(view) or self._current_state() != self._state
+        except OSError as error:
+            raise ModelFileError(f"cannot be read: {error.strerror}", path=self.path) from error
+        if changed:
+            raise ModelFileError("was overwritten while it was open", path=self.path, hint="open it again")
+
+    def _current_state(self) -> tuple[int, int]:
+        status = os.fstat(self._stream.fileno())
+        return status.st_size, status.st_mtime_ns
+
+
+class WeightFiles:
+    """The model file and the external data files beside it. Tensors are read when they are first asked for."""
+
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._maps: dict[Path, mmap.mmap] = {}
-        self._sizes: dict[str, tuple[Path, int]] = {}
+        self._files: dict[str, _DataFile] = {}
 
     @property
     def external_paths(self) -> list[Path]:
         """Files other than the model file that tensors refer to, sorted."""
-        return sorted({path for location, (path, _) in self._sizes.items() if location != SELF_LOCATION})
+        return sorted(file.path for location, file in self._files.items() if location != SELF_LOCATION)
 
     def constant(self, tensor: ir.TensorProtocol) -> Constant:
         """The tensor as a constant; external data is located and measured now, read later.
@@ -53,7 +95,7 @@ class WeightFiles:
     def _external(self, tensor: ir.ExternalTensor, shape: tuple[int, ...]) -> Constant:
         kind = _type(tensor, shape, self._path)
         location = cast("str", tensor.location)  # pyright: ignore[reportUnknownMemberType]
-        file, file_bytes = self._located(location, tensor.name)
+        file = self._located(location, tensor.name)
         offset = tensor.offset or 0
         needed = -(-kind.element_count * tensor.dtype.bitwidth // 8)
         length = needed if tensor.length is None else tensor.length
@@ -63,45 +105,20 @@ class WeightFiles:
                 path=self._path,
                 hint="export the model again",
             )
-        if offset < 0 or offset + length > file_bytes:
+        if offset < 0 or offset + length > file.size_bytes:
             raise ModelFileError(
-                f"tensor '{tensor.name}' lies at bytes {offset} to {offset + length} of {file.name}, "
-                f"which has {file_bytes}",
+                f"tensor '{tensor.name}' lies at bytes {offset} to {offset + length} of {file.path.name}, "
+                f"which has {file.size_bytes}",
                 path=self._path,
                 hint="the data file is truncated: copy or export it again",
             )
-        return Constant(kind, self._reader(file, offset, length, kind, tensor.dtype))
+        return Constant(kind, _reader(file, offset, length, kind, tensor.dtype))
 
-    def _reader(
-        self, file: Path, offset: int, length: int, kind: TensorType, dtype: ir.DataType
-    ) -> Callable[[], NDArray[np.generic]]:
-        if dtype.bitwidth < 8:  # packed elements: ONNX's own decoder
-            return lambda: _unpacked(bytes(self._mapped(file)[offset : offset + length]), kind, dtype)
-        numpy_type = dtype.numpy()
-
-        def read() -> NDArray[np.generic]:
-            if not kind.element_count:
-                return np.zeros(kind.shape, numpy_type)
-            return np.frombuffer(self._mapped(file), numpy_type, kind.element_count, offset).reshape(kind.shape)
-
-        return read
-
-    def _mapped(self, file: Path) -> mmap.mmap:
-        mapped = self._maps.get(file)
-        if mapped is None:
-            try:
-                with file.open("rb") as stream:
-                    mapped = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
-            except (OSError, ValueError) as error:
-                raise ModelFileError(f"cannot be read: {error}", path=file) from error
-            self._maps[file] = mapped
-        return mapped
-
-    def _located(self, location: str, tensor: str) -> tuple[Path, int]:
-        known = self._sizes.get(location)
+    def _located(self, location: str, tensor: str) -> _DataFile:
+        known = self._files.get(location)
         if known is None:
-            file = self._path if location == SELF_LOCATION else self._inside_folder(location, tensor)
-            known = self._sizes[location] = file, file.stat().st_size
+            path = self._path if location == SELF_LOCATION else self._inside_folder(location, tensor)
+            known = self._files[location] = _DataFile(path)
         return known
 
     def _inside_folder(self, location: str, tensor: str) -> Path:
@@ -123,6 +140,22 @@ class WeightFiles:
                 hint=f"put it into {folder}",
             )
         return target
+
+
+def _reader(
+    file: _DataFile, offset: int, length: int, kind: TensorType, dtype: ir.DataType
+) -> Callable[[], NDArray[np.generic]]:
+    def read() -> NDArray[np.generic]:
+        if dtype.bitwidth < 8:  # packed elements: ONNX's own decoder
+            packed = np.empty(length, np.uint8)
+            file.read_into(packed, offset)
+            return _unpacked(packed.tobytes(), kind, dtype)
+        array = np.empty(kind.shape, dtype.numpy())
+        if array.size:
+            file.read_into(array, offset)
+        return array
+
+    return read
 
 
 def _type(tensor: ir.TensorProtocol, shape: tuple[int, ...], path: Path) -> TensorType:

@@ -53,9 +53,7 @@ _plain("Gelu", lambda node: ops.Gelu(node.text("approximate", "none") == "tanh")
 @converts("Selu")
 def _selu(node: SourceNode) -> Converted:
     defaults = ops.Selu()
-    return [
-        Apply(ops.Selu(node.real("alpha", defaults.alpha), node.real("gamma", defaults.gamma)), node.inputs[:1])
-    ]
+    return [Apply(ops.Selu(node.real("alpha", defaults.alpha), node.real("gamma", defaults.gamma)), node.inputs[:1])]
 
 
 @converts("Swish")

@@ -95,9 +95,7 @@ def _inner(draft: Draft, root: Node, function: type[Op]) -> Iterator[Node]:
             yield node
 
 
-def _around(
-    draft: Draft, root: Node, inner: Node, argument: Polynomial, result: Polynomial, op: Op
-) -> Match | None:
+def _around(draft: Draft, root: Node, inner: Node, argument: Polynomial, result: Polynomial, op: Op) -> Match | None:
     """Try every value that ``inner``'s argument is computed from as the x of the formula."""
     for x in arithmetic_cone(draft, inner.inputs[0], _INNER_STEPS):
         before = Expansion(draft, {x: "x"})

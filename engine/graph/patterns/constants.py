@@ -87,9 +87,7 @@ def merged_scale(draft: Draft, root: Node) -> Match | None:
     scale = _flat(factor, channels)
     scaled = _SCALED.find(layer.op)
     assert scaled is not None  # every class in _AXIS has an entry
-    weight = draft.add_constant(
-        f"{layer.outputs[0]}/weight", scaled(layer.op, draft.constants[layer.inputs[1]], scale)
-    )
+    weight = draft.add_constant(f"{layer.outputs[0]}/weight", scaled(layer.op, draft.constants[layer.inputs[1]], scale))
     inputs = [layer.inputs[0], weight]
     if len(layer.inputs) > 2:
         bias = derived(scale.type, np.multiply, draft.constants[layer.inputs[2]], scale)

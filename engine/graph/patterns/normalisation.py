@@ -92,9 +92,7 @@ def _inverse_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | No
     return None
 
 
-def _mean_square(
-    draft: Draft, value: str, above: tuple[Node, ...]
-) -> tuple[str, int, float, tuple[Node, ...]] | None:
+def _mean_square(draft: Draft, value: str, above: tuple[Node, ...]) -> tuple[str, int, float, tuple[Node, ...]] | None:
     """``value`` as mean(y ** 2) + epsilon: y, how many trailing axes the mean takes, epsilon, and the nodes."""
     plus = _made_by(draft, value, ops.Affine)
     if plus is None or not isinstance(plus.op, ops.Affine) or plus.op.multiplier != 1.0 or plus.op.offset < 0:

@@ -35,7 +35,6 @@ def _power(a: Tensor, b: Tensor) -> Tensor:
     return torch.pow(a, b).to(a.dtype)
 
 
-
 _unary(ops.Relu, functional.relu)
 _unary(ops.HardSwish, functional.hardswish)
 _unary(ops.Sigmoid, torch.sigmoid)

@@ -35,9 +35,7 @@ def _conv(op: ops.Conv, x: Tensor, weight: Tensor, bias: Tensor | None = None) -
 
 
 @FLOAT.register(ops.ConvTranspose)
-def _conv_transpose(
-    op: ops.ConvTranspose, x: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> tuple[Tensor, ...]:
+def _conv_transpose(op: ops.ConvTranspose, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> tuple[Tensor, ...]:
     rank = len(op.strides)
     full = _TRANSPOSED[rank](x, weight, bias, op.strides, 0, 0, op.groups, op.dilations)
     # Output padding adds positions that no product reaches: they hold the bias alone.
