@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.program.types import Output, Scaling
+
+A = TypeVar("A", bound=NDArray[Any])
 
 SMALLEST_SHIFT, LARGEST_SHIFT = 2, 62
 """Range of ``Scaling.shift`` (TOSA 1.0, RESCALE)."""
@@ -41,7 +45,7 @@ def scaling_for(factor: ArrayLike, *, wide: bool = False) -> Scaling:
     multiplier, shift = np.where(vanishing, 0, multiplier), np.where(vanishing, bits, shift)
     if (shift < SMALLEST_SHIFT).any():
         raise ValueError(f"scaling factor {factors.max():g} is too large, the limit is 2^{bits - SMALLEST_SHIFT}")
-    return Scaling(_frozen(multiplier.astype(np.int32)), _frozen(shift.astype(np.int8)))
+    return Scaling(frozen(multiplier.astype(np.int32)), frozen(shift.astype(np.int8)))
 
 
 def apply_scaling(
@@ -108,6 +112,7 @@ def accumulator_bound(
     return np.abs(weight.astype(np.int64)).sum(axis=others) * largest_input + np.abs(bias.astype(np.int64))
 
 
-def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def frozen(array: A) -> A:
+    """The same array, made read-only: fields of operators never change."""
     array.flags.writeable = False
     return array

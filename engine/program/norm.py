@@ -35,6 +35,7 @@ from engine.errors import PlanError
 from engine.program.arithmetic import (
     apply_scaling,
     clamped,
+    frozen,
     leading_zeros,
     look_up,
     rounding_shift,
@@ -112,8 +113,8 @@ def integer_layernorm(
         epsilon_exponent=exponent,
         rsqrt_table=_rsqrt_table(),
         weight=scaling_for(factors),
-        weight_sign=_frozen(np.where(gains < 0, -1, 1).astype(np.int8)),
-        bias=_frozen(np.rint(offsets * 2.0**out_shift).astype(np.int32)),
+        weight_sign=frozen(np.where(gains < 0, -1, 1).astype(np.int8)),
+        bias=frozen(np.rint(offsets * 2.0**out_shift).astype(np.int32)),
         out_shift=out_shift,
         output=output,
     )
@@ -165,9 +166,4 @@ def _out_shift(largest_product: float, largest_bias: float) -> int:
 def _rsqrt_table() -> NDArray[np.int16]:
     """1/sqrt(u) on [1, 4] in entries 128 to 512, evaluated half a step of the index up: step 7 truncates."""
     places = (np.maximum(np.arange(513) * 128, 16384) + 0.5) / 16384
-    return _frozen(np.rint(_AMPLITUDE / np.sqrt(places)).astype(np.int16))
-
-
-def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    array.flags.writeable = False
-    return array
+    return frozen(np.rint(_AMPLITUDE / np.sqrt(places)).astype(np.int16))

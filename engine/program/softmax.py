@@ -16,10 +16,11 @@ step what                                                                 bits
 9    y = clamp(out(z))                                                   int8 or int16
 ==== =================================================================== ==========================================
 
-Step 8 never shifts by less than 0: the largest element has e = ONE, so S >= (ONE >> sum_shift) and lz <= 10 + sum_shift.
-Errors, relative to the value: interpolation of exp 2.5e-4 (zero at the maximum, so at most 6e-5 of 1 in the result),
-rounding of its entries 1.5e-5 of the row's maximum, reciprocal 3e-5. Elements ``EXP_RANGE`` below the maximum, such as
-those under a mask of -100, are exactly 0.
+Step 8 never shifts by less than 0: the largest element has e = ONE, so S >= (ONE >> sum_shift), lz <= 10 + sum_shift.
+Errors, relative to the value: interpolation of exp 1.2e-4, reciprocal 3e-5; the entries of exp are rounded by up to
+1.5e-5 of the row's maximum, which adds up over the row. Measured over random rows, in units of 1: 1.2e-4 up to 50
+elements, 2.5e-4 at 200, 3e-3 at 4,000. Elements ``EXP_RANGE`` below the maximum, such as those under a mask of -100, are
+exactly 0.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from engine.errors import PlanError
 from engine.program.arithmetic import (
     apply_scaling,
     clamped,
+    frozen,
     leading_zeros,
     look_up,
     rounding_shift,
@@ -101,15 +103,10 @@ def _exp_table() -> NDArray[np.int16]:
     """
     places = np.minimum(np.arange(513) * 128 - 32768, 0) * (EXP_RANGE / 32768)
     lowered = np.where(places < 0, 1 - (EXP_RANGE / 256) ** 2 / 12, 1.0)
-    return _frozen(np.rint(np.exp(places) * lowered * _AMPLITUDE).astype(np.int16))
+    return frozen(np.rint(np.exp(places) * lowered * _AMPLITUDE).astype(np.int16))
 
 
 def _reciprocal_table() -> NDArray[np.int16]:
     """1/u on [1, 2], evaluated half a step of the index up: step 6 truncates."""
     places = (np.arange(513) * 128 + 65536 + 0.5) / 65536
-    return _frozen(np.rint(_AMPLITUDE / places).astype(np.int16))
-
-
-def _frozen(array: NDArray[np.int16]) -> NDArray[np.int16]:
-    array.flags.writeable = False
-    return array
+    return frozen(np.rint(_AMPLITUDE / places).astype(np.int16))

@@ -7,13 +7,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.program.arithmetic import scaling_for
+from engine.program.arithmetic import frozen, scaling_for
 from engine.program.types import Output, Table8, Table16
 
 RealFunction = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 """A vectorised real function. It may return NaN and infinities where it is not defined."""
 
 _LARGEST_ENTRY = 32767
+_LARGEST_STEP = 32766  # rounding two neighbours may add one
 _INTERPOLATION_BITS = 7
 
 
@@ -22,9 +23,10 @@ def table8(function: RealFunction, in_scale: float, out_scale: float, output: Ou
 
     Infinities saturate; NaN (the logarithm of a negative number) becomes 0, as far as the bounds allow.
     """
-    inputs = np.arange(-128, 128, dtype=np.float64) * in_scale
-    entries = np.rint(_defined(function, inputs) / out_scale)
-    return Table8(_frozen(np.clip(entries, output.low, output.high).astype(output.dtype)))
+    values = _defined(function, np.arange(-128, 128, dtype=np.float64) * in_scale)
+    within = np.clip(values, (output.low - 1) * out_scale, (output.high + 1) * out_scale)
+    entries = np.clip(np.rint(within / out_scale), output.low, output.high)
+    return Table8(frozen(entries.astype(output.dtype)))
 
 
 def table16(function: RealFunction, in_scale: float, out_scale: float, output: Output) -> Table16:
@@ -41,7 +43,7 @@ def table16(function: RealFunction, in_scale: float, out_scale: float, output: O
     entry_scale = _entry_scale(values) or out_scale
     entries = np.rint(values / entry_scale).astype(np.int16)
     scaling = scaling_for(entry_scale / (out_scale * 2**_INTERPOLATION_BITS))
-    return Table16(_frozen(entries), scaling, output)
+    return Table16(frozen(entries), scaling, output)
 
 
 def _margin(output: Output) -> float:
@@ -51,8 +53,8 @@ def _margin(output: Output) -> float:
 
 def _entry_scale(values: NDArray[np.float64]) -> float:
     """Scale at which the values fill int16 and neighbours differ by less than 2^15, as TOSA requires."""
-    needed = max(float(np.abs(values).max()), float(np.abs(np.diff(values)).max()))
-    return needed / _LARGEST_ENTRY
+    largest, steepest = np.abs(values).max(), np.abs(np.diff(values)).max()
+    return float(max(largest / _LARGEST_ENTRY, steepest / _LARGEST_STEP))
 
 
 def _defined(function: RealFunction, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -60,8 +62,3 @@ def _defined(function: RealFunction, inputs: NDArray[np.float64]) -> NDArray[np.
     with np.errstate(all="ignore"):
         values = np.asarray(function(inputs), dtype=np.float64)
     return np.nan_to_num(values, nan=0.0)
-
-
-def _frozen(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    array.flags.writeable = False
-    return array

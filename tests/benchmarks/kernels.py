@@ -155,7 +155,8 @@ def _add(model: str, shape: tuple[int, ...], other: tuple[int, ...], count: int)
 def _scale(shape: tuple[int, ...], count: int) -> Case:
     op = MultiplyScaled(scaling_for(0.01), INT8)
     a, b = torch.randn(shape), torch.randn(())
-    return Case("swin_t", f"mul {list(shape)} by one value", count, (op,), (_integers(*shape), _integers()), lambda: a * b)
+    name = f"mul {list(shape)} by one value"
+    return Case("swin_t", name, count, (op,), (_integers(*shape), _integers()), lambda: a * b)
 
 
 def _windows(size: int, channels: int, count: int) -> Case:
@@ -174,7 +175,8 @@ def _windows(size: int, channels: int, count: int) -> Case:
         return rolled.permute(0, 1, 3, 2, 4, 5).reshape(n * n, 49, channels)
 
     ops = tuple(DataMovement(step) for step in steps)
-    return Case("swin_t", f"windows {size}x{size}x{channels}", count, ops, (_integers(1, size, size, channels),), in_float)
+    name = f"windows {size}x{size}x{channels}"
+    return Case("swin_t", name, count, ops, (_integers(1, size, size, channels),), in_float)
 
 
 def _seams(model: str, size: int, outputs: int) -> list[Case]:
@@ -217,7 +219,10 @@ def efficientnet_lite0() -> list[Case]:
     model = "efficientnet_lite0"
     cases = [_conv(model, 224, 3, 32, 3, 2, 1), *_seams(model, 224, 1000)]
     size, channels = 112, 32
-    blocks = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4), (6, 3, 1, 320, 1))  # fmt: skip
+    blocks = (
+        (1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
+        (6, 3, 1, 320, 1),
+    )  # fmt: skip
     for expand, kernel, first_stride, outputs, repeats in blocks:
         for repeat in range(repeats):
             stride = first_stride if repeat == 0 else 1

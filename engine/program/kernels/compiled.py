@@ -13,9 +13,16 @@ from functools import cache
 from typing import Any, TypeVar
 
 import numba  # pyright: ignore[reportMissingTypeStubs]
+import numpy as np
 import torch  # before any kernel runs: both then share torch's OpenMP threads
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+Array = np.ndarray[Any, Any]
+"""An array in a compiled loop; numba infers the element type from the call."""
+
+Integer = Any
+"""A number in a compiled loop, of the width that the arithmetic gives it."""
 
 _numba: Any = numba
 

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Convolutions: as matrix products of patches, as depthwise loops, or, for rare kinds, exactly in float64."""
 
 from __future__ import annotations

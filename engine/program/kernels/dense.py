@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """Fully connected layers and products of two activations."""
 
 from __future__ import annotations

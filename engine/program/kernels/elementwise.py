@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.program.kernels.compiled import compiled, inlined, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, inlined, prange
 from engine.program.kernels.memory import TORCH_DTYPE, broadcast_walk, dense, empty_like, flat, is_dense
 from engine.program.kernels.prepared import prepared, single
 from engine.program.kernels.registry import kernel_of
@@ -119,7 +119,7 @@ def _binary(
 
 def _empty_for(a: Tensor, b: Tensor, dtype: str) -> Tensor:
     """The result takes the memory order of the first operand that has its whole shape."""
-    shape = a.shape if a.shape == b.shape else torch.broadcast_shapes(a.shape, b.shape)
+    shape = a.shape if a.shape == b.shape else np.broadcast_shapes(a.shape, b.shape)
     for x in (a, b):
         if x.shape == shape:
             return empty_like(x, dtype) if is_dense(x) else torch.empty(shape, dtype=TORCH_DTYPE[dtype])
@@ -127,12 +127,12 @@ def _empty_for(a: Tensor, b: Tensor, dtype: str) -> Tensor:
 
 
 @inlined
-def _block_count(size):
+def _block_count(size: Integer) -> Integer:
     return (size + _BLOCK - 1) // _BLOCK
 
 
 @compiled
-def _look_up8(x, table, out):
+def _look_up8(x: Array, table: Array, out: Array) -> None:
     for block in prange(_block_count(x.size)):
         source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
         for i in range(source.size):
@@ -140,7 +140,9 @@ def _look_up8(x, table, out):
 
 
 @compiled
-def _look_up16(x, steps, multiplier, shift, low, high, out):
+def _look_up16(
+    x: Array, steps: Array, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array
+) -> None:
     for block in prange(_block_count(x.size)):
         source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
         for i in range(source.size):
@@ -151,7 +153,9 @@ def _look_up16(x, steps, multiplier, shift, low, high, out):
 
 
 @compiled
-def _requantise(x, multiplier, shift, low, high, out):
+def _requantise(
+    x: Array, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array
+) -> None:
     for block in prange(_block_count(x.size)):
         source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]
         for i in range(source.size):
@@ -159,13 +163,13 @@ def _requantise(x, multiplier, shift, low, high, out):
 
 
 @inlined
-def _task_count(sizes):
+def _task_count(sizes: Array) -> Integer:
     """Tasks of a walk: the innermost level in blocks, for every place of the outer levels."""
     return sizes[0] * sizes[1] * sizes[2] * _block_count(sizes[3])
 
 
 @inlined
-def _task_start(task, sizes, strides):
+def _task_start(task: Integer, sizes: Array, strides: Array) -> tuple[Integer, Integer, Integer, Integer]:
     """Offsets of a task in the output and in both operands, and how many elements it has."""
     blocks = _block_count(sizes[3])
     first = (task % blocks) * _BLOCK
@@ -179,26 +183,29 @@ def _task_start(task, sizes, strides):
 
 
 @inlined
-def _sum(x, y, p):
+def _sum(x: Integer, y: Integer, p: Integer) -> Integer:
     total = rescale(x, p[0], p[1]) + p[4] * rescale(y, p[2], p[3])
     return limit(rescale(total, p[5], p[6]), p[7], p[8])
 
 
 @inlined
-def _product(x, y, p):
+def _product(x: Integer, y: Integer, p: Integer) -> Integer:
     return limit(rescale(np.int64(x) * np.int64(y), p[0], p[1]), p[2], p[3])
 
 
 @inlined
-def _greater(x, y, p):
+def _greater(x: Integer, y: Integer, p: Integer) -> Integer:
     """Maximum where p[4] is 1, minimum where it is -1."""
     greater = p[4] * max(p[4] * rescale(x, p[0], p[1]), p[4] * rescale(y, p[2], p[3]))
     return limit(greater, p[5], p[6])
 
 
 @compiled
-def _add(a, b, sizes, strides, parameters, out):
-    p = (parameters[0], parameters[1], parameters[2], parameters[3], parameters[4], parameters[5], parameters[6], parameters[7], parameters[8])
+def _add(a: Array, b: Array, sizes: Array, strides: Array, parameters: Array, out: Array) -> None:
+    p = (
+        parameters[0], parameters[1], parameters[2], parameters[3], parameters[4], parameters[5], parameters[6],
+        parameters[7], parameters[8],
+    )  # fmt: skip
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):
         start, at_a, at_b, count = _task_start(task, sizes, strides)
@@ -216,7 +223,7 @@ def _add(a, b, sizes, strides, parameters, out):
 
 
 @compiled
-def _multiply(a, b, sizes, strides, parameters, out):
+def _multiply(a: Array, b: Array, sizes: Array, strides: Array, parameters: Array, out: Array) -> None:
     p = (parameters[0], parameters[1], parameters[2], parameters[3])
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):
@@ -235,7 +242,7 @@ def _multiply(a, b, sizes, strides, parameters, out):
 
 
 @compiled
-def _extreme(a, b, sizes, strides, parameters, out):
+def _extreme(a: Array, b: Array, sizes: Array, strides: Array, parameters: Array, out: Array) -> None:
     p = (parameters[0], parameters[1], parameters[2], parameters[3], parameters[4], parameters[5], parameters[6])
     step_a, step_b = strides[0, 3], strides[1, 3]
     for task in prange(_task_count(sizes)):

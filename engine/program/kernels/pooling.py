@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from engine.program.kernels.compiled import compiled, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, prange
 from engine.program.kernels.memory import TORCH_DTYPE, channels_first_view, channels_last
 from engine.program.kernels.prepared import prepared, single
 from engine.program.kernels.registry import kernel_of
@@ -110,19 +110,24 @@ def resize_linear(op: ResizeLinear, inputs: Sequence[Tensor]) -> tuple[Tensor, .
     size = (op.low[0].size, op.low[1].size)
     out = torch.empty((image.shape[0], *size, image.shape[3]), dtype=TORCH_DTYPE[op.output.dtype])
     multiplier, shift = single(op.scaling)
-    _resize(image.numpy(), *_axes_of(op), multiplier, shift, op.output.low, op.output.high, out.numpy())
+    low_y, low_x, high_y, high_x, fraction_y, fraction_x = _axes_of(op)
+    axes = (low_y, low_x, high_y, high_x, fraction_y, fraction_x)
+    _resize(image.numpy(), *axes, multiplier, shift, op.output.low, op.output.high, out.numpy())
     return (channels_first_view(out) if x.dim() == 4 else out.view(*leading, *size),)
 
 
 @compiled
-def _average(sums, multiplier, shift, out):
+def _average(sums: Array, multiplier: Array, shift: Array, out: Array) -> None:
     for row in prange(sums.shape[0]):
         for i in range(sums.shape[1]):
             out[row, i] = rescale(sums[row, i], multiplier[i], shift[i])
 
 
 @compiled
-def _resize(x, low_y, low_x, high_y, high_x, fraction_y, fraction_x, multiplier, shift, low, high, out):
+def _resize(
+    x: Array, low_y: Array, low_x: Array, high_y: Array, high_x: Array, fraction_y: Array,
+    fraction_x: Array, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array,
+) -> None:  # fmt: skip
     for line in prange(x.shape[0] * low_y.size):
         n, y = line // low_y.size, line % low_y.size
         above, below, fy = low_y[y], high_y[y], np.int64(fraction_y[y])

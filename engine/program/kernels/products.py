@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -10,16 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.program.kernels.compiled import compiled, prange
+from engine.program.kernels.compiled import Array, compiled, prange
 
 _EXACT_FLOAT32 = 2**24
+
+_INT_MM: Callable[[Tensor, Tensor], Tensor] = torch._int_mm  # pyright: ignore[reportPrivateUsage, reportPrivateImportUsage]
+"""torch's only exact product of int8 matrices; its underscore says that it may move."""
 _SPLIT_OFFSET = 128
 
 
 def int8_product(a: Tensor, b: Tensor) -> Tensor:
     """int8 [R, K] @ int8 [K, O] -> int32 [R, O], exact; both contiguous. The caller has proved that 32 bits suffice."""
     if int8_product_is_fast():
-        return torch._int_mm(_row_major(a), _row_major(b))
+        return _INT_MM(_row_major(a), _row_major(b))
     if a.shape[1] * 128 * 128 < _EXACT_FLOAT32:
         return (a.float() @ b.float()).to(torch.int32)
     return (a.double() @ b.double()).to(torch.int32)
@@ -38,17 +42,16 @@ def int8_product_is_fast() -> bool:
     """
     extreme = torch.full((64, 256), 127, dtype=torch.int8)
     extreme[1::2] = -128
-    if not torch.equal(torch._int_mm(extreme, extreme.t()).double(), extreme.double() @ extreme.double().t()):
+    if not torch.equal(_INT_MM(extreme, extreme.t()).double(), extreme.double() @ extreme.double().t()):
         return False
     generator = torch.Generator().manual_seed(0)
     a = torch.randint(-128, 128, (256, 256), dtype=torch.int8, generator=generator)
-    if not torch.equal(torch._int_mm(a, a).double(), a.double() @ a.double()):
+    if not torch.equal(_INT_MM(a, a).double(), a.double() @ a.double()):
         return False
-    return _shortest_s(lambda: torch._int_mm(a, a)) < _shortest_s(lambda: a.float() @ a.float())
+    return _shortest_s(lambda: _INT_MM(a, a)) < _shortest_s(lambda: a.float() @ a.float())
 
 
-def _shortest_s(action: object) -> float:
-    assert callable(action)
+def _shortest_s(action: Callable[[], object]) -> float:
     times: list[float] = []
     for _ in range(5):
         start = time.perf_counter()
@@ -74,7 +77,7 @@ ZERO_HALVES = (0, -_SPLIT_OFFSET)
 
 
 @compiled
-def _split(x, halves):
+def _split(x: Array, halves: Array) -> None:
     for block in prange((x.size + 4095) // 4096):
         source = x[block * 4096 : (block + 1) * 4096]
         high, low = halves[0, block * 4096 : (block + 1) * 4096], halves[1, block * 4096 : (block + 1) * 4096]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.program.arithmetic import apply_scaling, look_up
-from engine.program.kernels.compiled import compiled, inlined, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, inlined, prange
 from engine.program.kernels.memory import TORCH_DTYPE, rows_of
 from engine.program.kernels.prepared import prepared, single
 from engine.program.kernels.registry import kernel_of
@@ -76,12 +76,13 @@ def _norm_table(op: IntegerLayerNorm) -> NDArray[np.int64]:
 def layernorm(op: IntegerLayerNorm, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     x = rows_of(inputs[0], op.axes_count)
     out = torch.empty(x.shape, dtype=TORCH_DTYPE[op.output.dtype])
-    _layernorm(x.numpy(), _norm_parameters(op), _norm_table(op), *_norm_channels(op), out.numpy())
+    sign, multiplier, shift, bias = _norm_channels(op)
+    _layernorm(x.numpy(), _norm_parameters(op), _norm_table(op), sign, multiplier, shift, bias, out.numpy())
     return (out.view(inputs[0].shape),)
 
 
 @inlined
-def _leading_zeros(value):
+def _leading_zeros(value: Integer) -> Integer:
     """CLZ of a value in [0, 2^31)."""
     zeros = 32
     while value > 0:
@@ -91,20 +92,23 @@ def _leading_zeros(value):
 
 
 @inlined
-def _rounded(value, count):
+def _rounded(value: Integer, count: Integer) -> Integer:
     """``value >> count`` with rounding; count may be 0."""
     return (value + ((np.int64(1) << count) >> 1)) >> count
 
 
 @inlined
-def _interpolated(table, index):
+def _interpolated(table: Array, index: Integer) -> Integer:
     position = index + 32768
     place = np.uint64(position) >> np.uint64(7)
     return (table[place] << 7) + (table[place + 1] - table[place]) * (position & 127)
 
 
 @inlined
-def _store_ratios(exponentials, total, reciprocal_table, sum_shift, multiplier, shift, low, high, out):
+def _store_ratios(
+    exponentials: Array, total: Integer, reciprocal_table: Array, sum_shift: Integer, multiplier: Integer,
+    shift: Integer, low: Integer, high: Integer, out: Array,
+) -> None:  # fmt: skip
     """Steps 5 to 9 for one row."""
     zeros = _leading_zeros(total)
     normalised = total << (zeros - 1)
@@ -117,7 +121,10 @@ def _store_ratios(exponentials, total, reciprocal_table, sum_shift, multiplier, 
 
 
 @compiled
-def _softmax8(x, by_difference, reciprocal_table, sum_shift, multiplier, shift, low, high, out):
+def _softmax8(
+    x: Array, by_difference: Array, reciprocal_table: Array, sum_shift: Integer, multiplier: Integer,
+    shift: Integer, low: Integer, high: Integer, out: Array,
+) -> None:  # fmt: skip
     length = x.shape[1]
     half = (np.int64(1) << sum_shift) >> 1
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
@@ -139,8 +146,9 @@ def _softmax8(x, by_difference, reciprocal_table, sum_shift, multiplier, shift, 
 
 @compiled
 def _softmax16(
-    x, multiplier_in, shift_in, exp_table, reciprocal_table, sum_shift, multiplier, shift, low, high, out
-):
+    x: Array, multiplier_in: Integer, shift_in: Integer, exp_table: Array, reciprocal_table: Array,
+    sum_shift: Integer, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array,
+) -> None:  # fmt: skip
     length = x.shape[1]
     half = (np.int64(1) << sum_shift) >> 1
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
@@ -162,7 +170,10 @@ def _softmax16(
 
 
 @compiled
-def _layernorm(x, parameters, table, sign, multiplier, shift, bias, out):
+def _layernorm(
+    x: Array, parameters: Array, table: Array, sign: Array, multiplier: Array, shift: Array, bias: Array,
+    out: Array,
+) -> None:  # fmt: skip
     n = x.shape[1]
     centre, square_shift, mantissa, exponent, zeros_limit, root, out_shift, low, high = parameters
     square_half = (1 << square_shift) >> 1

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.ops.float_kernels.run import run_node
 from engine.ops.layout import Pad
-from engine.program.kernels.compiled import compiled, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, prange
 from engine.program.kernels.memory import dense, empty_like, flat
 from engine.program.kernels.registry import kernel_of
 from engine.program.types import DataMovement, Dequantise, FloatKernel, Quantise
@@ -44,7 +44,7 @@ def float_kernel(op: FloatKernel, inputs: Sequence[Tensor]) -> tuple[Tensor, ...
 
 
 @compiled
-def _quantise(x, scale, low, high, out):
+def _quantise(x: Array, scale: Integer, low: Integer, high: Integer, out: Array) -> None:
     """NaN becomes the lower bound or 0, whichever is greater; infinities saturate."""
     for block in prange((x.size + _BLOCK - 1) // _BLOCK):
         source, target = x[block * _BLOCK : (block + 1) * _BLOCK], out[block * _BLOCK : (block + 1) * _BLOCK]

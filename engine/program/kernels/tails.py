@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.program.kernels.compiled import compiled, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, prange
 from engine.program.kernels.memory import TORCH_DTYPE
 from engine.program.kernels.prepared import Tail
 from engine.program.kernels.scalar import limit, rescale
@@ -23,7 +23,7 @@ def requantised(accumulators: Tensor, tail: Tail, out: Tensor | None = None) -> 
 
 
 def requantised_halves(accumulators: Tensor, tail: Tail, out: Tensor | None = None) -> Tensor:
-    """int32 [2, R, O], products of the high and low halves of int16 inputs -> [R, O]; the tail's bias is split_bias's."""
+    """int32 [2, R, O], products of both halves of int16 inputs -> [R, O]; the tail's bias comes from split_bias."""
     if out is None:
         out = torch.empty(accumulators.shape[1:], dtype=TORCH_DTYPE[tail.dtype])
     _finish_halves(
@@ -40,7 +40,9 @@ def requantised_flat(accumulators: Tensor, multiplier: int, shift: int, low: int
 
 
 @compiled
-def _finish(acc, bias, multiplier, shift, low, high, out):
+def _finish(
+    acc: Array, bias: Array, multiplier: Array, shift: Array, low: Integer, high: Integer, out: Array
+) -> None:
     for row in prange(acc.shape[0]):
         for channel in range(acc.shape[1]):
             value = rescale(acc[row, channel] + bias[channel], multiplier[channel], shift[channel])
@@ -48,7 +50,9 @@ def _finish(acc, bias, multiplier, shift, low, high, out):
 
 
 @compiled
-def _finish_halves(acc, bias, multiplier, shift, low, high, out):
+def _finish_halves(
+    acc: Array, bias: Array, multiplier: Array, shift: Array, low: Integer, high: Integer, out: Array
+) -> None:
     for row in prange(acc.shape[1]):
         for channel in range(acc.shape[2]):
             total = (np.int64(acc[0, row, channel]) << 8) + acc[1, row, channel] + bias[channel]
@@ -56,7 +60,9 @@ def _finish_halves(acc, bias, multiplier, shift, low, high, out):
 
 
 @compiled
-def _finish_flat(acc, multiplier, shift, low, high, out):
+def _finish_flat(
+    acc: Array, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array
+) -> None:
     for block in prange((acc.size + 4095) // 4096):
         source, target = acc[block * 4096 : (block + 1) * 4096], out[block * 4096 : (block + 1) * 4096]
         for i in range(source.size):

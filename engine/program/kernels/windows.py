@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.program.kernels.compiled import compiled, prange
+from engine.program.kernels.compiled import Array, Integer, compiled, prange
 from engine.program.kernels.scalar import limit, rescale
 
 
 @compiled
-def gather_patches(pixels, channels, geometry, first_row, channel, width, fill, patches):
+def gather_patches(
+    pixels: Array, channels: Integer, geometry: Array, first_row: Integer, channel: Integer, width: Integer,
+    fill: Integer, patches: Array,
+) -> None:  # fmt: skip
     """Copy windows into rows: pixels [N * H * W * C] -> patches [rows, KH * KW * width], from window ``first_row`` on.
 
     ``channel`` and ``width`` select channels (those of one group); ``fill`` is what lies outside the picture.
@@ -50,7 +53,10 @@ def gather_patches(pixels, channels, geometry, first_row, channel, width, fill, 
 
 
 @compiled
-def depthwise(pixels, weight, geometry, bias, multiplier, shift, low, high, out):
+def depthwise(
+    pixels: Array, weight: Array, geometry: Array, bias: Array, multiplier: Array, shift: Array,
+    low: Integer, high: Integer, out: Array,
+) -> None:  # fmt: skip
     """Depthwise convolution and requantisation: pixels [N * H * W * C], weight [KH * KW, C] -> out [N * OH, OW, C].
 
     Sums are kept in 32 bits: the caller has proved that they suffice.

@@ -111,7 +111,13 @@ def convolution_of(
 
 
 @bounded
-@given(seeds, st.sampled_from(DTYPES), layouts, st.sampled_from(((1, 1, 8), (3, 1, 4), (6, 6, 6), (4, 4, 12), (6, 2, 4))), st.data())
+@given(
+    seeds,
+    st.sampled_from(DTYPES),
+    layouts,
+    st.sampled_from(((1, 1, 8), (3, 1, 4), (6, 6, 6), (4, 4, 12), (6, 2, 4))),
+    st.data(),
+)
 def test_convolution(seed: int, dtype: str, layout: str, sizes: tuple[int, int, int], data: st.DataObject) -> None:
     channels, groups, outputs = sizes
     kernel = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 5)))
