@@ -98,13 +98,16 @@ class Hierarchy:
         return chain[::-1]
 
     def default_expanded(self, limit: int = 60) -> frozenset[int]:
-        """The groups to open first: whole levels from the top while at most `limit` boxes show."""
+        """The groups to open first: whole levels from the top while at most `limit` boxes show.
+
+        A level that would leave less than a quarter of that (three boxes that say nothing) may be up to four times it.
+        """
         expanded: set[int] = set()
         level = [~child for child in self.roots if child < 0]
         boxes = len(self.roots)
         while level:
             opened = boxes + sum(len(self.groups[g].children) - 1 for g in level)
-            if opened > limit:
+            if opened > (4 * limit if 4 * boxes < limit else limit):
                 break
             boxes = opened
             expanded.update(level)

@@ -74,6 +74,7 @@ class Renderer:
         self._box_layer().paint(context)
         paint_frame_titles(context)
         paint_selection(context)
+        self._box_layer().paint_choices(context)
         if overlay.hovered and (rectangle := self._model.rectangle_of(overlay.hovered)):
             paint_hover(context, rectangle)
         paint_worst(context)

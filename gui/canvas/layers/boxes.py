@@ -26,7 +26,6 @@ NEAR_FROM = 0.75
 HEADER = 20.0
 _RADIUS = 5.0
 _STRIP = 9.0
-_LEAST_BADGED = 48.0
 _DEFAULT_MAP = "cividis"
 
 
@@ -100,6 +99,16 @@ class BoxLayer:
             for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
                 self._paint_near(context, box, QRectF(x, y, width, height))
 
+    def paint_choices(self, context: PaintContext) -> None:
+        """In the middle distance, over everything else, the precisions that the user chose."""
+        if not TITLES_FROM <= context.camera.zoom < NEAR_FROM:
+            return
+        context.painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        found, shown = context.visible(self._model.layout.boxes, margin=6.0)
+        for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
+            if self._decorations[box].is_user_choice:
+                self._paint_badge(context, box, QRectF(x + 5, y - 11, width, height), 8.5 / 10.0)
+
     # -- far and middle ----------------------------------------------------------------------------------------
     def _paint_far(self, context: PaintContext, found: NDArray[np.int64], shown: NDArray[np.float64]) -> None:
         painter = context.painter
@@ -128,8 +137,6 @@ class BoxLayer:
             for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
                 bottom = max(2.0, _STRIP * zoom) if box in self._heat.strips else 0.0
                 self._paint_title(context, box, (x + 2, y + top, width - 4, height - top - bottom))
-                if self._decorations[box].is_user_choice and width >= _LEAST_BADGED:
-                    self._paint_badge(context, box, QRectF(x + 5, y - 4, width, height), 8.5 / 10.0)
 
     def _paint_strips(self, context: PaintContext, found: NDArray[np.int64], shown: NDArray[np.float64]) -> None:
         """The distribution of every closed group's children, best to worst, along the lower side."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt
@@ -19,6 +21,16 @@ _LABELS_FROM = 0.75
 _MOST_SMOOTHED = 6000
 # Where an edge ends further than this from where it began, its end says where it came from.
 _FAR = 900.0
+
+
+@dataclass(frozen=True)
+class _FarEnd:
+    """The tip of an edge that comes from afar, in scene units, and the side of it that has room for a note."""
+
+    link: int
+    x: float
+    y: float
+    is_left: bool
 
 
 class EdgeLayer:
@@ -45,15 +57,25 @@ class EdgeLayer:
             links.setdefault(box, []).append(link)
         return [(box, found[0], len(found)) for box, found in links.items()]
 
-    def _far_links(self) -> list[tuple[int, float, float]]:
-        """(link, x, y of its tip) of the edges that go far."""
+    def _far_links(self) -> list[_FarEnd]:
+        """The ends of edges that go far; into a box, at most the leftmost and the rightmost."""
         layout = self._layout
         if not len(layout.link_source):
             return []
         source, target = layout.boxes[layout.link_source], layout.boxes[layout.link_target]
         distance = np.abs(source[:, :2] - target[:, :2]).sum(axis=1)
-        tips = [layout.points[layout.starts[way[-1] + 1] - 1] for way in layout.link_stretches]
-        return [(i, float(tips[i][0]), float(tips[i][1])) for i in np.flatnonzero(distance > _FAR).tolist()]
+        by_box: dict[int, list[tuple[float, float, int]]] = {}
+        for link in np.flatnonzero(distance > _FAR).tolist():
+            x, y = layout.points[layout.starts[layout.link_stretches[link][-1] + 1] - 1].tolist()
+            by_box.setdefault(int(layout.link_target[link]), []).append((x, y, link))
+        ends: list[_FarEnd] = []
+        for box, tips in by_box.items():
+            middle = float(layout.boxes[box, 0] + layout.boxes[box, 2] / 2)
+            left, right = min(tips), max(tips)
+            ends.append(_FarEnd(left[2], left[0], left[1], is_left=len(tips) > 1 or left[0] < middle - 1))
+            if len(tips) > 1:
+                ends.append(_FarEnd(right[2], right[0], right[1], is_left=False))
+        return ends
 
     def paint(self, context: PaintContext) -> None:
         """Draw all edges in the window."""
@@ -112,21 +134,24 @@ class EdgeLayer:
             below = y + tall + (8 if self._layout.items[box] < 0 else 4) * camera.zoom
             room = (x + width / 2 + 5 * camera.zoom, below, width / 2 + 36 * camera.zoom, height)
             context.texts.draw(painter, text, room, pixels, elide=Qt.TextElideMode.ElideRight)
-        for link, tip_x, tip_y in self._far:
-            x, y = camera.point(tip_x, tip_y)
-            if -200 < x < context.width and 0 < y < context.height + 20:
-                source = model.item_id(self._layout.items[int(self._layout.link_source[link])])
-                is_left = tip_x < float(self._layout.boxes[self._layout.link_target[link], 0]) + 88 - 1
-                room_width = 110 * camera.zoom
-                left = x - room_width - 5 * camera.zoom if is_left else x + 7 * camera.zoom
-                context.texts.draw(
-                    painter,
-                    f"from {_short(source)}",
-                    (left, y - height - camera.zoom, room_width, height),
-                    9.5 * camera.zoom,
-                    align=1.0 if is_left else 0.0,
-                    elide=Qt.TextElideMode.ElideLeft,
-                )
+        for end in self._far:
+            self._paint_origin(context, end)
+
+    def _paint_origin(self, context: PaintContext, end: _FarEnd) -> None:
+        """At the end of a far edge: where it comes from."""
+        x, y = context.camera.point(end.x, end.y)
+        if not (-200 < x < context.width and 0 < y < context.height + 20):
+            return
+        zoom = context.camera.zoom
+        width, height = 110 * zoom, 16 * zoom
+        source = context.model.item_id(self._layout.items[int(self._layout.link_source[end.link])])
+        context.texts.draw(
+            context.painter,
+            f"from {_short(source)}",
+            (x - width - 5 * zoom if end.is_left else x + 7 * zoom, y - height - zoom, width, height),
+            9.5 * zoom,
+            align=1.0 if end.is_left else 0.0,
+        )
 
 
 def _edge_pen(theme: Theme, zoom: float) -> QPen:

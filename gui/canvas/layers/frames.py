@@ -19,6 +19,8 @@ _MOST_TITLES = 120
 # Corners are rounded where one can see it.
 _LEAST_RADIUS = 2.0
 _COUNTS_FROM = 0.4
+# From afar a title shows in full or not at all: there are many, and what is left of them is the same.
+_ELIDED_FROM = 0.25
 
 
 _Place = tuple[float, float, float, float]
@@ -102,7 +104,9 @@ def _free_place(
     context: PaintContext, group: Group, room: _Place, taken: list[_Place], is_stuck: bool
 ) -> _Place | None:
     """Where a title fits into its bar: at the left, or, waiting at the rim, right of the titles that wait there."""
-    least = min(_LEAST_TITLE_ROOM, _title_width(context, f"▾ {group.title}"))
+    least = _title_width(context, f"▾ {group.title}")
+    if context.camera.zoom >= _ELIDED_FROM:
+        least = min(_LEAST_TITLE_ROOM, least)
     x, y, width, height = room
     while width >= least:
         used = min(_title_width(context, _title(context, group, width)), width)

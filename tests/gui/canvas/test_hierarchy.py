@@ -75,9 +75,14 @@ def test_the_first_view_opens_whole_levels_up_to_a_limit() -> None:
     hierarchy = Hierarchy(swin())
     for limit in (10, 20, 60, 100_000):
         expanded = hierarchy.default_expanded(limit)
-        assert len(hierarchy.visible_items(expanded)) <= limit
+        assert len(hierarchy.visible_items(expanded)) <= 4 * limit
     assert len(hierarchy.visible_items(hierarchy.default_expanded(60))) > 20
     assert len(hierarchy.visible_items(hierarchy.default_expanded(100_000))) == len(hierarchy.scene.nodes)
+
+
+def test_the_first_view_is_never_three_boxes_that_say_nothing() -> None:
+    hierarchy = Hierarchy(swin((1,) * 60))
+    assert 60 < len(hierarchy.visible_items(hierarchy.default_expanded(60))) <= 240
 
 
 def inside(inner: np.ndarray, outer: np.ndarray) -> bool:
