@@ -12,7 +12,7 @@ import numpy as np
 import shiboken6
 from numpy.typing import NDArray
 from PySide6.QtCore import QLineF, QRectF
-from PySide6.QtGui import QColor, QImage, QPainter, QPixmap
+from PySide6.QtGui import QColor, QImage, QPaintEngine, QPainter, QPixmap
 
 _FRAGMENT_NUMBERS = 10
 
@@ -33,20 +33,30 @@ def draw_rects(painter: QPainter, rectangles: NDArray[np.float64]) -> None:
         painter.drawRects(cast(Any, first), len(buffer))
 
 
+def is_raster(painter: QPainter) -> bool:
+    """Whether the painter fills pixels, rather than recording shapes (SVG, PDF), where pixmaps are no gain."""
+    return painter.paintEngine().type() is QPaintEngine.Type.Raster
+
+
 class ColourAtlas:
     """A pixmap with one square per colour, from which rectangles of any colour are drawn in one call."""
 
     _CELL = 4
 
     def __init__(self, colours: list[str]) -> None:
+        self._colours = [QColor(colour) for colour in colours]
         image = QImage(self._CELL * len(colours), self._CELL, QImage.Format.Format_ARGB32_Premultiplied)
         with QPainter(image) as painter:
-            for i, colour in enumerate(colours):
-                painter.fillRect(i * self._CELL, 0, self._CELL, self._CELL, QColor(colour))
+            for i, colour in enumerate(self._colours):
+                painter.fillRect(i * self._CELL, 0, self._CELL, self._CELL, colour)
         self._pixmap = QPixmap.fromImage(image)
 
     def draw(self, painter: QPainter, rectangles: NDArray[np.float64], colours: NDArray[np.int64]) -> None:
         """Fill `[n, 4]` rectangles (x, y, width, height), each in the atlas colour `colours[n]`."""
+        if not is_raster(painter):
+            for (x, y, width, height), index in zip(rectangles.tolist(), colours.tolist(), strict=True):
+                painter.fillRect(QRectF(x, y, width, height), self._colours[index])
+            return
         if not len(rectangles):
             return
         inner = self._CELL - 2

@@ -12,7 +12,7 @@ from gui.canvas.compound import CompoundBuilder, CompoundLayout
 from gui.canvas.folding import Viewport
 from gui.canvas.heat import colour_index, positions, quantiles, worst_first
 from gui.canvas.hierarchy import Hierarchy
-from gui.canvas.scene import Decoration, HeatScale, Scene
+from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, Scene
 
 STRIP_BINS = 32
 WORST_SHOWN = 5
@@ -225,17 +225,13 @@ class CanvasModel:
         worst = [(int(self.layout.box_of_node[n]), n) for n in worst_first(self.positions, WORST_SHOWN)]
         return BoxHeat(position, colour_index(position), value, strips, worst)
 
-    def decoration(self, item: int) -> Decoration:
-        """A node's decoration; a closed group's is its operators' where they agree, "mixed" where not."""
-        if item >= 0:
-            return self.decorations.get(self.scene.nodes[item].id, _UNDECORATED)
-        inside = {
-            self.decorations.get(self.scene.nodes[n].id, _UNDECORATED).effective
-            for n in self.hierarchy.nodes_of(~item).tolist()
-        } - {""}
-        if len(inside) == 1:
-            return Decoration(effective=inside.pop())
-        return Decoration(effective="mixed" if inside else "")
+    def decoration(self, node: int) -> Decoration:
+        """A node's decoration."""
+        return self.decorations.get(self.scene.nodes[node].id, _UNDECORATED)
+
+    def group_decoration(self, group: int) -> GroupDecoration:
+        """What the decorations of a group's operators come to."""
+        return GroupDecoration.over(self.decoration(node) for node in self.hierarchy.nodes_of(group).tolist())
 
     # -- edges -------------------------------------------------------------------------------------------------
     def stretches_of(self, boxes: Iterable[int]) -> tuple[list[int], list[int]]:

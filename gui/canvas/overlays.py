@@ -100,7 +100,7 @@ class Legend(QWidget):
         end = -1e9
         for value, where in sorted(ticks(scale), key=lambda tick: tick[1]):
             x = bar.left() + where * bar.width()
-            text = format_number(value)
+            text = format_number(value).replace(".0e", "e")
             width = float(metrics.horizontalAdvance(text))
             left = min(max(x - width / 2, bar.left() - 4), bar.right() + 4 - width)
             painter.drawLine(QPointF(x, bar.bottom()), QPointF(x, bar.bottom() + 3))

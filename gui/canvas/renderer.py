@@ -83,6 +83,18 @@ class Renderer:
         if overlay.band is not None:
             paint_band(context, overlay.band)
 
+    def paint_all(self, painter: QPainter, camera: Camera, width: int, height: int) -> None:
+        """Paint without the cache and without what is momentary: shapes stay shapes on a device that keeps them."""
+        painter.fillRect(0, 0, width, height, QColor(self.theme.canvas))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
+        context = self._context(painter, camera, width, height)
+        paint_frames(context)
+        self._edge_layer().paint(context)
+        self._box_layer().paint(context)
+        paint_frame_titles(context)
+        self._box_layer().paint_choices(context)
+        paint_worst(context)
+
     def frame_title_at(self, camera: Camera, width: int, height: int, x: float, y: float) -> int | None:
         """The frame whose title is at a pixel."""
         # Only metrics are needed here, so an idle painter will do.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 #: Categories of operators; each has a header colour in the theme.
@@ -76,6 +77,26 @@ class Decoration:
     def is_refused(self) -> bool:
         """Whether the target makes something else of the user's choice."""
         return self.is_user_choice and self.effective not in ("", self.requested)
+
+
+@dataclass(frozen=True)
+class GroupDecoration:
+    """What is known of a closed group's precisions: the one they share or "mixed", and how many were set by the user.
+
+    `refused` counts those of which the target makes something else.
+    """
+
+    effective: str = ""
+    chosen: int = 0
+    refused: int = 0
+
+    @staticmethod
+    def over(decorations: Iterable[Decoration]) -> GroupDecoration:
+        """Summarise the decorations of a group's operators."""
+        found = list(decorations)
+        effective = {each.effective for each in found} - {""}
+        shared = effective.pop() if len(effective) == 1 else ("mixed" if effective else "")
+        return GroupDecoration(shared, sum(d.is_user_choice for d in found), sum(d.is_refused for d in found))
 
 
 @dataclass(frozen=True)

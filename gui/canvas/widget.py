@@ -300,7 +300,7 @@ class GraphCanvas(QWidget):
         layout = self._model.layout
         room = (_MARGIN, _MARGIN, width - 2 * _MARGIN, height - 2 * _MARGIN)
         camera = Camera.fitting((0.0, 0.0, layout.width, layout.height), room, most_zoom=4.0)
-        self._renderer.paint(painter, camera, width, height)
+        self._renderer.paint_all(painter, camera, width, height)
 
     def sceneSize(self) -> QSize:
         """The whole graph's size at a magnification of 1."""

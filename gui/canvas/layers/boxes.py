@@ -17,7 +17,7 @@ from gui.canvas.batch import ColourAtlas
 from gui.canvas.heat import STEPS, colour_table, needs_white_text
 from gui.canvas.layers.context import PaintContext, colour
 from gui.canvas.model import STRIP_BINS, BoxHeat, CanvasModel
-from gui.canvas.scene import KINDS, Decoration, HeatScale
+from gui.canvas.scene import KINDS, Decoration, GroupDecoration, HeatScale
 from gui.theme import PRECISION_BADGES, Theme, text_on
 
 MIDDLE_FROM = 0.15
@@ -51,6 +51,16 @@ class BoxPalette:
         return np.where(heat >= 0, heat, self.blank)
 
 
+@dataclass(frozen=True)
+class Badge:
+    """What a badge says, and whose colour it takes: filled for a user's choice, as a warning for a refused one."""
+
+    text: str
+    precision: str
+    is_chosen: bool
+    is_refused: bool
+
+
 @dataclass(frozen=True, eq=False)
 class _BoxColours:
     """Atlas indices per box."""
@@ -68,7 +78,10 @@ class BoxLayer:
         self._palette = palette
         self._model = model
         self._heat: BoxHeat = model.heat()
-        self._decorations = [model.decoration(item) for item in model.layout.items]
+        self._badges = [
+            node_badge(model.decoration(item)) if item >= 0 else group_badge(model.group_decoration(~item))
+            for item in model.layout.items
+        ]
         self._colours = self._box_colours()
 
     def _box_colours(self) -> _BoxColours:
@@ -82,7 +95,7 @@ class BoxLayer:
             dtype=np.int64,
         )
         border = np.array(
-            [palette.precision.get(d.effective, palette.outline) for d in self._decorations], dtype=np.int64
+            [palette.precision.get(badge.precision, palette.outline) for badge in self._badges], dtype=np.int64
         )
         body = palette.body(self._heat.colour)
         far = body if model.scale is not None else header
@@ -106,7 +119,7 @@ class BoxLayer:
         context.painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         found, shown = context.visible(self._model.layout.boxes, margin=6.0)
         for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
-            if self._decorations[box].is_user_choice:
+            if self._badges[box].is_chosen:
                 self._paint_badge(context, box, QRectF(x + 5, y - 11, width, height), 8.5 / 10.0)
 
     # -- far and middle ----------------------------------------------------------------------------------------
@@ -160,7 +173,7 @@ class BoxLayer:
         pixels = min(max(9.0, 15.0 * zoom), 12.0)
         x, y, width, height = room
         detail = self._detail(box)
-        if height >= 2.25 * pixels and detail:
+        if height >= 2.1 * pixels and detail:
             half = height / 2
             context.texts.draw(painter, self._title(box), (x, y, width, half), pixels, True, 0.5)
             context.texts.draw(painter, detail, (x, y + half, width, half), pixels, False, 0.5)
@@ -185,10 +198,9 @@ class BoxLayer:
         painter.drawRect(QRectF(body.x(), body.y(), body.width(), radius))
         if item < 0:
             self._paint_near_strip(context, box, place)
-        decoration = self._decorations[box]
         border = self._palette.colours[int(self._colours.border[box])]
         painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(QPen(colour(border), (3.0 if decoration.effective in theme.precisions else 1.2) * zoom))
+        painter.setPen(QPen(colour(border), (3.0 if self._badges[box].precision in theme.precisions else 1.2) * zoom))
         painter.drawRoundedRect(place, radius, radius)
         self._paint_near_texts(context, box, place)
 
@@ -238,7 +250,7 @@ class BoxLayer:
         node = model.scene.nodes[item]
         context.texts.draw(painter, node.op_type, room, 11.0 * zoom)
         second = (left, first + row - zoom, width, row)
-        fused = self._decorations[box].fused_into
+        fused = model.decoration(item).fused_into
         mark = f"⊂ {fused}" if fused else ""
         right_half = (left + width * 0.5, second[1], width * 0.5, row)
         marked = context.texts.draw(painter, mark, right_half, 10.0 * zoom, False, 1.0)
@@ -247,23 +259,21 @@ class BoxLayer:
 
     def _paint_badge(self, context: PaintContext, box: int, place: QRectF, zoom: float) -> float:
         """The precision at the header's right end: filled if the user chose it. Returns the width it takes."""
-        decoration, theme = self._decorations[box], context.theme
-        text = badge_text(decoration)
-        if not text:
+        badge, theme = self._badges[box], context.theme
+        if not badge.text:
             return 0.0
         painter = context.painter
-        width = context.texts.width(text, 10.0 * zoom, True) + 8 * zoom
-        badge = QRectF(place.right() - width - 4 * zoom, place.y() + 3.5 * zoom, width, (HEADER - 6.5) * zoom)
-        tint = theme.precisions.get(decoration.effective, theme.box_outline)
-        tint = theme.warning if decoration.is_refused else tint
-        is_filled = decoration.is_user_choice
-        fill = tint if is_filled else theme.box
+        width = context.texts.width(badge.text, 10.0 * zoom, True) + 8 * zoom
+        pill = QRectF(place.right() - width - 4 * zoom, place.y() + 3.5 * zoom, width, (HEADER - 6.5) * zoom)
+        tint = theme.precisions.get(badge.precision, theme.box_outline)
+        tint = theme.warning if badge.is_refused else tint
+        fill = tint if badge.is_chosen else theme.box
         painter.setPen(QPen(colour(tint), 1.2 * zoom))
         painter.setBrush(colour(fill))
-        painter.drawRoundedRect(badge, 3 * zoom, 3 * zoom)
+        painter.drawRoundedRect(pill, 3 * zoom, 3 * zoom)
         painter.setPen(colour(text_on(fill)))
-        room = (badge.x(), badge.y(), badge.width(), badge.height())
-        context.texts.draw(painter, text, room, 10.0 * zoom, True, 0.5)
+        room = (pill.x(), pill.y(), pill.width(), pill.height())
+        context.texts.draw(painter, badge.text, room, 10.0 * zoom, True, 0.5)
         return width + 8 * zoom
 
     # -- what the texts say ------------------------------------------------------------------------------------
@@ -295,9 +305,21 @@ class BoxLayer:
         return colour("#ffffff" if self._palette.white_text[heat] else "#0b0e13")
 
 
-def badge_text(decoration: Decoration) -> str:
+def node_badge(decoration: Decoration) -> Badge:
     """"i8", or "i16→i8" where the target refused the user's choice; "" where nothing is known."""
-    effective = PRECISION_BADGES.get(decoration.effective, "mixed" if decoration.effective == "mixed" else "")
+    effective = PRECISION_BADGES.get(decoration.effective, "")
+    requested = PRECISION_BADGES.get(decoration.requested, decoration.requested)
+    text = effective or (requested if decoration.is_user_choice else "")
     if decoration.is_refused:
-        return f"{PRECISION_BADGES.get(decoration.requested, decoration.requested)}→{effective}"
-    return effective or PRECISION_BADGES.get(decoration.requested, "")
+        text = f"{requested}→{effective}"
+    return Badge(text, decoration.effective, decoration.is_user_choice, decoration.is_refused)
+
+
+def group_badge(decoration: GroupDecoration) -> Badge:
+    """The precision that all share or "mixed"; if any was set or refused, how many: a closed group hides them."""
+    text = PRECISION_BADGES.get(decoration.effective, decoration.effective)
+    if decoration.refused:
+        text = f"{decoration.refused} refused"
+    elif decoration.chosen:
+        text = f"{decoration.chosen} set"
+    return Badge(text, decoration.effective, decoration.chosen > 0, decoration.refused > 0)

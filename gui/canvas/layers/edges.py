@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PySide6.QtCore import QPointF, Qt
 from PySide6.QtGui import QPainter, QPen, QPixmap, QPolygonF
 
-from gui.canvas.batch import draw_lines, draw_stamps
+from gui.canvas.batch import draw_lines, draw_stamps, is_raster
 from gui.canvas.compound import CompoundLayout
 from gui.canvas.layers.context import PaintContext, colour
 from gui.canvas.lines import EdgeLines, rounded_lines, straight_lines, touching
@@ -116,7 +116,13 @@ class EdgeLayer:
         at = tips * zoom + np.array([context.camera.offset_x, context.camera.offset_y - size / 2])
         inside = (at[:, 0] > -size) & (at[:, 0] < context.width + size)
         inside &= (at[:, 1] > -size) & (at[:, 1] < context.height + size)
-        draw_stamps(context.painter, _arrowhead(size, tint), at[inside])
+        if is_raster(context.painter):
+            draw_stamps(context.painter, _arrowhead(size, tint), at[inside])
+            return
+        context.painter.setPen(Qt.PenStyle.NoPen)
+        context.painter.setBrush(colour(tint))
+        for x, y in at[inside].tolist():
+            context.painter.drawPolygon(_triangle(x - size / 2, y - size / 2, size))
 
     def _paint_labels(self, context: PaintContext) -> None:
         painter, camera, model = context.painter, context.camera, context.model
@@ -179,7 +185,11 @@ def _arrowhead(size: float, tint: str) -> QPixmap:
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(colour(tint))
-        tip = [QPointF(pixels * 0.12, 0), QPointF(pixels * 0.88, 0), QPointF(pixels / 2, pixels)]
-        painter.drawPolygon(QPolygonF(tip))
+        painter.drawPolygon(_triangle(0.0, 0.0, float(pixels)))
     stamp.setDevicePixelRatio(2.0)
     return stamp
+
+
+def _triangle(x: float, y: float, size: float) -> QPolygonF:
+    """Pointing down, in the square at x, y."""
+    return QPolygonF([QPointF(x + size * 0.12, y), QPointF(x + size * 0.88, y), QPointF(x + size / 2, y + size)])

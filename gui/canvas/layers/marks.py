@@ -61,7 +61,7 @@ def paint_worst(context: PaintContext) -> None:
         if width <= 2.5 * _MARK:
             middle = QPointF(x + width / 2, y + height / 2)
         else:
-            middle = QPointF(x - 3.0, y if context.camera.zoom >= NEAR_FROM else y + height / 2)
+            middle = QPointF(x - 5.0, y if context.camera.zoom >= NEAR_FROM else y + height / 2)
         _paint_mark(context, middle, text)
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gui.canvas.compound import CompoundBuilder, CompoundLayout
 from gui.canvas.folding import Viewport
 from gui.canvas.hierarchy import ROOT, Hierarchy
 from gui.canvas.scene import Scene, SceneEdge, SceneNode
-from tests.gui.canvas.graphs import SceneBuilder, swin
+from tests.gui.canvas.graphs import SceneBuilder, random_edges, swin
 
 WINDOW = Viewport(1300.0, 800.0)
 
@@ -157,3 +160,34 @@ def test_a_scene_says_which_edge_is_wrong() -> None:
         Scene((SceneNode("a", "a", "Op"),), (SceneEdge("a", "b"),))
     with pytest.raises(ValueError, match="share an id"):
         Scene((SceneNode("a", "a", "Op"), SceneNode("a", "b", "Op")))
+
+
+def random_scene(count: int, seed: int) -> Scene:
+    """A graph whose modules are entered and left at random: groups that are not convex included."""
+    source = random.Random(seed)
+    nodes = tuple(
+        SceneNode(f"n{i}", f"n{i}", "Op", tuple(source.choice("abc") for _ in range(source.randrange(4))))
+        for i in range(count)
+    )
+    return Scene(nodes, tuple(SceneEdge(f"n{a}", f"n{b}") for a, b in random_edges(count, seed, reach=20)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(1, 45), seed=st.integers(0, 100_000), opened=st.integers(0, 2**16))
+def test_any_modules_in_any_state_are_laid_out_soundly(count: int, seed: int, opened: int) -> None:
+    hierarchy = Hierarchy(random_scene(count, seed))
+    expanded = {g for g in range(len(hierarchy.groups)) if opened >> (g % 16) & 1}
+    layout = CompoundBuilder(hierarchy).build(expanded, Viewport(700.0, 500.0))
+    assert overlapping(layout) == 0
+    shown = {item: layout.boxes[b] for b, item in enumerate(layout.items)}
+    frames = {group: layout.frames[i] for i, group in enumerate(layout.frame_groups)}
+    for item, box in [*shown.items(), *((~group, frame) for group, frame in frames.items())]:
+        parent = hierarchy.parent_of_node[item] if item >= 0 else hierarchy.groups[~item].parent
+        assert parent == ROOT or inside(box, frames[parent])
+    for link, way in enumerate(layout.link_stretches):
+        parts = [layout.points[layout.starts[s] : layout.starts[s + 1]] for s in way]
+        assert all(before[-1] == pytest.approx(after[0]) for before, after in itertools.pairwise(parts))
+        source, target = layout.boxes[layout.link_source[link]], layout.boxes[layout.link_target[link]]
+        assert parts[0][0, 1] == pytest.approx(source[1] + source[3])
+        assert parts[-1][-1, 1] == pytest.approx(target[1])
+    assert sorted(hierarchy.leaf_order.tolist()) == list(range(count))

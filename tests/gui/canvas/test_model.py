@@ -10,9 +10,10 @@ import pytest
 from gui.canvas.camera import Camera
 from gui.canvas.folding import Viewport
 from gui.canvas.heat import colour_index, colour_table, needs_white_text, positions, quantiles, ticks, worst_first
+from gui.canvas.layers.boxes import Badge, group_badge, node_badge
 from gui.canvas.lines import rounded_lines, straight_lines, touching
 from gui.canvas.model import CanvasModel
-from gui.canvas.scene import Decoration, HeatScale, format_number
+from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, format_number
 from gui.theme import COLOUR_MAPS, THEMES, contrast, text_on
 from tests.gui.canvas.graphs import swin
 
@@ -107,12 +108,38 @@ def test_a_partly_selected_group_is_told_apart(model: CanvasModel) -> None:
 
 
 def test_a_groups_precision_is_its_operators_or_mixed(model: CanvasModel) -> None:
-    group = ~model.hierarchy.group_index["features"]
-    assert model.decoration(group).effective == ""
+    group = model.hierarchy.group_index["features"]
+    assert model.group_decoration(group) == GroupDecoration()
     model.decorations = {n.id: Decoration(effective="int8") for n in model.scene.nodes}
-    assert model.decoration(group).effective == "int8"
+    assert model.group_decoration(group) == GroupDecoration("int8")
     model.decorations = {**model.decorations, find(model, "Softmax"): Decoration(effective="lut")}
-    assert model.decoration(group).effective == "mixed"
+    assert model.group_decoration(group) == GroupDecoration("mixed")
+
+
+def test_a_closed_group_does_not_hide_refused_choices(model: CanvasModel) -> None:
+    group = model.hierarchy.group_index["features"]
+    model.decorations = {
+        find(model, "Softmax"): Decoration("int16", "int8"),
+        find(model, "Gelu"): Decoration("int8", "int8"),
+    }
+    assert model.group_decoration(group) == GroupDecoration("int8", chosen=2, refused=1)
+    assert group_badge(model.group_decoration(group)) == Badge("1 refused", "int8", True, True)
+    assert group_badge(GroupDecoration("mixed", chosen=2)).text == "2 set"
+
+
+@pytest.mark.parametrize(
+    ("decoration", "text"),
+    [
+        (Decoration(), ""),
+        (Decoration("auto", "int8"), "i8"),
+        (Decoration("int16", "int16"), "i16"),
+        (Decoration("int16", "lut"), "i16→LUT"),
+        (Decoration("float", ""), "f32"),
+        (Decoration("auto", ""), ""),
+    ],
+)
+def test_badges(decoration: Decoration, text: str) -> None:
+    assert node_badge(decoration).text == text
 
 
 def test_requested_and_effective_precision_are_told_apart() -> None:

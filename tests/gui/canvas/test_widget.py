@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QWheelEvent
+from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -350,6 +352,19 @@ def test_the_whole_graph_is_painted_onto_any_device(canvas: GraphCanvas) -> None
         canvas.paintTo(painter, 640, 480)
     assert count_pixels(image, LIGHT.canvas) < 640 * 480
     assert canvas.sceneSize().width() > 300
+
+
+def test_a_picture_of_shapes_holds_no_pixels(canvas: GraphCanvas, tmp_path: Path) -> None:
+    canvas.setHeat({n.id: 1e-4 for n in canvas.scene().nodes}, SCALE)
+    target, size = tmp_path / "graph.svg", canvas.sceneSize()
+    generator = QSvgGenerator()
+    generator.setFileName(str(target))
+    generator.setSize(size)
+    with QPainter(generator) as painter:
+        canvas.paintTo(painter, size.width(), size.height())
+    text = target.read_text(encoding="utf-8")
+    assert "<image" not in text
+    assert canvas.scene().nodes[0].title in text
 
 
 def test_an_empty_canvas_paints(qtbot: QtBot) -> None:
