@@ -49,6 +49,12 @@ def bound_shapes(
     return [tuple(values[size] if isinstance(size, str) else size for size in shape) for shape in names]
 
 
+def has_symbolic_batch(inputs: Sequence[ir.Value]) -> bool:
+    """Whether every input leaves its leading dimension open."""
+    shapes = [_dimension_names(value, None) for value in inputs]
+    return bool(shapes) and all(shape and isinstance(shape[0], str) for shape in shapes)
+
+
 def _symbols(shape: Sequence[int | str]) -> list[tuple[int, str]]:
     return [(axis, size) for axis, size in enumerate(shape) if isinstance(size, str)]
 

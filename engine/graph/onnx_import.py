@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from engine.errors import GraphError, QuantscopeError
-from engine.graph.binding import bound_shapes
+from engine.graph.binding import bound_shapes, has_symbolic_batch
 from engine.graph.cleaning import clean
 from engine.graph.converters import CONVERTERS
 from engine.graph.draft import Draft
@@ -60,6 +60,7 @@ def import_onnx(source: OnnxModel, bindings: Mapping[str, int], batch: int) -> G
         source=source.path,
         opset=source.model.opset_imports.get("", 0),
         notes=notes,
+        symbolic_batch=has_symbolic_batch(importer.fed_inputs()),
     )
 
 
@@ -82,7 +83,7 @@ class _Importer:
         self._batch = batch
         self._infer = TypeInference()
         self._lazy_depth: dict[str, int] = {}
-        self._known_operators: set[tuple[str, str]] = set()
+        self._input_counts: dict[tuple[str, str], tuple[int, int]] = {}
         self._opsets = {("" if d == "ai.onnx" else d): v for d, v in source.model.opset_imports.items()}
         self._source_count = 0
         self._folded = 0
@@ -106,9 +107,13 @@ class _Importer:
             if tensor is not None:
                 self._define(name, self._source.weights.constant(tensor))
 
+    def fed_inputs(self) -> list[ir.Value]:
+        """The inputs that are not initializers."""
+        return [value for value in self._graph.inputs if value.name not in self._graph.initializers]
+
     def make_inputs(self) -> None:
-        """Every input that is not an initializer becomes an Input node ``input/NAME``."""
-        inputs = [value for value in self._graph.inputs if value.name not in self._graph.initializers]
+        """Every input that is fed becomes an Input node ``input/NAME``."""
+        inputs = self.fed_inputs()
         shapes = bound_shapes(inputs, self._bindings, self._batch, self._path)
         for value, shape in zip(inputs, shapes, strict=True):
             name = value.name or ""
@@ -155,7 +160,10 @@ class _Importer:
     def _converted(self, node: ir.Node) -> Sequence[Apply] | Known:
         source = self._source_node(node)
         converter = CONVERTERS.get((source.domain, source.op_type))
-        converted: Converted = None if converter is None else converter(source)
+        try:
+            converted: Converted = None if converter is None else converter(source)
+        except (TypeError, ValueError, IndexError, KeyError) as error:
+            raise GraphError(f"{node.op_type} has malformed attributes or inputs: {error}") from error
         if converted is not None:
             return converted
         op = as_onnx_op(node, source.version, self._source.weights, self.draft.constants)
@@ -284,21 +292,34 @@ class _Importer:
             )
 
     def _check_operator(self, node: ir.Node) -> None:
+        """The operator must be known, and have as many inputs as it takes."""
         domain = "" if node.domain == "ai.onnx" else node.domain
-        if (domain, node.op_type) in self._known_operators:
-            return
         version = self._opsets.get(domain)
         if version is None:
             raise GraphError(
                 f"operator {node.op_type} is of domain '{node.domain}', which the model does not import",
                 hint="export with standard ONNX operators only",
             )
-        if (domain, node.op_type) not in CONVERTERS and not onnx.defs.has(node.op_type, version, domain):
-            raise GraphError(
-                f"operator {domain or 'ai.onnx'}::{node.op_type} is unknown in opset {version}",
-                hint="export with standard ONNX operators only",
-            )
-        self._known_operators.add((domain, node.op_type))
+        key = domain, node.op_type
+        if key not in self._input_counts:
+            self._input_counts[key] = _input_count(domain, node.op_type, version)
+        fewest, most = self._input_counts[key]
+        if not fewest <= len(node.inputs) <= most:
+            raise GraphError(f"{node.op_type} has {len(node.inputs)} inputs, it takes {fewest} to {most}")
+
+
+def _input_count(domain: str, op_type: str, version: int) -> tuple[int, int]:
+    """How many inputs the operator takes, at least and at most."""
+    for candidate in (version, onnx.defs.onnx_opset_version()):  # files with operators ahead of their opset exist
+        if onnx.defs.has(op_type, candidate, domain):
+            schema = onnx.defs.get_schema(op_type, candidate, domain)
+            return schema.min_input, schema.max_input
+        if (domain, op_type) not in CONVERTERS:
+            break
+    raise GraphError(
+        f"operator {domain or 'ai.onnx'}::{op_type} is unknown in opset {version}",
+        hint="export with standard ONNX operators only",
+    )
 
 
 _CONSTANT_TYPES = {

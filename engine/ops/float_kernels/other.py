@@ -25,18 +25,28 @@ def _input(op: Input, *fed: Tensor) -> tuple[Tensor, ...]:
     return fed
 
 
-def onnx_op_model(op: OnnxOp) -> onnx.ModelProto:
-    """The operator as a model of one node, with untyped inputs i0, i1, ... and outputs o0, o1, ..."""
+def onnx_op_model(op: OnnxOp, opset: int | None = None) -> onnx.ModelProto:
+    """The operator as a model of one node, with untyped inputs i0, i1, ... and outputs o0, o1, ...
+
+    ``opset`` overrides the operator's own version.
+    """
     node = onnx.NodeProto.FromString(op.node_bytes)
     inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.input if name]
     outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
     graph = onnx.helper.make_graph([node], op.op_type, inputs, outputs)
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(op.domain, op.opset)])
+    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(op.domain, opset or op.opset)])
 
 
 @lru_cache(maxsize=_CACHED_EVALUATORS)
 def _evaluator(op: OnnxOp) -> ReferenceEvaluator:
-    return ReferenceEvaluator(onnx_op_model(op), new_ops=list(REFERENCE_FIXES))
+    """The reference's evaluator; it lacks old versions of some operators, whose successors it then uses."""
+    newest = max(op.opset, onnx.defs.onnx_opset_version() if not op.domain else op.opset)
+    for version in range(op.opset, newest):
+        try:
+            return ReferenceEvaluator(onnx_op_model(op, version), new_ops=list(REFERENCE_FIXES))
+        except RuntimeError:
+            continue
+    return ReferenceEvaluator(onnx_op_model(op, newest), new_ops=list(REFERENCE_FIXES))
 
 
 @FLOAT.register(OnnxOp)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_loop
 
 Array = NDArray[np.generic]
 
@@ -60,4 +61,14 @@ def _windows(x: Array, kernel: list[int], dilations: list[int], strides: list[in
     return picked.reshape(*picked.shape[: x.ndim], -1)
 
 
-REFERENCE_FIXES: tuple[type[OpRun], ...] = (GatherElements, MaxPool)
+class Loop(op_loop.Loop):
+    """The reference's own takes an absent condition for false; it means true."""
+
+    op_domain = ""
+
+    def _run(self, M: Array | None, cond: Array | None, *args: object, **context: object) -> tuple[Array, ...]:
+        condition = np.array(True) if cond is None else cond
+        return super()._run(M, condition, *args, **context)  # pyright: ignore[reportUnknownMemberType]
+
+
+REFERENCE_FIXES: tuple[type[OpRun], ...] = (GatherElements, Loop, MaxPool)
