@@ -146,7 +146,7 @@ class Evaluator:
 
     def _quantised(self, name: str, qtype: QType, sample: Sample) -> torch.Tensor:
         """The float model's value as an integer operand of the given type."""
-        value = name.partition("@")[0]
+        value = name if name in self.graph.types else name.rpartition("@")[0]
         reference = self.reference(sample)[value]
         if not qtype.is_quantised:
             return reference
@@ -186,7 +186,7 @@ class Evaluator:
         cancelled: Watch,
     ) -> None:
         reference = self.reference(sample)
-        inherited = {value for value in missing if self._source_of(value) is not None}
+        inherited = {value for value in missing if self._source_of(program, value) is not None}
         measured = {wanted[value]: value for value in missing - inherited}
 
         def note(name: str, tensor: torch.Tensor) -> None:
@@ -198,17 +198,19 @@ class Evaluator:
         self._compute(program, sample, keys, set(measured), note, cancelled)
         for value in wanted:
             if value in inherited:
-                self._inherit(value, labels)
+                self._inherit(program, value, labels)
 
-    def _source_of(self, value: str) -> str | None:
-        """The value whose sums ``value`` shares, because a node only permutes (or scales) its elements."""
+    def _source_of(self, program: Program, value: str) -> str | None:
+        """The value whose sums ``value`` shares, because a node only permutes its elements (and does not quantise)."""
         node = self.graph.producer[value]
         if not isinstance(node.op, PERMUTATIONS) or not self.graph.activations(node):
             return None
-        return node.inputs[0]
+        source = node.inputs[0]
+        quantises = program.types[value].is_quantised and not program.types[source].is_quantised
+        return None if quantises else source
 
-    def _inherit(self, value: str, labels: Mapping[str, bytes]) -> None:
-        source = self._source_of(value)
+    def _inherit(self, program: Program, value: str, labels: Mapping[str, bytes]) -> None:
+        source = self._source_of(program, value)
         assert source is not None
         self._sums.put(labels[value], self._known(labels[source]))
 
@@ -233,7 +235,7 @@ class Evaluator:
                 raise Cancelled
             self._execute(program, item, values)
             for output in item.outputs:
-                self._tensors.put(keys[output], values[output])
+                self._tensors.put(keys[output], _compact(values[output]))
                 if output in needed:
                     note(output, values[output])
             for name in item.inputs:
@@ -276,6 +278,12 @@ class Evaluator:
 def _fed_values(program: Program, sample: Sample) -> dict[str, torch.Tensor]:
     arrays = {value: sample.inputs[name] for name, value in program.inputs.items()}
     return {value: torch.from_numpy(np.ascontiguousarray(array)) for value, array in arrays.items()}
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor, copied where it is a small part of a memory that it would keep alive."""
+    own = tensor.numel() * tensor.element_size()
+    return tensor.clone() if tensor.untyped_storage().nbytes() > own else tensor
 
 
 def _label(key: bytes, value: str, qtype: QType) -> bytes:

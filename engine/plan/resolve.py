@@ -59,7 +59,7 @@ class _Resolver:
     def run(self) -> Resolution:
         verdicts = {node.id: self._verdict(node) for node in self.graph.nodes}
         chosen = {node_id: verdict[0] for node_id, verdict in verdicts.items()}
-        units = build_units(self.graph, self.plan, chosen)
+        units = build_units(self.graph, self.plan, chosen, self._permits)
         for unit in units:
             self._settle(unit, verdicts, chosen)
         return Resolution(MappingProxyType(self.effective), units, MappingProxyType(self.dtypes))
@@ -106,48 +106,62 @@ class _Resolver:
     def _is_float_valued(self, node: Node) -> bool:
         return all(self.graph.types[value].is_float for value in node.outputs if value)
 
+    def _permits(self, node: Node, precision: Precision) -> bool:
+        return check_node(self.graph, node, precision, self.target) is None
+
     def _settle(self, unit: Unit, verdicts: dict[str, Verdict], chosen: dict[str, Precision]) -> None:
         """Fix the unit's output type, following the inputs where the unit only passes integers on."""
         precision = unit_precision(unit, self.plan, chosen)
-        reasons = {node_id: verdicts[node_id][1] for node_id in unit.nodes}
         node = self.graph.by_id[unit.last]
-        requested = self.plan.requested(node.id)
-        if len(unit.nodes) == 1 and passes_through(node, precision, requested):
-            precision = self._followed(node)
-            if requested not in (Precision.AUTO, precision):
-                reasons[node.id] = f"{node.op.type_name} passes values on and keeps its input's precision"
-            else:
-                reasons[node.id] = ""
+        refusals = {node_id: verdicts[node_id][1] for node_id in unit.nodes}
+        if len(unit.nodes) == 1 and passes_through(node, precision, self.plan.requested(node.id)):
+            precision, refusals[node.id] = self._followed(node)
         for node_id in unit.nodes:
-            self._record(unit, self.graph.by_id[node_id], precision, reasons[node_id])
+            self._record(unit, self.graph.by_id[node_id], precision, refusals[node_id])
 
-    def _followed(self, node: Node) -> Precision:
+    def _followed(self, node: Node) -> Verdict:
         """The widest integer type among the inputs; a float input is quantised to int8 at the seam."""
         dtypes = {self.dtypes.get(value, "float32") for value in self.graph.activations(node)}
-        return Precision.INT16 if "int16" in dtypes else Precision.INT8
+        precision = Precision.INT16 if "int16" in dtypes else Precision.INT8
+        refusal = check_node(self.graph, node, precision, self.target)
+        if refusal is not None and not isinstance(node.op, Unary):
+            return Precision.FLOAT, refusal.message
+        return precision, f"{node.op.type_name} passes values on and keeps its input's precision"
 
-    def _record(self, unit: Unit, node: Node, precision: Precision, reason: str) -> None:
-        own = precision
-        if precision is not Precision.FLOAT and isinstance(node.op, Unary):
-            own = self._unary_precision(unit, node, precision)
-        if len(unit.nodes) > 1 and node.id != unit.anchor and not reason and own is not Precision.LUT:
-            reason = self._fused_reason(unit, node)
+    def _record(self, unit: Unit, node: Node, precision: Precision, refusal: str) -> None:
         for value in node.outputs:
             if value:
-                graph_dtype = self.graph.types[value].dtype
-                is_float = self.graph.types[value].is_float
-                self.dtypes[value] = _DTYPE[precision] if is_float else graph_dtype
+                kind = self.graph.types[value]
+                self.dtypes[value] = _DTYPE[precision] if kind.is_float else kind.dtype
+        own = self._own_precision(unit, node, precision)
         dtype = self.dtypes[node.outputs[0]]
-        self.effective[node.id] = Effective(own, dtype, reason, unit.anchor)
+        self.effective[node.id] = Effective(own, dtype, self._difference(unit, node, own, refusal), unit.anchor)
 
-    def _unary_precision(self, unit: Unit, node: Node, precision: Precision) -> Precision:
-        if unit.anchor != node.id and not isinstance(self.graph.by_id[unit.anchor].op, Unary):
+    def _own_precision(self, unit: Unit, node: Node, precision: Precision) -> Precision:
+        """What the unit's precision is called for one of its nodes: an elementwise int8 function is a table."""
+        if precision not in (Precision.INT8, Precision.LUT):
             return precision
-        if len(unit.nodes) == 1 and passes_through(node, precision, self.plan.requested(node.id)):
-            return precision
-        return Precision.INT16 if precision is Precision.INT16 else Precision.LUT
+        if not isinstance(node.op, Unary) or self._is_clamp(unit, node):
+            return Precision.INT8
+        alone = len(unit.nodes) == 1
+        passed_on = alone and passes_through(node, precision, self.plan.requested(node.id))
+        return Precision.INT8 if passed_on else Precision.LUT
 
-    def _fused_reason(self, unit: Unit, node: Node) -> str:
-        if self.plan.requested(node.id) is Precision.AUTO:
+    def _is_clamp(self, unit: Unit, node: Node) -> bool:
+        """Whether the node is the clamp of another node's requantisation."""
+        return unit.anchor != node.id and not isinstance(self.graph.by_id[unit.anchor].op, Unary)
+
+    def _difference(self, unit: Unit, node: Node, own: Precision, refusal: str) -> str:
+        """Why the node does not get what was asked for; "" if it does."""
+        requested = self.plan.requested(node.id)
+        if requested is own:
             return ""
-        return f"computed inside '{unit.anchor}'"
+        if requested is Precision.AUTO:
+            refused = own is Precision.FLOAT or (own is Precision.INT16 and not self._passes(unit, node, own))
+            return refusal if refused else ""
+        if self._is_clamp(unit, node):
+            return f"computed inside '{unit.anchor}'"
+        return refusal or f"computed together with '{unit.anchor}'"
+
+    def _passes(self, unit: Unit, node: Node, own: Precision) -> bool:
+        return len(unit.nodes) == 1 and passes_through(node, own, Precision.AUTO)

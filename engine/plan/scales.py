@@ -9,7 +9,7 @@ import numpy as np
 
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine
-from engine.ops.layout import Layout
+from engine.ops.layout import Concat, Layout
 from engine.ops.reduce import Softmax
 from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Resolution
@@ -55,7 +55,8 @@ def _type_of(
     precision = resolution.effective[node.id].precision
     sources = graph.activations(node)
     alone = len(resolution.unit_of[node.id].nodes) == 1
-    if alone and len(sources) == 1 and passes_through(node, precision, plan.requested(node.id)):
+    moves = alone and len(sources) == 1 and not _adds_values(node)
+    if moves and passes_through(node, precision, plan.requested(node.id)):
         incoming = types[sources[0]]
         if not incoming.is_quantised:
             incoming = quantised_type(graph, scale_of, sources[0], dtype)
@@ -68,6 +69,11 @@ def _type_of(
         unmasked = max(scale_of(source, largest) * largest for source in sources)
         scale = min(scale, (unmasked + MASK_MARGIN) / largest)
     return QType(dtype, scale)
+
+
+def _adds_values(node: Node) -> bool:
+    """Whether constants join the values that the node passes on (a class token before the patches)."""
+    return isinstance(node.op, Concat) and len(node.inputs) > 1
 
 
 MASK_MARGIN = 8.0

@@ -7,7 +7,7 @@ than quantising inside it (``../shared/peers-measured.md``: 7.5 dB on EfficientN
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine, Clip, Div, Mul, Relu, Sub, Unary
@@ -30,14 +30,18 @@ def is_scaling(node: Node) -> bool:
     return isinstance(node.op, Affine) and node.op.offset == 0.0 and node.op.multiplier > 0.0
 
 
-def build_units(graph: Graph, plan: Plan, chosen: Mapping[str, Precision]) -> tuple[Unit, ...]:
+Permits = Callable[[Node, Precision], bool]
+"""Whether the target computes a node in a precision."""
+
+
+def build_units(graph: Graph, plan: Plan, chosen: Mapping[str, Precision], permits: Permits) -> tuple[Unit, ...]:
     """Partition the nodes, given the precision that each would have alone.
 
     Returns units in topological order of their last nodes; every node is in exactly one.
     """
     absorbed: dict[str, list[Node]] = {}
     for node in graph.nodes:
-        host = _host(graph, plan, chosen, node, absorbed)
+        host = _host(graph, plan, chosen, permits, node, absorbed)
         if host is None:
             absorbed[node.id] = [node]
         else:
@@ -54,6 +58,7 @@ def _host(
     graph: Graph,
     plan: Plan,
     chosen: Mapping[str, Precision],
+    permits: Permits,
     node: Node,
     absorbed: Mapping[str, list[Node]],
 ) -> Node | None:
@@ -65,9 +70,9 @@ def _host(
         return None
     if len(graph.consumers[node.inputs[0]]) > 1 or node.inputs[0] in graph.outputs:
         return None
-    if not _compatible(plan, chosen, producer, node):
-        return None
     members = absorbed[producer.id]
+    if not _compatible(plan, chosen, permits, (*members, node)):
+        return None
     if isinstance(members[0].op, REQUANTISING):
         return producer if isinstance(node.op, CLAMPING) and len(members) == 1 else None
     if isinstance(producer.op, Unary):
@@ -75,11 +80,14 @@ def _host(
     return None
 
 
-def _compatible(plan: Plan, chosen: Mapping[str, Precision], producer: Node, node: Node) -> bool:
-    """Whether both may share one output: same width, or at most one of them was asked for explicitly."""
-    explicit = {plan.requested(member.id) for member in (producer, node)} - {Precision.AUTO}
-    widths = {_WIDTH[chosen[member.id]] for member in (producer, node)}
-    return len(widths) == 1 or len(explicit) <= 1
+def _compatible(plan: Plan, chosen: Mapping[str, Precision], permits: Permits, members: tuple[Node, ...]) -> bool:
+    """Whether all may share one output: of one width, or of the wider one where nobody asked for the narrower one and
+    the target computes them all in it.
+    """
+    if len({_WIDTH[chosen[member.id]] for member in members}) == 1:
+        return True
+    explicit = {_WIDTH[chosen[member.id]] for member in members if plan.requested(member.id) is not Precision.AUTO}
+    return 0 not in explicit and all(permits(member, Precision.INT16) for member in members)
 
 
 def unit_precision(unit: Unit, plan: Plan, chosen: Mapping[str, Precision]) -> Precision:

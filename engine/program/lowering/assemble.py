@@ -27,9 +27,9 @@ from engine.qtype import INTEGER_RANGE, QType
 
 
 def has_lowering(op: Op) -> bool:
-    """Whether the integer program has a form for the operator (Resize: nearest, and linear without antialiasing)."""
+    """Whether the integer program has a form for the operator (Resize: nearest, and bilinear without antialiasing)."""
     if isinstance(op, Resize):
-        return op.mode == "nearest" or (op.mode == "linear" and not op.antialias)
+        return op.mode == "nearest" or (op.mode == "linear" and len(op.sizes) == 2 and not op.antialias)
     return LOWER.find(op) is not None
 
 
@@ -150,7 +150,7 @@ class _Assembler:
     def _add_integer(self, unit: Unit) -> None:
         names, seen = self._integer_operands(unit)
         outputs = [value for value in self.graph.by_id[unit.last].outputs if value]
-        key = (unit.nodes, tuple(seen.items()), tuple(self.types[value] for value in outputs))
+        key = (unit.nodes, tuple(names.items()), tuple(seen.items()), tuple(self.types[value] for value in outputs))
         lowered = self.cache.get(key)
         if lowered is None:
             lowered = self._lower_unit(unit, names, seen | {value: self.types[value] for value in outputs})

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.errors import GraphError
 from engine.ops.elementwise import Add, Affine, Div, DivInto, Maximum, Minimum, Mul, PRelu, Sub, Unary
 from engine.ops.float_kernels import FLOAT
 from engine.ops.layout import Identity
@@ -89,7 +90,7 @@ def _emit_addition(context: UnitContext, subtract: bool) -> None:
     scalings: list[Scaling | None] = []
     for index, value in enumerate(context.node.inputs):
         if context.is_constant(value):
-            integers = np.rint(context.constant_of(value) / step).astype(np.int32)
+            integers = np.rint(_bounded(context, value) / step).astype(np.int32)
             names.append(context.constant(f"operand{index}", integers, QType("int32", step)))
             scalings.append(None)
         else:
@@ -102,8 +103,18 @@ def _emit_addition(context: UnitContext, subtract: bool) -> None:
 def _largest_step(context: UnitContext, value: str, limit: float) -> float:
     """The accumulator step, times 2^bits, that keeps the operand within 30 bits."""
     if context.is_constant(value):
-        return float(np.abs(context.constant_of(value)).max(initial=0.0)) / limit
+        return float(np.abs(_bounded(context, value)).max(initial=0.0)) / limit
     return context.types[value].scale
+
+
+def _bounded(context: UnitContext, value: str) -> NDArray[np.float64]:
+    """A constant summand, limited to where the result is clamped whatever the other operand is.
+
+    A mask of -10^9 would otherwise take all bits of the accumulator.
+    """
+    kinds = [context.types[name] for name in context.node.inputs if not context.is_constant(name)]
+    reach = sum(INTEGER_RANGE[kind.dtype][1] * kind.scale for kind in (*kinds, context.result_type))
+    return np.clip(context.constant_of(value), -2.0 * reach, 2.0 * reach)
 
 
 @LOWER.register(Mul)
@@ -133,17 +144,41 @@ def lower_div(context: UnitContext) -> None:
     dividend, divisor = context.node.inputs
     a_name, a_type = _factor(context, dividend, 0)
     if context.is_constant(divisor):
-        inverse = 1.0 / context.constant_of(divisor)
+        inverse = _inverse(context, divisor)
         scale = max(float(np.abs(inverse).max(initial=0.0)), 1e-30) / CONSTANT_LEVELS
         b_type = QType("int16", scale)
         b_name = context.constant("operand1", np.rint(inverse / scale).astype(np.int16), b_type)
     else:
         incoming = context.types[divisor]
-        b_type = QType("int16", 1.0 / (incoming.scale * CONSTANT_LEVELS))
+        b_type = QType("int16", _largest_reciprocal(context, a_type, incoming) / CONSTANT_LEVELS)
         b_name = context.temporary("reciprocal", b_type)
         _emit_table(context, function_of((DivInto(1.0),)), divisor, incoming, b_name, b_type)
     factor = a_type.scale * b_type.scale / context.result_type.scale
     context.emit(MultiplyScaled(scaling_for(factor), context.output()), (a_name, b_name))
+
+
+def _inverse(context: UnitContext, divisor: str) -> NDArray[np.float64]:
+    array = context.constant_of(divisor)
+    if not array.all():
+        raise GraphError(
+            f"constant '{divisor}' divides by 0",
+            node=context.node.id,
+            hint="repair the model, or mark the node float",
+        )
+    return 1.0 / array
+
+
+def _largest_reciprocal(context: UnitContext, dividend: QType, divisor: QType) -> float:
+    """The largest 1 / |b| that the table of reciprocals tells from others.
+
+    That of the smallest int8 divisor; of the 32,767 magnitudes of an int16 divisor, 16 bits cannot hold them all: then
+    that of 1/16 of the largest divisor, or as much as the quotient's range asks for of the largest dividend.
+    """
+    if divisor.dtype == "int8":
+        return 1.0 / divisor.scale
+    result = context.result_type
+    quotient, top, bottom = (INTEGER_RANGE[kind.dtype][1] * kind.scale for kind in (result, dividend, divisor))
+    return min(max(16.0 / bottom, 4.0 * quotient / top), 1.0 / divisor.scale)
 
 
 @LOWER.register(Maximum)
@@ -175,7 +210,8 @@ def lower_prelu(context: UnitContext) -> None:
     for name, (low, high) in zip(names, bounds, strict=True):
         context.emit(Requantise(scaling_for(1.0), Output(incoming.dtype, low, high)), (source,), (name,))
     slope, slope_type = _factor(context, slope_value, 1)
-    scaled_type = QType("int16", context.result_type.scale / 128.0)
+    headroom = 128.0 if context.result_type.dtype == "int8" else 1.0
+    scaled_type = QType("int16", context.result_type.scale / headroom)
     scaled = context.temporary("scaled", scaled_type)
     factor = incoming.scale * slope_type.scale / scaled_type.scale
     context.emit(MultiplyScaled(scaling_for(factor), Output("int16", -32767, 32767)), (names[1], slope), (scaled,))

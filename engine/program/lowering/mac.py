@@ -36,6 +36,11 @@ def quantise_weight(
     return integers.astype(np.int8), scales
 
 
+def is_wide(*types: QType) -> bool:
+    """Whether accumulators of these operands have 48 bits, so that TOSA rescales them by multipliers of 15 bits."""
+    return any(item.dtype == "int16" for item in types)
+
+
 def _bias(context: UnitContext, channels: int) -> NDArray[np.float64]:
     inputs = context.node.inputs
     if len(inputs) > 2 and inputs[2]:
@@ -88,7 +93,7 @@ def _emit_convolution(
         Convolution(
             weight=_by_input(integers, groups) if transposed else integers,
             bias=bias_integers,
-            scaling=scaling_for(accumulator_scales / context.result_type.scale),
+            scaling=scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming)),
             output=context.output(),
             strides=op.strides,
             pads=op.pads,
@@ -125,7 +130,7 @@ def lower_linear(context: UnitContext) -> None:
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     _check_accumulator(context, integers, bias_integers, incoming.dtype)
-    scaling = scaling_for(accumulator_scales / context.result_type.scale)
+    scaling = scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming))
     context.emit(FullyConnected(integers, bias_integers, scaling, context.output()), (source,))
 
 
@@ -134,7 +139,8 @@ def lower_matrix_product(context: UnitContext) -> None:
     operands = tuple(_operand(context, value, index) for index, value in enumerate(context.node.inputs))
     (a_name, a_type), (b_name, b_type) = operands
     factor = a_type.scale * b_type.scale / context.result_type.scale
-    context.emit(MatrixProduct(scaling_for(factor), context.output()), (a_name, b_name))
+    scaling = scaling_for(factor, wide=is_wide(a_type, b_type))
+    context.emit(MatrixProduct(scaling, context.output()), (a_name, b_name))
 
 
 def _operand(context: UnitContext, value: str, index: int) -> tuple[str, QType]:

@@ -32,8 +32,12 @@ from engine.program.types import (
     ResizeLinear,
     SumReduce,
 )
+from engine.qtype import INTEGER_RANGE
 
 FRACTION_BITS = 11
+
+_INT32_LIMIT = 2**31
+"""Sums that may reach it are rescaled by multipliers of 15 bits, which leave 48 bits for the sum."""
 
 
 @LOWER.register(ReduceMean)
@@ -53,7 +57,11 @@ def lower_sum(context: UnitContext) -> None:
 
 def _emit_sum(context: UnitContext, axes: tuple[int, ...], keepdims: bool, factor: float) -> None:
     source = context.node.inputs[0]
-    scaling = scaling_for(context.types[source].scale * factor / context.result_type.scale)
+    incoming = context.types[source]
+    shape = context.graph.types[source].shape
+    largest = math.prod(shape[axis] for axis in axes) * INTEGER_RANGE[incoming.dtype][1]
+    wide = largest >= _INT32_LIMIT
+    scaling = scaling_for(incoming.scale * factor / context.result_type.scale, wide=wide)
     context.emit(SumReduce(axes, keepdims, scaling, context.output()), (source,))
 
 
@@ -142,9 +150,11 @@ def lower_resize(context: UnitContext) -> None:
         return
     shape = context.graph.types[source].shape[2:]
     axes = [linear_weights(op, axis, size, FRACTION_BITS) for axis, size in enumerate(shape)]
-    factor = context.types[source].scale / context.result_type.scale / 2.0 ** (FRACTION_BITS * len(shape))
+    incoming = context.types[source]
+    factor = incoming.scale / context.result_type.scale / 2.0 ** (FRACTION_BITS * len(shape))
+    scaling = scaling_for(factor, wide=incoming.dtype == "int16")
     low, high, fraction = (tuple(axis[part] for axis in axes) for part in range(3))
-    context.emit(ResizeLinear(low, high, fraction, scaling_for(factor), context.output()), (source,))
+    context.emit(ResizeLinear(low, high, fraction, scaling, context.output()), (source,))
 
 
 def _emit_nearest(context: UnitContext, op: Resize, source: str) -> None:
