@@ -17,17 +17,17 @@ from gui.canvas.hierarchy import ROOT, Hierarchy
 from gui.canvas.layout import LayeredInput, LayeredLayout, LayoutCache, lay_out
 from gui.canvas.ranks import BOTTOM_PORT, TOP_PORT
 
-NODE_WIDTH = 176.0
+NODE_WIDTH = 168.0
 NODE_HEIGHT = 58.0
 GROUP_HEIGHT = 66.0
 FRAME_SIDE = 14.0
-FRAME_TITLE = 24.0
-FRAME_TOP = FRAME_TITLE + 4.0
+FRAME_TITLE = 23.0
+FRAME_TOP = FRAME_TITLE + 3.0
 FRAME_BOTTOM = 12.0
-# An open group is folded when its content is taller than this: small ones read better in one column. Which height
-# makes the whole largest depends on the graph, so some are tried while few groups are open.
-_INNER_HEIGHTS = (1000.0, 700.0, 1500.0, 2200.0)
-_MOST_SEARCHED = 40
+# An open group is folded when its content is taller than the first of these; the second is its breadth, in shares of
+# the window's. Which shape makes the whole largest depends on the graph: the fewer groups are open, the more are tried.
+_INNER_SHAPES = ((1000.0, 1.0), (500.0, 1.0), (700.0, 0.7), (1600.0, 0.7), (1600.0, 0.45))
+_FEW_GROUPS, _MANY_GROUPS = 40, 300
 # A layout whose top level has one column more must be larger by this much to be preferred.
 _COLUMN_WORTH = 0.95
 
@@ -84,24 +84,29 @@ class CompoundBuilder:
     def __init__(self, hierarchy: Hierarchy, cache: LayoutCache | None = None) -> None:
         self._hierarchy = hierarchy
         self._cache = cache if cache is not None else LayoutCache()
+        self._shape = _INNER_SHAPES[0]
         scene = hierarchy.scene
         self._edge_source = np.array([scene.index[e.source] for e in scene.edges], dtype=np.int64)
         self._edge_target = np.array([scene.index[e.target] for e in scene.edges], dtype=np.int64)
 
-    def build(self, expanded: Iterable[int], viewport: Viewport) -> CompoundLayout:
-        """Lay out with the groups `expanded` open (those inside a closed one do not matter), to fit `viewport`."""
+    def build(self, expanded: Iterable[int], viewport: Viewport, keep_shape: bool = False) -> CompoundLayout:
+        """Lay out with the groups `expanded` open (those inside a closed one do not matter), to fit `viewport`.
+
+        `keep_shape`: fold open groups as in the layout before, so that opening one more leaves the others alike.
+        """
         opening = _Opening(self._hierarchy, frozenset(expanded))
         links = opening.link(self._edge_source, self._edge_target)
-        heights = _INNER_HEIGHTS if len(opening.order) <= _MOST_SEARCHED else _INNER_HEIGHTS[:1]
-        fits = {height: self._lay_out_levels(opening, viewport, height) for height in heights}
-        best = max(heights, key=lambda height: (round(fits[height], 3), -abs(height - _INNER_HEIGHTS[0])))
-        if best != heights[-1]:
-            self._lay_out_levels(opening, viewport, best)
+        shapes = (self._shape,) if keep_shape else _INNER_SHAPES[: _most_shapes(len(opening.order))]
+        sizes = {shape: self._lay_out_levels(opening, viewport, shape) for shape in shapes}
+        self._shape = max(shapes, key=lambda shape: (round(sizes[shape], 3), -shapes.index(shape)))
+        if self._shape != shapes[-1]:
+            self._lay_out_levels(opening, viewport, self._shape)
         return _Flattening(opening, links).result()
 
-    def _lay_out_levels(self, opening: _Opening, viewport: Viewport, inner_height: float) -> float:
+    def _lay_out_levels(self, opening: _Opening, viewport: Viewport, shape: tuple[float, float]) -> float:
         """Lay out every open group, the innermost first. Returns how large the whole is in the viewport, 0 … 1."""
-        inner = Viewport(inner_height * min(2.2, viewport.width / viewport.height), inner_height)
+        height, breadth = shape
+        inner = Viewport(height * breadth * min(2.2, viewport.width / viewport.height), height)
         layout: LayeredLayout | None = None
         for group in reversed(opening.order):
             level = opening.levels[group]
@@ -110,6 +115,12 @@ class CompoundBuilder:
         assert layout is not None
         fit = min(viewport.width / max(layout.width, 1.0), viewport.height / max(layout.height, 1.0), 1.0)
         return fit * _COLUMN_WORTH ** (layout.columns - 1)
+
+
+def _most_shapes(groups: int) -> int:
+    if groups > _MANY_GROUPS:
+        return 1
+    return len(_INNER_SHAPES) if groups <= _FEW_GROUPS else 2
 
 
 @dataclass(frozen=True, eq=False)

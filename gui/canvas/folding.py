@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANE = 8.0
-GUTTER = 44.0
+GUTTER = 40.0
 CHANNEL = 18.0
 _MOST_COLUMNS = 64
 # One more column must enlarge the fitted view by this much to be worth its connectors.

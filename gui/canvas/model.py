@@ -64,9 +64,9 @@ class CanvasModel:
         self.is_selected: NDArray[np.bool_] = np.zeros(len(scene.nodes), dtype=np.bool_)
         self.lay_out(Viewport())
 
-    def lay_out(self, viewport: Viewport) -> CompoundLayout:
-        """Lay out anew with the groups that are open now."""
-        self.layout = self._builder.build(self.expanded, viewport)
+    def lay_out(self, viewport: Viewport, keep_shape: bool = False) -> CompoundLayout:
+        """Lay out anew with the groups that are open now; `keep_shape` as for `CompoundBuilder.build`."""
+        self.layout = self._builder.build(self.expanded, viewport, keep_shape)
         self._box_of_item = {item: box for box, item in enumerate(self.layout.items)}
         self._frame_of_group = {group: frame for frame, group in enumerate(self.layout.frame_groups)}
         self._heat: BoxHeat | None = None

@@ -21,7 +21,7 @@ from gui.canvas.placement import Link, place
 LABEL_SPACE = 20.0
 LANE = 8.0
 ARROW_SPACE = 16.0
-PLAIN_GAP = 40.0
+PLAIN_GAP = 34.0
 PORT_GAP = 12.0
 _PORT_SPREAD = 22.0
 # Ordering the lanes of a gap is quadratic; a gap with more movers than this (no legible one has) shares its lanes.

@@ -204,7 +204,7 @@ class GraphCanvas(QWidget):
         if index is None or not self._model.set_expanded(index, is_open):
             return
         before = self._model.rectangle_of(group)
-        self._lay_out()
+        self._lay_out(keep_shape=True)
         after = self._model.rectangle_of(group)
         if before and after:
             # The group's upper left corner stays where it was: the eye keeps its place.
@@ -246,7 +246,7 @@ class GraphCanvas(QWidget):
     def reveal(self, item_id: str) -> None:
         """Open what is around a node or group, bring it to the middle and let it flash."""
         if self._model.open_around(item_id):
-            self._lay_out()
+            self._lay_out(keep_shape=True)
             self.expandedChanged.emit()
         rectangle = self._model.rectangle_of(item_id)
         if rectangle is None:
@@ -330,9 +330,9 @@ class GraphCanvas(QWidget):
         grown = now.width / then.width
         return not (1 / _REFOLD < ratio < _REFOLD and 1 / _REFOLD < grown < _REFOLD)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, keep_shape: bool = False) -> None:
         self._folded_for = self._viewport()
-        self._model.lay_out(self._folded_for)
+        self._model.lay_out(self._folded_for, keep_shape)
         self._renderer.layout_changed()
         self._refresh_minimap()
         self.update()

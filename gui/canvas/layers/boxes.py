@@ -22,6 +22,8 @@ from gui.theme import PRECISION_BADGES, Theme, text_on
 
 MIDDLE_FROM = 0.15
 TITLES_FROM = 0.3
+# Below, room is short: bold letters are an eighth wider.
+_BOLD_FROM = 0.45
 NEAR_FROM = 0.75
 HEADER = 20.0
 _RADIUS = 5.0
@@ -172,13 +174,14 @@ class BoxLayer:
         painter.setPen(self._text_colour(context.theme, box))
         pixels = min(max(9.0, 15.0 * zoom), 12.0)
         x, y, width, height = room
-        detail = self._detail(box)
+        title, detail = self._title(box), self._detail(box)
+        is_bold = zoom >= _BOLD_FROM
         if height >= 2.1 * pixels and detail:
             half = height / 2
-            context.texts.draw(painter, self._title(box), (x, y, width, half), pixels, True, 0.5)
+            context.texts.draw(painter, title, (x, y, width, half), pixels, is_bold, 0.5)
             context.texts.draw(painter, detail, (x, y + half, width, half), pixels, False, 0.5)
         else:
-            context.texts.draw(painter, self._title(box), room, pixels, True, 0.5)
+            context.texts.draw(painter, title, room, pixels, is_bold, 0.5)
 
     # -- near --------------------------------------------------------------------------------------------------
     def _paint_near(self, context: PaintContext, box: int, place: QRectF) -> None:

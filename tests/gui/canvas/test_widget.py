@@ -12,6 +12,7 @@ from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from gui.canvas.compound import NODE_WIDTH
 from gui.canvas.heat import colour_table
 from gui.canvas.model import ViewState
 from gui.canvas.overlays import HoverCard, Legend, Minimap
@@ -291,7 +292,7 @@ def test_the_fill_is_the_heat_and_the_border_is_the_precision(canvas: GraphCanva
     canvas.setDecorations({"a": Decoration("auto", "int16")})
     worst = "#{:02x}{:02x}{:02x}".format(*colour_table("cividis")[-1].tolist())
     assert pixel(canvas, middle.x(), middle.y() + 6) == worst
-    assert pixel(canvas, middle.x() + 88, middle.y() + 6) == LIGHT.precisions["int16"]
+    assert pixel(canvas, middle.x() + NODE_WIDTH / 2, middle.y() + 6) == LIGHT.precisions["int16"]
     assert pixel(canvas, middle.x() - 40, middle.y() - 27) == LIGHT.kinds["conv"]
     canvas.setHeat({}, None)
     assert pixel(canvas, middle.x(), middle.y() + 6) == LIGHT.box
