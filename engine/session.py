@@ -25,6 +25,8 @@ from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, 
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
 from engine.errors import CalibrationError, DataError, PlanError
+from engine.graph.finite import check_finite
+from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.plan.resolve import resolve
@@ -424,8 +426,6 @@ class Session:
 def _ranges_of(
     graph: Graph, dataset: Dataset, batch: int, progress: Progress | None, cancelled: Watch | None
 ) -> CalibrationResult:
-    from engine.graph.float_run import FloatModel
-    from engine.graph.finite import check_finite
 
     check_finite(graph)
     model = FloatModel(graph)
