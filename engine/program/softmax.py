@@ -19,7 +19,7 @@ step what                                                                 bits
 Step 8 never shifts by less than 0: the largest element has e = ONE, so S >= (ONE >> sum_shift), lz <= 10 + sum_shift.
 Errors, relative to the value: interpolation of exp 1.2e-4, reciprocal 3e-5; the entries of exp are rounded by up to
 1.5e-5 of the row's maximum, which adds up over the row. Measured over random rows, in units of 1: 1.2e-4 up to 50
-elements, 2.5e-4 at 200, 3e-3 at 4,000. Elements ``EXP_RANGE`` below the maximum, such as those under a mask of -100, are
+elements, 2.5e-4 at 200, 3e-3 at 4,000. Elements ``EXP_RANGE`` below the maximum (those under a mask of -100) are
 exactly 0.
 """
 

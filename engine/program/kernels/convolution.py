@@ -1,10 +1,10 @@
 # pyright: reportUnknownMemberType=false
-"""Convolutions: as matrix products of patches, as depthwise loops, or, for rare kinds, exactly in float64."""
+"""Convolutions: as matrix products of patches, as depthwise loops, or, of volumes, exactly in float64."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -47,14 +47,46 @@ class Prepared:
 @kernel_of(Convolution)
 def convolution(op: Convolution, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     (x,) = inputs
-    if op.transposed or x.dim() > 4:
+    if x.dim() > 4:
         return (_in_float64(op, x),)
-    parts = _prepare(op)
-    planar = x.unsqueeze(2) if x.dim() == 3 else x
-    image = channels_last(planar)
-    result = _depthwise(op, parts, image) if parts.taps is not None else _by_product(op, parts, image)
+    plain = _as_plain(op) if op.transposed else op
+    parts = _prepare(plain)
+    image = channels_last(x.unsqueeze(2) if x.dim() == 3 else x)
+    if op.transposed:
+        image = _spread(image, (1,) * (4 - x.dim()) + op.strides)
+    result = _depthwise(plain, parts, image) if parts.taps is not None else _by_product(plain, parts, image)
     out = channels_first_view(result)
     return (out.squeeze(2) if x.dim() == 3 else out,)
+
+
+@prepared
+def _as_plain(op: Convolution) -> Convolution:
+    """The convolution that a transposed one is once its input is spread by the strides: weights turned round."""
+    spatial = op.weight.ndim - 2
+    channels, per_group, *kernel = op.weight.shape
+    split = op.weight.reshape(op.groups, channels // op.groups, per_group, *kernel)
+    weight = np.flip(split, axis=tuple(range(3, 3 + spatial))).swapaxes(1, 2)
+    reach = [dilation * (size - 1) for dilation, size in zip(op.dilations, kernel, strict=True)]
+    extra = op.output_padding or (0,) * spatial
+    begin = [r - pad for r, pad in zip(reach, op.pads[:spatial], strict=True)]
+    end = [r - pad + more for r, pad, more in zip(reach, op.pads[spatial:], extra, strict=True)]
+    return replace(
+        op,
+        weight=weight.reshape(op.groups * per_group, channels // op.groups, *kernel),
+        strides=(1,) * spatial,
+        pads=(*begin, *end),
+        transposed=False,
+        output_padding=(),
+    )
+
+
+def _spread(image: Tensor, strides: Sequence[int]) -> Tensor:
+    """[N, H, W, C] -> the same pixels ``strides`` apart, zeros between them."""
+    n, height, width, channels = image.shape
+    down, across = strides
+    wide = torch.zeros((n, (height - 1) * down + 1, (width - 1) * across + 1, channels), dtype=image.dtype)
+    wide[:, ::down, ::across] = image
+    return wide
 
 
 @prepared
@@ -173,26 +205,20 @@ def _halves(image: Tensor) -> list[NDArray[np.int8]]:
 
 
 def _in_float64(op: Convolution, x: Tensor) -> Tensor:
-    """Three-dimensional and transposed convolutions: float64 holds every partial sum (below 2^48) exactly."""
+    """Convolutions of volumes: float64 holds every partial sum (below 2^48) exactly."""
     spatial = x.dim() - 2
     begin, end = op.pads[:spatial], op.pads[spatial:]
     weight = torch.from_numpy(np.array(op.weight)).double()
     if op.transposed:
-        full = _CONVOLVE_TRANSPOSED[spatial](
-            x.double(), weight, None, op.strides, 0, 0, op.groups, op.dilations
-        )
+        full = F.conv_transpose3d(x.double(), weight, None, op.strides, 0, 0, op.groups, op.dilations)
         extra = op.output_padding or (0,) * spatial
         accumulators = F.pad(full, _pad_list([-b for b in begin], [e - p for e, p in zip(extra, end, strict=True)]))
     else:
         padded = F.pad(x.double(), _pad_list(begin, end))
-        accumulators = _CONVOLVE[spatial](padded, weight, None, op.strides, 0, op.dilations, op.groups)
+        accumulators = F.conv3d(padded, weight, None, op.strides, 0, op.dilations, op.groups)
     rows = channels_last(accumulators)
     out = requantised(rows.view(-1, rows.shape[-1]).to(torch.int64), tail_of(op.bias, op.scaling, op.output))
     return channels_first_view(out.view(rows.shape))
-
-
-_CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONVOLVE_TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def _pad_list(begin: Sequence[int], end: Sequence[int]) -> list[int]:

@@ -153,12 +153,25 @@ def test_convolution_of_lines_and_volumes(dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("groups", [1, 2])
 def test_transposed_convolution(dtype: str, groups: int) -> None:
-    for pads, extra in (((0, 0, 0, 0), ()), ((1, 0, 1, 1), (1, 1)), ((0, 1, 0, 0), (1, 0))):
+    for pads, extra in (((0, 0, 0, 0), ()), ((1, 0, 1, 1), (1, 1)), ((0, 3, 0, 4), (1, 0))):
         op = convolution_of(
             4, dtype, 4, 6, groups, (3, 2), strides=(2, 2), pads=pads, dilations=(1, 2), transposed=True,
             output_padding=extra,
         )  # fmt: skip
         check(op, integers(8, (2, 4, 5, 6), dtype), layout="last")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_transposed_convolution_of_lines_and_volumes(dtype: str) -> None:
+    line = convolution_of(
+        1, dtype, 6, 6, 6, (4,), strides=(3,), pads=(1, 2), dilations=(1,), transposed=True, output_padding=(1,)
+    )
+    check(line, integers(5, (2, 6, 7), dtype))
+    volume = convolution_of(
+        2, dtype, 2, 3, 1, (2, 3, 2), strides=(2, 1, 1), pads=(0, 1, 0, 1, 0, 0), dilations=(1, 1, 2),
+        transposed=True, output_padding=(1, 0, 0),
+    )  # fmt: skip
+    check(volume, integers(6, (1, 2, 3, 4, 5), dtype))
 
 
 @bounded
