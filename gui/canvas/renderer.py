@@ -8,7 +8,7 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPixmap
 
 from gui.canvas.camera import Camera
-from gui.canvas.layers.boxes import BoxLayer, BoxPalette
+from gui.canvas.layers.boxes import Badge, BoxLayer, BoxPalette, badges_of
 from gui.canvas.layers.context import PaintContext, Texts
 from gui.canvas.layers.edges import EdgeLayer
 from gui.canvas.layers.frames import paint_frame_titles, paint_frames, title_places
@@ -39,7 +39,7 @@ class _Cache:
 
 
 class Renderer:
-    """Paints one canvas. Say what changed with `layout_changed` and `looks_changed`; the rest is cached."""
+    """Paints one canvas. Say what changed: layout, decorations or heat; the rest is cached."""
 
     def __init__(self, model: CanvasModel, theme: Theme) -> None:
         self._model = model
@@ -56,11 +56,15 @@ class Renderer:
         """Boxes or edges are elsewhere."""
         self._edges: EdgeLayer | None = None
         self._cache = _Cache()
-        self.looks_changed()
+        self.decorations_changed()
 
-    def looks_changed(self) -> None:
-        """Heat or decorations changed; everything is where it was."""
-        self._palette: BoxPalette | None = None
+    def decorations_changed(self) -> None:
+        """Precisions or fusion changed; everything is where it was."""
+        self._badges: list[Badge] | None = None
+        self.heat_changed()
+
+    def heat_changed(self) -> None:
+        """Values or their scale changed; everything is where it was."""
         self._boxes: BoxLayer | None = None
 
     def paint(self, painter: QPainter, camera: Camera, width: int, height: int, overlay: Overlay | None = None) -> None:
@@ -141,8 +145,9 @@ class Renderer:
 
     def _box_layer(self) -> BoxLayer:
         if self._boxes is None:
-            self._palette = BoxPalette(self.theme, self._model.scale)
-            self._boxes = BoxLayer(self._palette, self._model)
+            if self._badges is None:
+                self._badges = badges_of(self._model)
+            self._boxes = BoxLayer(BoxPalette(self.theme, self._model.scale), self._model, self._badges)
         return self._boxes
 
     def paint_overview(self, painter: QPainter, width: int, height: int, camera: Camera) -> None:

@@ -115,11 +115,13 @@ class GraphCanvas(QWidget):
     def setDecorations(self, decorations: Mapping[str, Decoration]) -> None:
         """Precisions and fusion by node id. Nothing moves."""
         self._model.decorations = dict(decorations)
+        self._renderer.decorations_changed()
         self._looks_changed()
 
     def setHeat(self, values: Mapping[str, float], scale: HeatScale | None) -> None:
         """A number per node id, painted as its fill; NaN and missing nodes stay blank. Nothing moves."""
         self._model.set_heat(values, scale)
+        self._renderer.heat_changed()
         self._looks_changed()
 
     def setTheme(self, theme: Theme) -> None:
@@ -156,7 +158,6 @@ class GraphCanvas(QWidget):
         return "<br>".join(lines)
 
     def _looks_changed(self) -> None:
-        self._renderer.looks_changed()
         self._refresh_legend()
         self._refresh_minimap()
         self.update()

@@ -74,16 +74,13 @@ class _BoxColours:
 
 
 class BoxLayer:
-    """The boxes of one layout with one palette, decorations and heat."""
+    """The boxes of one layout with one palette, their badges and heat."""
 
-    def __init__(self, palette: BoxPalette, model: CanvasModel) -> None:
+    def __init__(self, palette: BoxPalette, model: CanvasModel, badges: list[Badge]) -> None:
         self._palette = palette
         self._model = model
         self._heat: BoxHeat = model.heat()
-        self._badges = [
-            node_badge(model.decoration(item)) if item >= 0 else group_badge(model.group_decoration(~item))
-            for item in model.layout.items
-        ]
+        self._badges = badges
         self._colours = self._box_colours()
 
     def _box_colours(self) -> _BoxColours:
@@ -306,6 +303,14 @@ class BoxLayer:
         if heat < 0:
             return colour(theme.box_text)
         return colour("#ffffff" if self._palette.white_text[heat] else "#0b0e13")
+
+
+def badges_of(model: CanvasModel) -> list[Badge]:
+    """The badge of every box that shows."""
+    return [
+        node_badge(model.decoration(item)) if item >= 0 else group_badge(model.group_decoration(~item))
+        for item in model.layout.items
+    ]
 
 
 def node_badge(decoration: Decoration) -> Badge:
