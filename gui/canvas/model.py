@@ -21,12 +21,17 @@ _UNDECORATED = Decoration()
 
 @dataclass(frozen=True)
 class ViewState:
-    """What a window restores: magnification, the scene point in its middle, and the ids of the open groups."""
+    """What a window restores: magnification, the point in its middle, and the ids of the open groups.
+
+    The point is in scene units, seen from the upper left corner of the box `anchor` ("": of the scene): a window of
+    another size folds the graph elsewhere, and the anchor takes the view along.
+    """
 
     zoom: float
     centre_x: float
     centre_y: float
     expanded: tuple[str, ...]
+    anchor: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,6 +163,15 @@ class CanvasModel:
         touched &= (boxes[:, 1] <= bottom) & (top <= boxes[:, 1] + boxes[:, 3])
         return np.flatnonzero(touched)
 
+    def anchor_near(self, x: float, y: float) -> tuple[str, float, float]:
+        """The box nearest to a scene point: its id and its upper left corner; "", 0, 0 in an empty scene."""
+        boxes = self.layout.boxes
+        if not len(boxes):
+            return "", 0.0, 0.0
+        distance = np.abs(boxes[:, 0] + boxes[:, 2] / 2 - x) + np.abs(boxes[:, 1] + boxes[:, 3] / 2 - y)
+        nearest = int(np.argmin(distance))
+        return self.item_id(self.layout.items[nearest]), float(boxes[nearest, 0]), float(boxes[nearest, 1])
+
     # -- selection ---------------------------------------------------------------------------------------------
     def nodes_of_item(self, item: int) -> NDArray[np.int64]:
         """The operators of a box: the node, or all in `~group`."""
@@ -218,12 +232,19 @@ class CanvasModel:
         value = np.where(items >= 0, self.values[np.maximum(items, 0)] if len(self.values) else np.nan, np.nan)
         strips: dict[int, NDArray[np.int64]] = {}
         for box in np.flatnonzero(items < 0).tolist():
-            nodes = self.hierarchy.nodes_of(~self.layout.items[box])
-            strips[box] = colour_index(quantiles(self.positions[nodes], STRIP_BINS))
-            if not np.isnan(self.positions[nodes]).all():
-                value[box] = self.values[nodes[int(np.nanargmax(self.positions[nodes]))]]
+            group = ~self.layout.items[box]
+            strips[box] = colour_index(quantiles(self.positions[self.hierarchy.nodes_of(group)], STRIP_BINS))
+            worst_inside = self.worst_of_group(group)
+            if worst_inside is not None:
+                value[box] = self.values[worst_inside]
         worst = [(int(self.layout.box_of_node[n]), n) for n in worst_first(self.positions, WORST_SHOWN)]
         return BoxHeat(position, colour_index(position), value, strips, worst)
+
+    def worst_of_group(self, group: int) -> int | None:
+        """The operator of a group with the worst value, None if none has one."""
+        nodes = self.hierarchy.nodes_of(group)
+        inside = self.positions[nodes]
+        return None if np.isnan(inside).all() else int(nodes[int(np.nanargmax(inside))])
 
     def decoration(self, node: int) -> Decoration:
         """A node's decoration."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -14,31 +13,30 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
-    QPixmap,
     QResizeEvent,
     QWheelEvent,
 )
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from gui.canvas.camera import Camera
+from gui.canvas.describe import describe
 from gui.canvas.folding import Viewport
+from gui.canvas.furniture import Furniture
 from gui.canvas.gestures import Gesture, begin
 from gui.canvas.heat import worst_first
 from gui.canvas.model import CanvasModel, ViewState
-from gui.canvas.overlays import HoverCard, Legend, Minimap
+from gui.canvas.overlays import Legend
 from gui.canvas.renderer import Overlay, Renderer
-from gui.canvas.scene import PRECISIONS, Decoration, HeatScale, Scene
+from gui.canvas.scene import Decoration, HeatScale, Scene
 from gui.theme import LIGHT, Theme
 
 _MARGIN = 22.0
 _WHEEL_STEP = 1.0015
-_CARD_DELAY_MS = 350
 _FLASH_STEP_MS = 30
 _FLASH_STEPS = 36
 _REVEAL_ZOOM = 0.9
 # The graph is folded anew when the window's proportions change by more than this.
 _REFOLD = 1.15
-_MINIMAP = QSize(210, 150)
 
 
 @dataclass(frozen=True)
@@ -76,16 +74,10 @@ class GraphCanvas(QWidget):
         self._is_fitted = True
         self._folded_for = Viewport()
         self._card_text: Callable[[str], str] = self.describe
-        self._legend = Legend(self, theme)
-        self._minimap = Minimap(self, theme)
-        self._minimap.goTo.connect(self._go_to_share)
-        self._card = HoverCard(self, theme)
-        self._card_timer = QTimer(self, interval=_CARD_DELAY_MS, singleShot=True)
-        self._card_timer.timeout.connect(self._show_card)
+        self._furniture = Furniture(self, self._model, theme)
+        self._furniture.goTo.connect(self._go_to_share)
         self._flash_timer = QTimer(self, interval=_FLASH_STEP_MS)
         self._flash_timer.timeout.connect(self._step_flash)
-        self._legend.hide()
-        self._minimap.hide()
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
@@ -100,10 +92,9 @@ class GraphCanvas(QWidget):
         self._model.set_heat({}, None)
         self._model.set_scene(scene, self.settings.most_first_boxes)
         self._overlay = Overlay()
-        self._card.hide()
         self._lay_out()
         self.fit()
-        self._refresh_legend()
+        self._furniture.refresh_legend()
         if had_selection:
             self.selectionChanged.emit([])
         self.expandedChanged.emit()
@@ -127,9 +118,8 @@ class GraphCanvas(QWidget):
     def setTheme(self, theme: Theme) -> None:
         """Paint in other colours."""
         self._renderer.set_theme(theme)
-        for part in (self._legend, self._minimap, self._card):
-            part.setTheme(theme)
-        self._refresh_minimap()
+        self._furniture.set_theme(theme)
+        self._furniture.refresh_minimap(self._renderer)
         self.update()
 
     def setCardText(self, text: Callable[[str], str]) -> None:
@@ -138,34 +128,12 @@ class GraphCanvas(QWidget):
 
     def describe(self, item_id: str) -> str:
         """The hover card's text unless `setCardText` gave another: what the scene itself knows."""
-        model = self._model
-        node = model.scene.index.get(item_id)
-        if node is None:
-            group = model.group(item_id)
-            if group is None:
-                return ""
-            return f"<b>{html.escape(item_id)}</b><br>{model.hierarchy.groups[group].size} operators"
-        shown = model.scene.nodes[node]
-        decoration = model.decorations.get(item_id, Decoration())
-        lines = [f"<b>{html.escape('/'.join((*shown.namespace, shown.title)))}</b>"]
-        lines.append(html.escape(f"{shown.op_type}   {shown.shapes}"))
-        if decoration.requested or decoration.effective:
-            lines.append(f"requested {decoration.requested or 'auto'}, effective {decoration.effective or '–'}")
-        if decoration.fused_into:
-            lines.append(f"computed within {html.escape(decoration.fused_into)}")
-        if model.scale is not None:
-            lines.append(html.escape(f"{model.scale.label} {model.scale.format(float(model.values[node]))}"))
-        return "<br>".join(lines)
+        return describe(self._model, item_id)
 
     def _looks_changed(self) -> None:
-        self._refresh_legend()
-        self._refresh_minimap()
+        self._furniture.refresh_legend()
+        self._furniture.refresh_minimap(self._renderer)
         self.update()
-
-    def _refresh_legend(self) -> None:
-        used = {d.effective for d in self._model.decorations.values()}
-        self._legend.setContent(self._model.scale, [name for name in PRECISIONS if name in used])
-        self._place_overlays()
 
     # -- selection ---------------------------------------------------------------------------------------------
     def selection(self) -> list[str]:
@@ -278,17 +246,17 @@ class GraphCanvas(QWidget):
     def viewState(self) -> ViewState:
         """Magnification, middle and open groups, for the window to restore."""
         x, y = self._camera.scene_point(self.width() / 2, self.height() / 2)
-        return ViewState(self._camera.zoom, x, y, self._model.expanded_ids())
+        anchor, left, top = self._model.anchor_near(x, y)
+        return ViewState(self._camera.zoom, x - left, y - top, self._model.expanded_ids(), anchor)
 
     def setViewState(self, state: ViewState) -> None:
         """Restore a view; groups that no longer exist are skipped."""
         groups = (self._model.group(name) for name in state.expanded)
         self._model.expanded = frozenset(g for g in groups if g is not None)
         self._lay_out()
-        zoom = state.zoom
-        self._set_camera(
-            Camera(zoom, self.width() / 2 - state.centre_x * zoom, self.height() / 2 - state.centre_y * zoom)
-        )
+        left, top, *_ = self._model.rectangle_of(state.anchor) or (0.0, 0.0)
+        zoom, x, y = state.zoom, state.centre_x + left, state.centre_y + top
+        self._set_camera(Camera(zoom, self.width() / 2 - x * zoom, self.height() / 2 - y * zoom))
         self.expandedChanged.emit()
 
     def zoomBy(self, factor: float, position: QPointF | None = None) -> None:
@@ -335,53 +303,20 @@ class GraphCanvas(QWidget):
         self._folded_for = self._viewport()
         self._model.lay_out(self._folded_for, keep_shape)
         self._renderer.layout_changed()
-        self._refresh_minimap()
+        self._furniture.refresh_minimap(self._renderer)
         self.update()
 
     def _set_camera(self, camera: Camera) -> None:
         self._camera = camera
         self._is_fitted = False
-        self._card.hide()
-        self._place_overlays()
+        self._furniture.hide_card()
+        self._furniture.place(camera)
         self.update()
-
-    # -- overlays ----------------------------------------------------------------------------------------------
-    def _refresh_minimap(self) -> None:
-        layout = self._model.layout
-        if not layout.items:
-            return
-        scale = min(_MINIMAP.width() / max(layout.width, 1.0), _MINIMAP.height() / max(layout.height, 1.0))
-        size = QSize(max(24, round(layout.width * scale)), max(24, round(layout.height * scale)))
-        ratio = self.devicePixelRatioF()
-        picture = QPixmap(size * ratio)
-        picture.setDevicePixelRatio(ratio)
-        picture.fill(Qt.GlobalColor.transparent)
-        with QPainter(picture) as painter:
-            self._renderer.paint_overview(painter, size.width(), size.height(), Camera(scale, 0.0, 0.0))
-        self._minimap.resize(size)
-        self._minimap.setPicture(picture)
-        self._place_overlays()
-
-    def _place_overlays(self) -> None:
-        self._legend.move(10, self.height() - self._legend.height() - 10)
-        self._minimap.move(self.width() - self._minimap.width() - 10, self.height() - self._minimap.height() - 10)
-        layout = self._model.layout
-        left, top = self._camera.scene_point(0.0, 0.0)
-        right, bottom = self._camera.scene_point(self.width(), self.height())
-        shows_all = left <= 0 and top <= 0 and right >= layout.width and bottom >= layout.height
-        has_room = self.width() > 3 * _MINIMAP.width() and self.height() > 2 * _MINIMAP.height()
-        self._minimap.setVisible(bool(layout.items) and not shows_all and has_room)
-        width, height = max(layout.width, 1.0), max(layout.height, 1.0)
-        self._minimap.setView(QRectF(left / width, top / height, (right - left) / width, (bottom - top) / height))
 
     def _go_to_share(self, x: float, y: float) -> None:
         scene_x, scene_y = x * self._model.layout.width, y * self._model.layout.height
         at_x, at_y = self._camera.point(scene_x, scene_y)
         self._set_camera(self._camera.moved(self.width() / 2 - at_x, self.height() / 2 - at_y))
-
-    def _show_card(self) -> None:
-        if self._overlay.hovered and self._gesture is None:
-            self._card.showText(self._card_text(self._overlay.hovered), self.mapFromGlobal(QCursor.pos()))
 
     def _step_flash(self) -> None:
         self._overlay.flash_strength -= 1.0 / _FLASH_STEPS
@@ -453,7 +388,7 @@ class GraphCanvas(QWidget):
             if old.isValid():
                 dx, dy = (self.width() - old.width()) / 2, (self.height() - old.height()) / 2
                 self._set_camera(self._camera.moved(dx, dy))
-        self._place_overlays()
+        self._furniture.place(self._camera)
 
     def wheelEvent(self, event: QWheelEvent) -> None:
         turn = event.pixelDelta() if not event.pixelDelta().isNull() else event.angleDelta()
@@ -465,8 +400,7 @@ class GraphCanvas(QWidget):
         event.accept()
 
     def mousePressEvent(self, event: QMouseEvent) -> None:
-        self._card_timer.stop()
-        self._card.hide()
+        self._furniture.hide_card()
         self._gesture = begin(self, event.button(), event.modifiers(), event.position())
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
@@ -499,13 +433,7 @@ class GraphCanvas(QWidget):
         if item == self._overlay.hovered:
             return
         self._overlay.hovered = item
-        self._card.hide()
-        if item:
-            self._card_timer.start()
-        else:
-            self._card_timer.stop()
-        node = self._model.box_of(item) if item else None
-        self._legend.setValue(float(self._model.heat().value[node]) if node is not None else float("nan"))
+        self._furniture.point_at(item, lambda: self._card_text(item), lambda: self.mapFromGlobal(QCursor.pos()))
         self.update()
         self.hovered.emit(item)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from pytestqt.qtbot import QtBot
 
 from gui.canvas.compound import NODE_WIDTH
 from gui.canvas.heat import colour_table
-from gui.canvas.model import ViewState
 from gui.canvas.overlays import HoverCard, Legend, Minimap
 from gui.canvas.scene import Decoration, HeatScale, Scene, SceneNode
 from gui.canvas.widget import CanvasSettings, GraphCanvas
@@ -181,9 +181,21 @@ def test_a_view_is_restored(canvas: GraphCanvas) -> None:
     canvas.panBy(-50.0, 20.0)
     state, place = canvas.viewState(), canvas.nodeCenter("features/1/0")
     canvas.collapseAll()
-    canvas.setViewState(ViewState(state.zoom, state.centre_x, state.centre_y, (*state.expanded, "gone")))
+    canvas.setViewState(replace(state, expanded=(*state.expanded, "gone")))
     assert canvas.viewState().expanded == state.expanded
     assert (canvas.nodeCenter("features/1/0") - place).manhattanLength() < 1e-6
+
+
+def test_a_view_is_restored_in_a_window_of_another_size(canvas: GraphCanvas) -> None:
+    canvas.expandAll()
+    node = find(canvas, "Softmax")
+    canvas.reveal(node)
+    state = canvas.viewState()
+    canvas.fit()
+    canvas.resize(600, 900)
+    canvas.setViewState(state)
+    assert canvas.viewState().zoom == state.zoom
+    assert (at(canvas, node) - canvas.rect().center()).manhattanLength() <= 2
 
 
 def test_a_fitted_graph_stays_fitted_when_the_window_changes(canvas: GraphCanvas) -> None:
@@ -251,7 +263,8 @@ def test_the_card_says_what_the_scene_knows(canvas: GraphCanvas) -> None:
     text = canvas.describe(node)
     for part in ("Softmax", "1×49×96", "requested int16, effective int8", "qk &amp; more", "MSE 2.0e−4"):
         assert part in text
-    assert "operators" in canvas.describe("features")
+    for part in ("operators", "precision int8", "1 set by you, 1 of them refused", "worst MSE 2.0e−4 at Softmax"):
+        assert part in canvas.describe("features")
     assert canvas.describe("no such node") == ""
 
 
