@@ -92,7 +92,8 @@ class Archive:
         stored = sum(info.file_size for info in infos if info.compress_type == zipfile.ZIP_STORED)
         unfolded = sum(info.file_size for info in infos if info.compress_type != zipfile.ZIP_STORED)
         if stored > self.path.stat().st_size or unfolded > TEXT_LIMIT_BYTES:
-            raise self.damaged(f"declares {stored + unfolded} bytes of content, more than a package of its size can hold")
+            total = stored + unfolded
+            raise self.damaged(f"declares {total} bytes of content, more than a package of its size can hold")
         return members
 
     def __contains__(self, name: str) -> bool:

@@ -22,7 +22,7 @@ from engine.errors import ExportError, PackageError, QuantscopeError
 from engine.export.onnx_nodes import Emission, OnnxBuilder, emit
 from engine.export.onnx_nodes.builder import serialised
 from engine.export.segments import Segment
-from engine.graph.graph import Graph, TensorType
+from engine.graph.graph import Graph, Node, TensorType
 from engine.graph.onnx_file import check_names, prepared
 from engine.graph.onnx_import import import_onnx
 from engine.graph.weights import WeightFiles
@@ -93,13 +93,11 @@ def segment_instructions(
     def renamed(value: str) -> str:
         return value if value in outside or not value else f"{prefix}:{value}"
 
-    instructions = tuple(
-        Instruction(
-            FloatKernel(node.op), tuple(map(renamed, node.inputs)), tuple(map(renamed, node.outputs)), (node.id,), node.id
-        )
-        for node in graph.nodes
-        if not isinstance(node.op, Input)
-    )
+    def instruction(node: Node) -> Instruction:
+        names, made = tuple(map(renamed, node.inputs)), tuple(map(renamed, node.outputs))
+        return Instruction(FloatKernel(node.op), names, made, (node.id,), node.id)
+
+    instructions = tuple(instruction(node) for node in graph.nodes if not isinstance(node.op, Input))
     constants = {
         renamed(name): ProgramConstant(constant.array, QType(constant.type.dtype))
         for name, constant in graph.constants.items()

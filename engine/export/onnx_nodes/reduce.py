@@ -103,10 +103,10 @@ def _resize(op: ops.Resize, emission: Emission) -> None:
     )
     scales = sizes = ""
     if by_scales:
-        array = np.array((1.0, 1.0, *op.scales), dtype=np.float32)
+        array = np.array(op.scales, dtype=np.float32)
         scales = emission.builder.constant(f"{emission.outputs[0]}/scales", array)
     else:
-        sizes = emission.integers("sizes", (*shape[:2], *op.sizes))
+        sizes = emission.integers("sizes", op.sizes)
     emission.node(
         "Resize",
         (emission.inputs[0], "", scales, sizes),
@@ -116,4 +116,5 @@ def _resize(op: ops.Resize, emission: Emission) -> None:
         cubic_coeff_a=op.cubic_coefficient,
         exclude_outside=int(op.exclude_outside),
         antialias=int(op.antialias),
+        axes=tuple(range(2, len(shape))),
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.export.onnx_nodes.builder import Dimensions
 from engine.graph.graph import Graph, Node
-from engine.ops.base import Op
-from engine.ops.layout import Reshape
+from engine.ops.base import Behaviour, Op
+from engine.ops.layout import Reshape, Slice
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -61,27 +61,50 @@ def _followed(graph: Graph, doubled: Graph) -> Mapping[str, Op] | None:
     """Operators to replace; None where one depends on the batch in a way that cannot be left open."""
     if [node.id for node in graph.nodes] != [node.id for node in doubled.nodes]:
         return None
-    if any(graph.constants[name].type != doubled.constants[name].type for name in graph.constants.keys() & doubled.constants):
+    common = graph.constants.keys() & doubled.constants
+    if any(graph.constants[name].type != doubled.constants[name].type for name in common):
         return None
     operators: dict[str, Op] = {}
     for node, twin in zip(graph.nodes, doubled.nodes, strict=True):
         if node.op != twin.op:
-            opened = _opened(node, twin)
+            opened = _opened(graph, node, twin)
             if opened is None:
                 return None
             operators[node.id] = opened
     return operators
 
 
-def _opened(node: Node, twin: Node) -> Op | None:
-    """A Reshape whose one size that depends on the batch is inferred; None for anything else."""
-    if not isinstance(node.op, Reshape) or not isinstance(twin.op, Reshape) or 0 in node.op.shape:
+def _opened(graph: Graph, node: Node, twin: Node) -> Op | None:
+    """The operator without the batch's size; None where its class has no such form."""
+    function = _OPENED.find(node.op)
+    if function is None or type(node.op) is not type(twin.op):
         return None
-    if len(node.op.shape) != len(twin.op.shape):
+    return function(node.op, twin.op, graph.types[node.inputs[0]].shape)
+
+
+_OPENED: Behaviour[Callable[[Any, Any, tuple[int, ...]], Op | None]] = Behaviour("form for any batch")
+"""``(op, the same for twice the batch, shape of its input) -> op`` without the batch's size, or None."""
+
+
+@_OPENED.register(Reshape)
+def _open_reshape(op: Reshape, twin: Reshape, shape: tuple[int, ...]) -> Op | None:
+    """The one size that depends on the batch is inferred from the others."""
+    if 0 in op.shape or len(op.shape) != len(twin.shape):
         return None
-    differing = [axis for axis, sizes in enumerate(zip(node.op.shape, twin.op.shape, strict=True)) if sizes[0] != sizes[1]]
-    if len(differing) != 1 or twin.op.shape[differing[0]] != 2 * node.op.shape[differing[0]]:
+    axes = [axis for axis, sizes in enumerate(zip(op.shape, twin.shape, strict=True)) if sizes[0] != sizes[1]]
+    if len(axes) != 1 or twin.shape[axes[0]] != 2 * op.shape[axes[0]]:
         return None
-    shape = list(node.op.shape)
-    shape[differing[0]] = _INFERRED
-    return replace(node.op, shape=tuple(shape))
+    sizes = list(op.shape)
+    sizes[axes[0]] = _INFERRED
+    return replace(op, shape=tuple(sizes))
+
+
+@_OPENED.register(Slice)
+def _open_slice(op: Slice, twin: Slice, shape: tuple[int, ...]) -> Op | None:
+    """An axis that is kept whole is not written at all, so its size does not matter."""
+    bounds, others = (tuple(zip(o.starts, o.stops, o.steps, strict=True)) for o in (op, twin))
+    for axis, size in enumerate(shape):
+        is_whole = bounds[axis] == (0, size, 1) and others[axis] == (0, 2 * size, 1)
+        if bounds[axis] != others[axis] and not is_whole:
+            return None
+    return op

@@ -1,4 +1,4 @@
-"""From a session's integer program to an ONNX graph with QuantizeLinear and DequantizeLinear around every quantised value.
+"""From a session's integer program to ONNX with QuantizeLinear and DequantizeLinear around every quantised value.
 
 Between dequantise and quantise stands the float operator (or the chain of them that one integer kernel computes); the
 runtime rounds once, where the program requantises. Scales are the program's, zero points are 0.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -18,24 +19,31 @@ from numpy.typing import NDArray
 
 from engine.errors import ExportError
 from engine.export.onnx_nodes import Emission, OnnxBuilder, emit
-from engine.export.onnx_nodes.builder import numpy_type, serialised
+from engine.export.onnx_nodes.builder import serialised
 from engine.export.onnx_nodes.linear import product_with_bias
 from engine.export.qdq.batch import BatchForm, batch_form
 from engine.export.qdq.parameters import parameters_of, real_weight
 from engine.graph.graph import Graph, Node, TensorType
 from engine.ops.base import Behaviour, Op
 from engine.ops.elementwise import Div
+from engine.ops.layout import Concat, Roll, Slice
 from engine.ops.linear import Conv, ConvTranspose, Linear
 from engine.ops.other import Input
 from engine.plan.types import Precision, Resolution, Unit
-from engine.program.types import Convolution, FullyConnected, Instruction, Program
+from engine.program.types import Convolution, FullyConnected, Program
 from engine.qtype import QType
 
 if TYPE_CHECKING:
     from engine.session import Session
 
-OPSET = 21
-"""The first one whose quantise and dequantise nodes know int16."""
+OPSET, WIDE_OPSET = 20, 21
+"""For models without and with int16 values, which quantise and dequantise nodes know since opset 21.
+
+From opset 21 on ONNX Runtime 1.31 refuses models in which data movement stands between an int8 dequantise node and a
+float operator: it puts nodes with the attribute ``output_dtype`` there, then turns int8 to uint8, and forgets the
+attribute (github.com/microsoft/onnxruntime/issues/25526). So the lower opset is used where it suffices, and in
+quantised parts every moved value has quantise and dequantise nodes of its own.
+"""
 
 _MOST_BYTES = 2**31 - 1
 """Largest message that protobuf writes."""
@@ -46,7 +54,7 @@ def write_qdq(session: Session, stream: BinaryIO) -> tuple[str, ...]:
 
     Raises:
         CalibrationError: The session is not calibrated.
-        ExportError: A node cannot be expressed in opset 21, or the model exceeds 2 GB.
+        ExportError: A node cannot be expressed in ONNX, or the model exceeds 2 GB.
     """
     form = batch_form(session)
     writer = _Writer(session.graph, session.resolve(), session.program(), form)
@@ -56,32 +64,23 @@ def write_qdq(session: Session, stream: BinaryIO) -> tuple[str, ...]:
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the plan cannot be expressed in ONNX opset {OPSET}: {error}") from error
+        raise ExportError(f"the plan cannot be expressed in ONNX opset {writer.builder.opset}: {error}") from error
     stream.write(serialised(model))
     return writer.notes()
 
 
-_QUANTISED: Behaviour[Callable[[_Writer, Any, _Layer], None]] = Behaviour("ONNX nodes with quantised weights")
-"""For operators whose weights are integers: ``(writer, op, layer) -> None`` adds the nodes."""
+@dataclass(frozen=True)
+class _Member:
+    """A node inside an integer unit: ``source`` is the ONNX value of its first input, ``outputs`` those it makes."""
+
+    unit: Unit
+    node: Node
+    source: str
+    outputs: tuple[str, ...]
 
 
-class _Layer:
-    """A node with weights inside its unit: what :data:`_QUANTISED` functions see."""
-
-    def __init__(
-        self,
-        node: Node,
-        integer: Convolution | FullyConnected,
-        scales: tuple[float, float],
-        inputs: tuple[str, ...],
-        outputs: tuple[str, ...],
-    ) -> None:
-        self.node = node
-        self.integer = integer
-        self.in_scale, self.out_scale = scales
-        self.inputs = inputs
-        self.outputs = outputs
-        self.has_bias = len(node.inputs) > 2 and bool(node.inputs[2])
+_IN_UNIT: Behaviour[Callable[[_Writer, Any, _Member], None]] = Behaviour("ONNX nodes inside an integer unit")
+"""For operators that are not written as in float: ``(writer, op, member) -> None`` adds the nodes."""
 
 
 class _Writer:
@@ -92,7 +91,8 @@ class _Writer:
         self.resolution = resolution
         self.program = program
         self.form = form
-        self.builder = OnnxBuilder(OPSET)
+        wide = any(qtype.dtype == "int16" for qtype in program.types.values())
+        self.builder = OnnxBuilder(WIDE_OPSET if wide else OPSET)
         self.builder.reserve([*graph.types])
         self.real: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -113,7 +113,8 @@ class _Writer:
     def notes(self) -> tuple[str, ...]:
         counts = self.counts
         notes = [
-            f"{counts['quantise']} QuantizeLinear and {counts['dequantise']} DequantizeLinear nodes, opset {OPSET}",
+            f"{counts['quantise']} QuantizeLinear and {counts['dequantise']} DequantizeLinear nodes, "
+            f"opset {self.builder.opset}",
             f"{counts['float']} nodes stay in float",
             "runtimes round to nearest even in float and saturate at -128 (int16 -32768), the integer program rounds "
             "half up and saturates at -127 (-32767): single integers may differ by one step",
@@ -145,7 +146,7 @@ class _Writer:
         self.real[value] = value
         if qtype.is_quantised:
             self.real[value] = self.builder.fresh(f"{value}/dequantised")
-            self._quantise_dequantise(value, value, qtype, self.real[value])
+            self.quantise_dequantise(value, value, qtype, self.real[value])
 
     def _float_operand(self, value: str) -> str:
         if value in self.graph.constants:
@@ -174,23 +175,22 @@ class _Writer:
                 self.real[value] = value
                 qtype = self.program.types[value]
                 if qtype.is_quantised:
-                    self._quantise_dequantise(source, value, qtype, value)
+                    self.quantise_dequantise(source, value, qtype, value)
 
     def _add_member(self, unit: Unit, node: Node, outputs: tuple[str, ...]) -> None:
-        quantised = _QUANTISED.find(node.op)
-        layer = self._layers.get(unit.anchor)
-        if quantised is None or layer is None:
-            names = tuple(self._operand(unit, node, index) for index in range(len(node.inputs)))
-            self._emit(node, names, outputs)
+        special = _IN_UNIT.find(node.op)
+        if special is not None:
+            special(self, node.op, _Member(unit, node, self._activation(unit, node.inputs[0]), outputs))
             return
-        source = self._activation(unit, node.inputs[0])
-        assert isinstance(layer.op, Convolution | FullyConnected)
-        scales = self._scales(layer)
-        quantised(self, node.op, _Layer(node, layer.op, scales, (source,), outputs))
+        names = tuple(self._operand(unit, node, index) for index in range(len(node.inputs)))
+        self._emit(node, names, outputs)
 
-    def _scales(self, layer: Instruction) -> tuple[float, float]:
-        """Scales of a layer's input and output."""
-        return self.program.types[layer.inputs[0]].scale, self.program.types[layer.outputs[0]].scale
+    def layer_of(self, unit: Unit) -> tuple[Convolution | FullyConnected, float, float]:
+        """The unit's integer layer, with the scales of its input and output."""
+        layer = self._layers[unit.anchor]
+        assert isinstance(layer.op, Convolution | FullyConnected)
+        types = self.program.types
+        return layer.op, types[layer.inputs[0]].scale, types[layer.outputs[0]].scale
 
     # --- operands
 
@@ -224,7 +224,7 @@ class _Writer:
             return self.real[value]
         if seam not in self.real:
             self.real[seam] = self.builder.fresh(f"{seam}/dequantised")
-            self._quantise_dequantise(self.real[value], seam, self.program.types[seam], self.real[seam])
+            self.quantise_dequantise(self.real[value], seam, self.program.types[seam], self.real[seam])
         return self.real[seam]
 
     # --- nodes
@@ -239,15 +239,27 @@ class _Writer:
         op: Op = self.form.operators.get(node.id, node.op)
         emit(op, Emission(self.builder, node.id, names, outputs, types, constants))
 
-    def emission(self, layer: _Layer, weight: NDArray[np.generic], names: tuple[str, ...]) -> Emission:
-        """A layer's emission with other weights than the graph's."""
-        x = self.graph.types[layer.node.inputs[0]]
+    def emission(self, member: _Member, weight: NDArray[np.generic], names: tuple[str, ...]) -> Emission:
+        """The emission of a node with weights, with other ones than the graph's."""
+        x = self.graph.types[member.node.inputs[0]]
         types = (x, TensorType(tuple(weight.shape), weight.dtype.name), None)
-        return Emission(self.builder, layer.node.id, names, layer.outputs, types, {1: weight})
+        return Emission(self.builder, member.node.id, names, member.outputs, types, {1: weight})
 
-    def _quantise_dequantise(self, source: str, stem: str, qtype: QType, result: str) -> None:
-        kind = self.graph.types.get(stem.rpartition("@")[0] or stem) or self.graph.types[stem]
-        scale = self.builder.constant(f"{stem}/scale", np.array(qtype.scale).astype(numpy_type(kind.dtype)))
+    def move(self, member: _Member, op: Op, names: tuple[str, ...], outputs: tuple[str, ...]) -> None:
+        """Data movement of values that have the shape of the member's input."""
+        types = (self.graph.types[member.node.inputs[0]],) * len(names)
+        emit(op, Emission(self.builder, member.node.id, names, outputs, types, {}))
+
+    def moved(self, member: _Member, stem: str, op: Op, names: tuple[str, ...], qtype: QType) -> str:
+        """The same, into a new value that is quantised and dequantised."""
+        stem = self.builder.fresh(f"{member.node.outputs[0]}/{stem}")
+        raw, result = self.builder.fresh(f"{stem}/float"), self.builder.fresh(f"{stem}/dequantised")
+        self.move(member, op, names, (raw,))
+        self.quantise_dequantise(raw, stem, qtype, result)
+        return result
+
+    def quantise_dequantise(self, source: str, stem: str, qtype: QType, result: str) -> None:
+        scale = self.builder.constant(f"{stem}/scale", np.array(qtype.scale, np.float32))
         zero = self.builder.constant(f"{stem}/zero_point", np.zeros((), qtype.dtype))
         integers = self.builder.fresh(f"{stem}/{qtype.dtype}")
         self.builder.node("QuantizeLinear", (source, scale, zero), (integers,), f"{stem}/quantise")
@@ -273,39 +285,79 @@ class _Writer:
         return result
 
 
-@_QUANTISED.register(Conv, ConvTranspose)
-def _convolution(writer: _Writer, op: Conv | ConvTranspose, layer: _Layer) -> None:
-    found = parameters_of(layer.integer, layer.in_scale, layer.out_scale)
-    stem = layer.node.outputs[0]
+def _has_bias(node: Node) -> bool:
+    return len(node.inputs) > 2 and bool(node.inputs[2])
+
+
+@_IN_UNIT.register(Conv, ConvTranspose)
+def _convolution(writer: _Writer, op: Conv | ConvTranspose, member: _Member) -> None:
+    layer, in_scale, out_scale = writer.layer_of(member.unit)
+    found = parameters_of(layer, in_scale, out_scale)
     if found is None:
-        assert isinstance(layer.integer, Convolution)
-        weight = real_weight(layer.integer, layer.in_scale, layer.out_scale)
-        names = [*layer.inputs, writer.builder.constant(f"{stem}/weight", weight)]
-        writer.counts["real weight"] += 1
-        found_bias = None
-    else:
-        weight = found.weight
-        names = [*layer.inputs, writer.dequantised(f"{stem}/weight", weight, found.weight_scales, found.axis)]
-        found_bias = found
-    if layer.has_bias and found_bias is not None:
-        names.append(writer.dequantised(f"{stem}/bias", found_bias.bias, found_bias.bias_scales, 0))
-    elif layer.has_bias:
-        names.append(writer.builder.initializer(layer.node.inputs[2], writer.graph.constants[layer.node.inputs[2]].array))
-    emit(op, writer.emission(layer, weight, tuple(names)))
+        assert isinstance(layer, Convolution)
+        _with_real_weight(writer, op, member, real_weight(layer, in_scale, out_scale))
+        return
+    stem = member.node.outputs[0]
+    names = [member.source, writer.dequantised(f"{stem}/weight", found.weight, found.weight_scales, found.axis)]
+    if _has_bias(member.node):
+        names.append(writer.dequantised(f"{stem}/bias", found.bias, found.bias_scales, 0))
+    emit(op, writer.emission(member, found.weight, tuple(names)))
 
 
-@_QUANTISED.register(Linear)
-def _fully_connected(writer: _Writer, op: Linear, layer: _Layer) -> None:
-    """A Gemm for a matrix, a MatMul and an Add for more axes."""
-    found = parameters_of(layer.integer, layer.in_scale, layer.out_scale)
+def _with_real_weight(writer: _Writer, op: Op, member: _Member, weight: NDArray[np.float32]) -> None:
+    """The node with its quantised weight in real numbers, and the model's own bias."""
+    writer.counts["real weight"] += 1
+    names = [member.source, writer.builder.constant(f"{member.node.outputs[0]}/weight", weight)]
+    if _has_bias(member.node):
+        bias = member.node.inputs[2]
+        names.append(writer.builder.initializer(bias, writer.graph.constants[bias].array))
+    emit(op, writer.emission(member, weight, tuple(names)))
+
+
+@_IN_UNIT.register(Linear)
+def _fully_connected(writer: _Writer, op: Linear, member: _Member) -> None:
+    """A Gemm for a matrix; a MatMul and an Add for more axes.
+
+    That Add's bias has as many axes as the product: runtimes then leave the two as they are (see WIDE_OPSET).
+    """
+    layer, in_scale, out_scale = writer.layer_of(member.unit)
+    found = parameters_of(layer, in_scale, out_scale)
     assert found is not None  # only transposed convolutions have none
-    stem = layer.node.outputs[0]
-    bias = writer.dequantised(f"{stem}/bias", found.bias, found.bias_scales, 0) if layer.has_bias else ""
-    rank = len(writer.graph.types[layer.node.inputs[0]].shape)
-    weight = found.weight if rank == 2 else found.weight.T
-    name = writer.dequantised(f"{stem}/weight", weight, found.weight_scales, 0 if rank == 2 else 1)
-    emission = writer.emission(layer, weight, (*layer.inputs, name, bias))
-    if rank == 2:
+    stem, rank = member.node.outputs[0], len(writer.graph.types[member.node.inputs[0]].shape)
+    is_matrix = rank == 2
+    weight = found.weight if is_matrix else found.weight.T
+    name = writer.dequantised(f"{stem}/weight", weight, found.weight_scales, 0 if is_matrix else 1)
+    bias = ""
+    if _has_bias(member.node):
+        integers = found.bias if is_matrix else found.bias.reshape((1,) * (rank - 1) + found.bias.shape)
+        bias = writer.dequantised(f"{stem}/bias", integers, found.bias_scales, integers.ndim - 1)
+    emission = writer.emission(member, weight, (member.source, name, bias))
+    if is_matrix:
         emission.node("Gemm", transB=1)
     else:
-        product_with_bias(emission, layer.inputs[0], name, bias)
+        product_with_bias(emission, member.source, name, bias)
+
+
+@_IN_UNIT.register(Roll)
+def _roll(writer: _Writer, op: Roll, member: _Member) -> None:
+    """As in float, with quantise and dequantise nodes after each slice and between the axes."""
+    qtype = writer.program.types[member.node.outputs[0]]
+    shape = writer.graph.types[member.node.inputs[0]].shape
+    source = member.source
+    for index, (shift, axis) in enumerate(zip(op.shifts, op.axes, strict=True)):
+        cut = -shift % shape[axis]
+        pieces = [
+            writer.moved(member, f"{part}{index}", _along(shape, axis, start, stop), (source,), qtype)
+            for part, start, stop in (("front", cut, shape[axis]), ("back", 0, cut))
+        ]
+        if index < len(op.axes) - 1:
+            source = writer.moved(member, f"rolled{index}", Concat(axis), tuple(pieces), qtype)
+        else:
+            writer.move(member, Concat(axis), tuple(pieces), member.outputs)
+
+
+def _along(shape: tuple[int, ...], axis: int, start: int, stop: int) -> Slice:
+    """A slice of one axis."""
+    starts = tuple(start if index == axis else 0 for index in range(len(shape)))
+    stops = tuple(stop if index == axis else size for index, size in enumerate(shape))
+    return Slice(starts, stops, (1,) * len(shape))
