@@ -60,6 +60,11 @@ def converts(*op_types: str, domain: str = "") -> Callable[[Converter], Converte
     return add
 
 
+def _as_written(value: float) -> float:
+    """The shortest decimal that is this float32: what the author wrote, 1e-05 and not 9.999999747e-06."""
+    return float(str(np.float32(value)))
+
+
 @dataclass(frozen=True)
 class SourceNode:
     """One ONNX node with its inputs resolved to values of known type.
@@ -120,7 +125,9 @@ class SourceNode:
         """The value of a constant input with one element; None otherwise."""
         if not self.is_constant(index) or self.type(index).element_count != 1:
             return None
-        return float(np.ravel(self.array(index))[0])  # type: ignore[arg-type]
+        array = self.constants[self.inputs[index]].array
+        value = float(array.item())
+        return _as_written(value) if array.dtype == np.float32 else value
 
     # --- attributes
 
@@ -129,9 +136,8 @@ class SourceNode:
         return default if attribute is None else int(attribute.as_int())
 
     def real(self, name: str, default: float = 0.0) -> float:
-        """A float32 attribute as the shortest decimal that means the same, so that 1e-5 reads as 1e-5."""
         attribute = self.attributes.get(name)
-        return default if attribute is None else float(str(np.float32(attribute.as_float())))
+        return default if attribute is None else _as_written(attribute.as_float())
 
     def text(self, name: str, default: str = "") -> str:
         attribute = self.attributes.get(name)

@@ -108,8 +108,7 @@ def _mean_square(draft: Draft, value: str, above: tuple[Node, ...]) -> tuple[str
     )
     if not is_square:
         return None
-    epsilon = float(str(np.float32(plus.op.offset)))
-    return square.inputs[0], mean[1], epsilon, (*above, plus, mean[0], square)
+    return square.inputs[0], mean[1], plus.op.offset, (*above, plus, mean[0], square)
 
 
 def _trailing_mean(draft: Draft, value: str) -> tuple[Node, int] | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import numpy_helper
 
 from engine.errors import CalibrationError, GraphError, ModelFileError, QuantscopeError
 from engine.graph.finite import check_finite
@@ -259,7 +259,7 @@ def test_invalid_graphs(tmp_path: Path, name: str) -> None:
 
 def test_strings_are_refused(tmp_path: Path) -> None:
     model = _broken(nodes=[node("Identity", ["s"], ["y"])])
-    model.graph.initializer.append(helper.make_tensor("s", onnx.TensorProto.STRING, [1], [b"text"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(["text"], object), "s"))
     assert "string" in _error(_saved(tmp_path, model), ModelFileError)
 
 

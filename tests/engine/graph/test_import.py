@@ -165,18 +165,22 @@ def test_unused_inputs_stay() -> None:
     assert graph.inputs == ("x", "z")
 
 
+IDENTITY = node("Identity", ["a"], ["y"])
+RELU = node("Relu", ["x"], ["a"])
+
+
 @pytest.mark.parametrize(
     ("nodes", "outputs", "kept"),
     [
         ([node("Identity", ["x"], ["y"])], ["y"], ["Identity"]),
-        ([node("Relu", ["x"], ["a"]), node("Identity", ["a"], ["y"])], ["y"], ["Relu"]),
-        ([node("Relu", ["x"], ["a"]), node("Identity", ["a"], ["y"])], ["a", "y"], ["Relu", "Identity"]),
-        ([node("Relu", ["x"], ["a"]), node("Identity", ["a"], ["y"]), node("Abs", ["a"], ["z"])], ["y", "z"], ["Relu", "Abs"]),
-        ([node("Relu", ["x"], ["a"]), node("Identity", ["a"], ["y"]), node("Identity", ["a"], ["z"])], ["y", "z"], ["Relu", "Identity"]),
+        ([RELU, IDENTITY], ["y"], ["Relu"]),
+        ([RELU, IDENTITY], ["a", "y"], ["Relu", "Identity"]),
+        ([RELU, IDENTITY, node("Abs", ["a"], ["z"])], ["y", "z"], ["Relu", "Abs"]),
+        ([RELU, IDENTITY, node("Identity", ["a"], ["z"])], ["y", "z"], ["Relu", "Identity"]),
         ([node("Identity", ["c"], ["y"])], ["y"], ["Identity"]),
         ([node("Identity", ["x"], ["a"]), node("Relu", ["a"], ["y"])], ["y"], ["Relu"]),
     ],
-)  # fmt: skip
+)
 def test_identities_vanish_except_where_an_output_needs_one(
     nodes: list[onnx.NodeProto], outputs: list[str], kept: list[str]
 ) -> None:

@@ -160,7 +160,7 @@ GAMMA = {"gamma": floats(6), "beta": floats(6)}
 
 NORMALISATIONS = [
     Spelling("layer norm", _layer_norm(POWER, node("Div", ["d", "sd"], ["y"])), ["LayerNormalization"], "d"),
-    Spelling("layer norm, product", _layer_norm(PRODUCT, node("Div", ["d", "sd"], ["y"])), ["LayerNormalization"], "sq"),
+    Spelling("layer norm 2", _layer_norm(PRODUCT, node("Div", ["d", "sd"], ["y"])), ["LayerNormalization"], "sq"),
     Spelling("layer norm affine", _layer_norm(POWER, *AFFINE_END), ["LayerNormalization"], "n", GAMMA),
     Spelling(
         "layer norm by reciprocal",
