@@ -10,7 +10,7 @@ from engine.ops.base import Op
 from engine.ops.elementwise import Unary
 from engine.ops.layout import Layout
 from engine.ops.other import Input
-from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin
+from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
 from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, is_scaling, unit_precision
 from engine.precision import Precision
@@ -18,7 +18,7 @@ from engine.target.rules import allowed, check_node
 from engine.target.target import Target
 
 PASSING = (Layout, ReduceMax, ReduceMin, MaxPool, AveragePool)
-"""Operators whose output keeps the scale and type of their input."""
+"""Operators whose output keeps the scale and type of their input (as a Resize to the nearest does)."""
 
 _DTYPE = {
     Precision.INT8: "int8",
@@ -44,7 +44,9 @@ def passes_through(node: Node, precision: Precision, requested: Precision) -> bo
     """Whether the node's output keeps its input's integers (and, scaling aside, their scale)."""
     if precision is Precision.FLOAT:
         return False
-    return isinstance(node.op, PASSING) or (is_scaling(node) and requested in (Precision.AUTO, Precision.INT8))
+    if isinstance(node.op, PASSING) or (isinstance(node.op, Resize) and node.op.mode == "nearest"):
+        return True
+    return is_scaling(node) and requested in (Precision.AUTO, Precision.INT8)
 
 
 class _Resolver:
