@@ -18,6 +18,7 @@ import typer.main
 from engine.calibrate.recipe import load_recipe
 from engine.cli.main import app
 from engine.project import load_project
+from engine.target.target import figures, list_targets, load_target
 from gui.actions.registry import ACTIONS
 from gui.canvas.gestures import GESTURES
 
@@ -137,6 +138,37 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def copy_demo(folder: Path) -> None:
     for file in ("mobile_fmnist.onnx", "fmnist.toml", "fmnist_samples.npz"):
         shutil.copy(MODELS / file, folder)
+
+
+def test_errors_of_targets_are_those_they_state() -> None:
+    rows = dict(re.findall(r"^\| \[`([\w-]+)`\].*? \| (.*) \|$", section("Targets"), re.MULTILINE))
+    targets = [load_target(summary.name) for summary in list_targets()]
+    assert set(rows) == {target.name for target in targets}
+    for target in targets:
+        for number in re.findall(r"(?<![\w.-])\d+(?:\.\d+)?\b", target.stated_error.text):
+            assert number in rows[target.name], f"{target.name}: {target.stated_error.text}"
+        kinds = {figure.source.partition(":")[0] for _, figure in figures(target)}
+        absent = rows[target.name].split(" | ").count("–")
+        assert len(kinds) == 3 - absent, f"{target.name} has {sorted(kinds)}"
+
+
+def test_engine_map_names_what_there_is() -> None:
+    engine = ROOT / "engine"
+    text = (engine / "README.md").read_text(encoding="utf-8")
+    folders = re.findall(r"^\| (`[^|]+) \| [^|]+ \| ([^|]*`) \|$", text.partition("## Where")[0], re.MULTILINE)
+    assert len(folders) > 10
+    for places, names in folders:
+        paths = [engine / place for place in re.findall(r"`([^`]+)`", places)]
+        files = [file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path])]
+        source = "\n".join(file.read_text(encoding="utf-8") for file in files)
+        known = {file.name for file in files}
+        for name in re.findall(r"`([^`]+)`", names):
+            defined = re.search(rf"^(class |def )?{name}\b[:(=\[ ]", source, re.MULTILINE)
+            assert defined or name in known, f"{name} is not in {places}"
+    for path in re.findall(r"`((?:resources|tests)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), path
+    for path in re.findall(r"`((?:[a-z_]+/)+(?:[a-z_]+\.py)?|[a-z_]+\.py)`", text):
+        assert (engine / path).exists() or (ROOT / path).exists() or any(engine.rglob(path)), path
 
 
 # JSON
