@@ -9,7 +9,7 @@ from torch import Tensor
 
 from engine.errors import DataError, GraphError, QuantscopeError
 from engine.program.kernels import KERNEL
-from engine.program.kernels.compiled import kernel_section, threads_like_torch
+from engine.program.kernels.compiled import kernel_section, set_threads
 from engine.program.types import Instruction, Program
 
 Visit = Callable[[Instruction, Sequence[Tensor | None], Sequence[Tensor]], None]
@@ -69,7 +69,7 @@ def run_instruction(instruction: Instruction, inputs: Sequence[Tensor | None]) -
     node = instruction.nodes[0] if instruction.nodes else None
     if kernel is None:
         raise GraphError(f"{type(instruction.op).__name__} has no kernel", node=node)
-    threads_like_torch()
+    set_threads(inputs[0].numel() if inputs and inputs[0] is not None else 0)
     try:
         with kernel_section():
             return kernel(instruction.op, inputs)

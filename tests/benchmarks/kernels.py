@@ -280,7 +280,7 @@ MODELS = {"swin_t": swin_t, "efficientnet_lite0": efficientnet_lite0}
 
 def main(arguments: list[str] | None = None) -> None:
     """Print one row a layer and the totals."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.kernels", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.kernels")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=31)
     parser.add_argument("--shortest", action="store_true", help="print the shortest run: for a busy machine")

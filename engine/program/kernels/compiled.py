@@ -40,9 +40,14 @@ def inlined(function: F) -> F:
     return _numba.njit(nogil=True, inline="always", error_model="numpy")(function)
 
 
-def threads_like_torch() -> None:
-    """Let kernels use as many threads as torch does: set for the calling thread before it runs kernels."""
-    _numba.set_num_threads(min(torch.get_num_threads(), _numba.config.NUMBA_NUM_THREADS))
+_PARALLEL_ELEMENTS = 16_384
+"""Below, two threads take longer to meet than one takes to finish (and on a busy machine, very much longer)."""
+
+
+def set_threads(elements: int) -> None:
+    """Choose how many threads the calling thread's kernels use: as many as torch, one for few elements."""
+    threads = torch.get_num_threads() if elements >= _PARALLEL_ELEMENTS else 1
+    _numba.set_num_threads(min(threads, _numba.config.NUMBA_NUM_THREADS))
 
 
 _one_at_a_time = threading.RLock()

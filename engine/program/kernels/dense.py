@@ -20,8 +20,8 @@ from engine.program.types import FullyConnected, MatrixProduct
 _EXACT_FLOAT32 = 2**24
 
 _ACCUMULATORS = 1 << 21
-"""Rows are multiplied in pieces of at most this many accumulators (8 MiB): larger blocks of memory are given back to the
-system and fetched again page by page, which takes longer than the product."""
+"""Rows are multiplied in pieces of at most this many accumulators (8 MiB): larger blocks of memory are given back to
+the system and fetched again page by page, which takes longer than the product."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from engine.ops.elementwise import Exp
 from engine.ops.layout import Pad, Split
 from engine.program.arithmetic import scaling_for
 from engine.program.executor import run_instruction, run_program
+from engine.program.kernels.warm import compile_kernels
 from engine.program.types import (
     AddScaled,
     DataMovement,
@@ -92,6 +94,19 @@ def test_values_are_freed_after_their_last_use() -> None:
 
     run_program(small_program(), {"x": X}, visit=visit)
     assert at_end == {"sum", "double"}
+
+
+def test_programs_on_several_threads_at_once() -> None:
+    program, inputs = small_program(), {"x": X}
+    wanted = run_program(program, inputs)
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: run_program(program, inputs), range(40)))
+    for results in runs:
+        assert all(torch.equal(results[name], wanted[name]) for name in wanted)
+
+
+def test_kernels_can_be_compiled_ahead() -> None:
+    compile_kernels()
 
 
 def test_a_missing_input() -> None:

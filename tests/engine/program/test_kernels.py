@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from engine.program.arithmetic import scaling_for
 from engine.program.executor import run_instruction
+from engine.program.kernels import KERNEL, compiled
 from engine.program.norm import integer_layernorm
 from engine.program.softmax import integer_softmax
 from engine.program.tables import table8, table16
@@ -19,8 +20,11 @@ from engine.program.types import (
     AddScaled,
     AveragePoolInteger,
     Convolution,
+    DataMovement,
+    Dequantise,
     ExtremeReduce,
     ExtremeScaled,
+    FloatKernel,
     FullyConnected,
     Instruction,
     MatrixProduct,
@@ -31,9 +35,10 @@ from engine.program.types import (
     Quantise,
     Requantise,
     ResizeLinear,
+    Scaling,
     SumReduce,
 )
-from tests.engine.program.reference import expected
+from tests.engine.program.reference import REFERENCE, expected
 
 INT8, INT16 = Output("int8", -127, 127), Output("int16", -32767, 32767)
 LARGEST = {"int8": 127, "int16": 32767}
@@ -46,12 +51,20 @@ bounded = settings(
 
 
 @pytest.fixture(autouse=True, params=[1, 2])
-def thread_count(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Each test runs with one and with two threads against the same expectation."""
+def thread_count(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Each test runs with one and with two threads, however small, against the same expectation."""
+    monkeypatch.setattr(compiled, "_PARALLEL_ELEMENTS", 0)
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(before)
+
+
+def test_every_operator_has_a_kernel_and_a_statement() -> None:
+    """Scaling is a part of operators; seams and data movement are the graph's own operators."""
+    operators = {cls for cls in ProgramOp.__subclasses__() if cls.__module__ == ProgramOp.__module__}
+    assert operators - {Scaling} == set(KERNEL)
+    assert set(KERNEL) - {DataMovement, Dequantise, FloatKernel} == set(REFERENCE)
 
 
 def integers(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
