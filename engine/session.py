@@ -24,7 +24,7 @@ from engine.calibrate.calibration import collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
-from engine.errors import CalibrationError, DataError, PlanError
+from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
@@ -227,10 +227,22 @@ class Session:
         return (self.graph, 1) if batched is None else (batched, wanted)
 
     def batched_graph(self, batch: int) -> Graph | None:
-        """The model bound to another batch size; None where its file fixes the batch or it came from no file."""
+        """The model bound to another batch size; None where its file or its operators fix the batch, or it came from no
+        file.
+
+        Raises:
+            ModelFileError: The file changed since it was opened.
+        """
         if self.graph.source is None or not self.graph.symbolic_batch:
             return None
-        return load_model(self.graph.source, bindings=self.bindings, batch=batch)
+        try:
+            graph = load_model(self.graph.source, bindings=self.bindings, batch=batch)
+        except GraphError:
+            return None  # shapes inside the model hold for a batch of 1 alone
+        if graph.digest != self.graph.digest:
+            raise ModelFileError("was changed since it was opened", path=self.graph.source, hint="open it again")
+        same = [node.id for node in graph.nodes] == [node.id for node in self.graph.nodes]
+        return graph if same else None
 
     def _open(self, source: DataSource, default_split: str) -> Dataset:
         return open_data(
@@ -367,7 +379,7 @@ class Session:
         """
         recipe = recipe or (self.data.recipe if self.data is not None else None)
         dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
-        metric = TaskMetric(dataset)
+        metric = TaskMetric(dataset, self.graph)
         for runner, size in self._evaluation_runners(len(dataset)):
             metric.run(runner.evaluator, runner.program(), size, progress, cancelled)
         return metric.report(len(cpu_nodes(self.graph, self.resolve())))
@@ -419,6 +431,9 @@ class Session:
 
     def inspect(self, node_id: str, sample: int = 0) -> NodeDetail:
         """Histograms, ranges and scales of one node on one calibration sample."""
+        count = len(self._samples_data())
+        if not 0 <= sample < count:
+            raise DataError(f"there is no sample {sample}", hint=f"choose one from 0 to {count - 1}")
         data = Sample.of(self._samples_data().sample(sample))
         return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from engine.analyze.evaluator import Evaluator, Watch
 from engine.calibrate.data import Dataset
-from engine.errors import Cancelled
+from engine.errors import Cancelled, DataError
+from engine.graph.graph import Graph
 from engine.program.executor import run_program
 from engine.program.types import Program
 from engine.reports import Evaluation
@@ -21,10 +22,18 @@ Batch = Mapping[str, NDArray[np.generic]]
 
 
 class TaskMetric:
-    """Counts over a data set. Predictions are the arg max over the last axis of the model's first output."""
+    """Counts over a data set. Predictions are the arg max over the classes of the model's first output.
 
-    def __init__(self, dataset: Dataset) -> None:
+    Classes are its last axis; for labelled data whatever is left beside the batch ([N, C], [N, C, 1, 1], ...).
+
+    Raises:
+        DataError: The labels do not fit the output.
+    """
+
+    def __init__(self, dataset: Dataset, graph: Graph) -> None:
         self._dataset = dataset
+        if dataset.labels is not None:
+            dataset.check_labels(_class_count(graph, dataset))
         self._done = 0
         self._float_hits = 0
         self._quantised_hits = 0
@@ -62,11 +71,10 @@ class TaskMetric:
             yield self._dataset.read(first, first + size)
 
     def _count(self, reference: torch.Tensor, value: torch.Tensor) -> None:
-        expected = reference.argmax(-1).reshape(-1).numpy()
-        predicted = value.argmax(-1).reshape(-1).numpy()
+        labels = self._dataset.labels
+        expected, predicted = (_predictions(tensor, labels is not None) for tensor in (reference, value))
         self._agreed += int((expected == predicted).sum())
         self._predictions += expected.size
-        labels = self._dataset.labels
         if labels is not None:
             truth = labels[self._done : self._done + expected.size]
             self._float_hits += int((expected == truth).sum())
@@ -90,3 +98,24 @@ class TaskMetric:
             output_sqnr_db=10.0 * math.log10(ratio) if ratio > 0.0 else -math.inf,
             cpu_nodes=cpu_nodes,
         )
+
+
+def _class_count(graph: Graph, dataset: Dataset) -> int:
+    """How many classes the first output tells apart. Raises DataError where it does not give each sample one score a
+    class.
+    """
+    name = graph.outputs[0]
+    kind = graph.types[name]
+    count = max(kind.shape[1:], default=1)
+    if not kind.is_float or len(kind.shape) < 2 or math.prod(kind.shape[1:]) != count:
+        message = f"has labels, but output '{name}' {kind.dtype}{list(kind.shape)} is not one score a class"
+        raise DataError(message, path=dataset.path, hint="leave the labels out; agreement and error are then measured")
+    return count
+
+
+def _predictions(output: torch.Tensor, labelled: bool) -> NDArray[np.generic]:
+    """The predicted classes, flat; an output of indices holds them already."""
+    if not output.is_floating_point():
+        return output.reshape(-1).numpy()
+    scores = output.reshape(output.shape[0], -1) if labelled else output
+    return scores.argmax(-1).reshape(-1).numpy()

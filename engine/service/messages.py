@@ -1,9 +1,10 @@
 """Messages between the window and the engine process: typed, versionless (both ends ship together), one frame each.
 
 A frame is a 4-byte little-endian length and that many bytes of msgpack (msgspec tagged unions). Requests carry an
-``id``; every answer repeats it. Requests that depend on the plan carry the document's ``revision``, which answers repeat
-so that the window can drop what is stale. The engine process works on one request at a time; a newer ``UpdatePlan``
-supersedes the live work of an older one, and ``Cancel`` stops the running request between two instructions.
+``id``; every answer repeats it. Requests that depend on the plan carry the document's ``revision``, which answers
+repeat so that the window can drop what is stale. The engine process works on one request at a time; a newer
+``UpdatePlan`` supersedes the live work of an older one, and ``Cancel`` stops the running request between two
+instructions.
 
 Import-light on purpose: the window imports this without torch or numpy.
 """
@@ -41,7 +42,7 @@ class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
 
 
 class Open(Request, frozen=True, tag="open"):
-    """Open a model or a project; answers Opened (then, for a calibrated project, the live results follow UpdatePlan)."""
+    """Open a model or a project; answers Opened (for a calibrated project, live results follow UpdatePlan)."""
 
     path: str
     target: str | None = None
@@ -49,8 +50,9 @@ class Open(Request, frozen=True, tag="open"):
 
 
 class UpdatePlan(Request, frozen=True, tag="update_plan"):
-    """The plan changed. Streams PlanResolved, TimingReady, then ErrorsReady (one sample, then growing to ``samples``), then
-    Done. ``samples`` 0 stops after the timing."""
+    """The plan changed. Streams PlanResolved, TimingReady, then ErrorsReady (one sample, then growing to
+    ``samples``), then Done, or Failed with ``cancelled`` once something newer supersedes it. ``samples`` 0 stops after
+    the timing."""
 
     revision: int
     plan: PlanData

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import traceback
 from collections.abc import Callable, Iterator
@@ -128,6 +129,8 @@ class Worker:
         """Run ``work``; a failure becomes an answer, and the process goes on."""
         try:
             work()
+        except BrokenPipeError:
+            raise  # the window is gone: there is nobody to tell
         except (Cancelled, CancelledError):
             self.send(Failed(id=request_id, message="cancelled", cancelled=True))
         except QuantscopeError as error:
@@ -138,6 +141,12 @@ class Worker:
             traceback.print_exc()
             message = f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
             self.send(Failed(id=request_id, message=message, unexpected=True))
+
+    def stop_live(self) -> None:
+        """Drop the live work, if there is any: its request is answered as cancelled."""
+        if self.live is not None:
+            self.live = None
+            self.send(Failed(id=self.live_id, message="cancelled", cancelled=True))
 
     def opened(self) -> Session:
         """The session. Raises PlanError when nothing is open."""
@@ -156,8 +165,8 @@ class Worker:
 def open_model(worker: Worker, request: Open) -> None:
     """Open a model or project; a failure leaves what was open before."""
     session = Session.open(request.path, target=request.target, bindings=request.bindings)
+    worker.stop_live()
     worker.session = session
-    worker.live = None
     worker.send(
         Opened(
             id=request.id,
@@ -174,6 +183,7 @@ def open_model(worker: Worker, request: Open) -> None:
 @handles(UpdatePlan)
 def update_plan(worker: Worker, request: UpdatePlan) -> None:
     """Answer with plan and timing at once; errors follow as live work."""
+    worker.stop_live()
     session = worker.opened()
     if request.plan.target != session.target_reference:
         session.set_target(request.plan.target)
@@ -219,7 +229,7 @@ def calibrate(worker: Worker, request: Calibrate) -> None:
         progress=worker.progress(request.id, "calibrating"),
         cancelled=worker.watch(request.id),
     )
-    worker.live = None
+    worker.stop_live()
     worker.send(Calibrated(id=request.id, samples=result.samples, data=request.path))
 
 
@@ -259,4 +269,5 @@ def serve() -> None:
     os.dup2(2, 1)
     inbox = Inbox()
     inbox.listen(requests)
-    Worker(inbox, answers).run()
+    with contextlib.suppress(BrokenPipeError):
+        Worker(inbox, answers).run()
