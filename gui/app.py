@@ -15,7 +15,7 @@ from PySide6.QtWidgets import QApplication
 from engine.errors import QuantscopeError
 from gui.client.client import EngineClient
 from gui.client.process import ENGINE_COMMAND
-from gui.client.session import EngineSession
+from gui.client.session import LIVE_SAMPLES, EngineSession
 from gui.document.document import Document
 from gui.document.notice import Level, Notice
 from gui.document.preferences import APPLICATION, ORGANISATION, Preferences
@@ -66,11 +66,15 @@ def make_window(
     command: Sequence[str] = ENGINE_COMMAND,
     preferences: Preferences | None = None,
     prompts: Prompts | None = None,
+    live_samples: int = LIVE_SAMPLES,
 ) -> MainWindow:
-    """A window with an engine process of its own, which is already starting."""
+    """A window with an engine process of its own, which is already starting.
+
+    ``live_samples`` is how many samples the errors that follow every edit are measured on.
+    """
     document = QtDocument(Document())
     client = EngineClient(command)
-    session = EngineSession(document, client)
+    session = EngineSession(document, client, live_samples=live_samples)
     client.setParent(session)
     session.start()
     window = MainWindow(document, session, preferences, prompts)

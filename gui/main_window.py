@@ -146,7 +146,7 @@ class MainWindow(QMainWindow):
 
     def _make_commands(self, prompts: Prompts) -> None:
         self.files = FileCommands(
-            self.document.document, self.session, prompts, self.preferences, self.post, self.close
+            self.document.document, self.session, prompts, self.preferences, self.notices, self.close
         )
         self.edits = EditCommands(self.document.document, self.view)
         self.views = ViewCommands(self.canvas, self.view, self.heat, self.search, prompts, self)
@@ -193,12 +193,12 @@ class MainWindow(QMainWindow):
     def _add_tool_bars(self) -> None:
         commands = self.addToolBar("Commands")
         commands.setObjectName("commands")
+        commands.setIconSize(QSize(SIZE, SIZE))
         self.actions_.fill_tool_bar(commands)
         self.addToolBarBreak()
         totals = self.addToolBar("Totals")
         totals.setObjectName("totals")
         totals.addWidget(self.summary)
-        commands.setIconSize(QSize(SIZE, SIZE))
         for bar in (commands, totals):
             bar.setMovable(False)
             bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
+from engine.errors import PlanError
 from engine.reports import Evaluation, ExportSummary
-from gui.client.session import EngineSession
+from gui.client.session import BIND_COMMAND, EngineSession
 from gui.document.document import Document
 from gui.document.notice import Level, Notice
 from gui.document.preferences import Preferences
@@ -21,6 +23,19 @@ from gui.panels.welcome.model import with_opened
 PROJECT_SUFFIX = ".qscope"
 EXPORT_SUFFIXES = {"package": ".zip", "qdq": ".qdq.onnx"}
 CALIBRATE_COMMAND = "model.calibrate"
+UNCALIBRATED = "This model is not calibrated: latency is shown, errors cannot be measured yet."
+
+
+class NoticeSink(Protocol):
+    """Where notices show."""
+
+    def post(self, notice: Notice) -> None:
+        """Show a notice."""
+        ...
+
+    def dismiss(self, text: str) -> None:
+        """Take the notice with this text away, if it shows."""
+        ...
 
 
 class FileCommands:
@@ -34,14 +49,14 @@ class FileCommands:
         session: EngineSession,
         prompts: Prompts,
         preferences: Preferences,
-        post: Callable[[Notice], None],
+        notices: NoticeSink,
         close: Callable[[], object],
     ) -> None:
         self._document = document
         self._session = session
         self.prompts = prompts
         self._preferences = preferences
-        self._post = post
+        self._notices = notices
         self._close = close
         session.opened.connect(self._on_opened)
         session.saved.connect(self._remember)
@@ -52,6 +67,7 @@ class FileCommands:
     def handlers(self) -> Mapping[str, Callable[[], object]]:
         return {
             "file.open": self.ask_and_open,
+            "file.open_bound": self.ask_and_open_bound,
             "file.save": self.save,
             "file.save_as": self.save_as,
             "file.quit": self._close,
@@ -68,9 +84,23 @@ class FileCommands:
         if path:
             self.open(path)
 
-    def open(self, path: str) -> None:
+    def ask_and_open_bound(self) -> None:
+        """Open the model that was tried last, or another, with sizes for its symbolic dimensions."""
+        path = self._session.last_asked_path or self.prompts.path_to_open("")
+        text = self.prompts.dimensions(Path(path).name) if path else ""
+        if not text:
+            return
+        try:
+            bindings = bindings_of(text)
+        except PlanError as error:
+            self._notices.post(Notice(Level.ERROR, str(error), action=BIND_COMMAND))
+        else:
+            self.open(path, bindings)
+
+    def open(self, path: str, bindings: Mapping[str, int] | None = None) -> None:
         """Open a model or project, once unsaved work is dealt with."""
-        self.with_saved_work(lambda: self._session.open(str(Path(path).absolute())))
+        full = str(Path(path).absolute())
+        self.with_saved_work(lambda: self._session.open(full, dict(bindings or {})))
 
     def save(self, then: Callable[[], object] | None = None) -> None:
         """Save where the project is; ask where that is not known yet."""
@@ -116,9 +146,9 @@ class FileCommands:
 
     def _on_opened(self, path: str) -> None:
         self._remember(path)
+        self._notices.dismiss(UNCALIBRATED)
         if not self._document.calibration.is_done:
-            text = "This model is not calibrated: latency is shown, errors cannot be measured yet."
-            self._post(Notice(Level.INFO, text, action=CALIBRATE_COMMAND))
+            self._notices.post(Notice(Level.INFO, UNCALIBRATED, action=CALIBRATE_COMMAND))
 
     def _remember(self, path: str) -> None:
         self._preferences.recent = with_opened(self._preferences.recent, path)
@@ -126,13 +156,29 @@ class FileCommands:
     def _on_exported(self, summary: ExportSummary) -> None:
         size = formats.size(summary.size_bytes)
         text = f"Exported {summary.path} ({summary.format}, {size})"
-        self._post(Notice(Level.INFO, text, "\n".join(summary.notes)))
+        self._notices.post(Notice(Level.INFO, text, "\n".join(summary.notes)))
 
     def _on_evaluated(self, evaluation: Evaluation) -> None:
-        self._post(Notice(Level.INFO, evaluation_text(evaluation)))
+        self._notices.post(Notice(Level.INFO, evaluation_text(evaluation)))
 
     def _on_calibrated(self, samples: int) -> None:
-        self._post(Notice(Level.INFO, f"Calibrated on {samples:,} samples."))
+        self._notices.dismiss(UNCALIBRATED)
+        self._notices.post(Notice(Level.INFO, f"Calibrated on {samples:,} samples."))
+
+
+def bindings_of(text: str) -> dict[str, int]:
+    """Sizes of dimensions from "height=224 width=224", commas allowed.
+
+    Raises:
+        PlanError: a part is not NAME=SIZE with a positive size.
+    """
+    bindings: dict[str, int] = {}
+    for part in text.replace(",", " ").split():
+        name, _, size = part.partition("=")
+        if not name or not size.isdecimal() or int(size) < 1:
+            raise PlanError(f"'{part}' is not a size", hint="write NAME=SIZE, for example height=224 width=224")
+        bindings[name] = int(size)
+    return bindings
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

@@ -126,6 +126,13 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.engine_runs,
     ),
     ActionSpec(
+        "file.open_bound",
+        "Open With Dimensions …",
+        "Open a model with sizes for its symbolic dimensions",
+        "File",
+        unavailable=when.engine_runs,
+    ),
+    ActionSpec(
         "file.save",
         "Save",
         "Write the project file",

@@ -40,6 +40,10 @@ from gui.document.qt_document import QtDocument
 
 LIVE_SAMPLES = 8
 RESTART_COMMAND = "engine.restart"
+BIND_COMMAND = "file.open_bound"
+
+BIND_HINT = "--bind"
+"""The engine's way out of unbound dimensions, as the command line spells it; here it is a command."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,7 @@ class EngineSession(QObject):
         document: QtDocument,
         client: EngineClient,
         budget: RestartBudget | None = None,
+        live_samples: int = LIVE_SAMPLES,
         parent: QObject | None = None,
     ) -> None:
         super().__init__(parent)
@@ -86,10 +91,12 @@ class EngineSession(QObject):
         self._document = document.document
         self._client = client
         self._budget = budget or RestartBudget()
+        self._live_samples = live_samples
         self._activity: Activity | None = None
         self._live_id = 0
         self._inspected_node = ""
         self._is_restoring = False
+        self.last_asked_path = ""
         self.targets: tuple[tuple[str, str], ...] = ()
         document.planChanged.connect(self._send_plan)
         client.ready.connect(self._on_ready)
@@ -119,10 +126,11 @@ class EngineSession(QObject):
     def open(self, path: str, bindings: dict[str, int] | None = None) -> None:
         """Open a model or project; the document changes only once that succeeded."""
         name = Path(path).name
+        self.last_asked_path = path
 
         def handle(answer: AnyAnswer) -> None:
             if isinstance(answer, Opened):
-                self._document.open(answer, path)
+                self._document.open(answer, path, bindings)
                 for warning in answer.warnings:
                     self._notice(Level.WARNING, warning)
                 self.opened.emit(path)
@@ -227,7 +235,7 @@ class EngineSession(QObject):
         if not self._document.is_open or not self._client.is_running or self._is_restoring:
             return
         revision, plan = self._document.revision, self._document.plan
-        samples = LIVE_SAMPLES if self._document.calibration.is_done else 0
+        samples = self._live_samples if self._document.calibration.is_done else 0
         self._client.forget(self._live_id)
         if self._activity is not None and self._activity.request_id == self._live_id:
             self._show(None)
@@ -263,7 +271,8 @@ class EngineSession(QObject):
             return
         prefix = "Unexpected error in the engine: " if answer.unexpected else ""
         first, _, rest = answer.message.partition("\n")
-        self._notice(Level.ERROR, prefix + first, details=rest)
+        action = BIND_COMMAND if BIND_HINT in first else ""
+        self._notice(Level.ERROR, prefix + first, details=rest, action=action)
 
     def _show(self, activity: Activity | None) -> None:
         self._activity = activity
@@ -304,8 +313,8 @@ class EngineSession(QObject):
         if not document.is_open or lost_open == document.opened_path:
             return
         self._is_restoring = True
-        path, target = document.opened_path, document.plan.target
-        self._submit(lambda i: Open(id=i, path=path, target=target), self._on_reopened, "Restoring")
+        path, target, bindings = document.opened_path, document.plan.target, dict(document.bindings)
+        self._submit(lambda i: Open(id=i, path=path, target=target, bindings=bindings), self._on_reopened, "Restoring")
 
     def _on_reopened(self, answer: AnyAnswer) -> None:
         if not isinstance(answer, Opened):

@@ -69,6 +69,7 @@ class Document:
         self.revision = 0
         self.project_path = ""
         self.opened_path = ""
+        self.bindings: Mapping[str, int] = {}
         self.calibration = Calibration()
         self.results = Results()
         self._saved_plan = self.plan
@@ -125,14 +126,21 @@ class Document:
 
     # Opening and closing
 
-    def open(self, opened: Opened, path: str) -> None:
-        """Take over a freshly opened model or project; ``path`` is what the user opened."""
+    def open(self, opened: Opened, path: str, bindings: Mapping[str, int] | None = None) -> None:
+        """Take over a freshly opened model or project.
+
+        Args:
+            opened: The engine's answer.
+            path: What the user opened.
+            bindings: The sizes that the user gave for symbolic dimensions.
+        """
         self.graph = opened.graph
         self.nodes = {node.id: node for node in opened.graph.nodes}
         self.plan = self._saved_plan = opened.plan
         self.revision += 1
         self.project_path = opened.project
         self.opened_path = path
+        self.bindings = dict(bindings or {})
         self.calibration = Calibration(opened.calibrated, opened.calibration_data)
         self.results = Results()
         self._history.clear()

@@ -10,6 +10,7 @@ from gui.canvas.scene import HeatScale
 from gui.document.document import Document
 from gui.document.overlay import Overlay
 from gui.document.results import Results
+from gui.panels.facts import is_markable
 
 NONE = float("nan")
 
@@ -32,11 +33,17 @@ class Heat:
 
 @dataclass(frozen=True)
 class OverlaySpec:
-    """One kind of heat map."""
+    """One kind of heat map.
+
+    ``includes_io`` is whether the graph's inputs and outputs take part: the time booked on them is what
+    every inference costs at least, nothing that a choice on the graph could change, and it would drown
+    all the rest.
+    """
 
     overlay: Overlay
     title: str
     meaning: str
+    includes_io: bool
     read: Callable[[Results, str], float]
     scale: Callable[[str, list[float]], HeatScale]
 
@@ -77,6 +84,7 @@ OVERLAYS: Mapping[Overlay, OverlaySpec] = {
             Overlay.ACCUMULATED,
             "Accumulated error",
             "Everything quantised as planned: this node's output against the float model's (SQNR, lower is worse)",
+            True,
             _accumulated_db,
             _sqnr_scale,
         ),
@@ -84,6 +92,7 @@ OVERLAYS: Mapping[Overlay, OverlaySpec] = {
             Overlay.INTRODUCED,
             "Introduced here",
             "Only what this node adds: integer node on the float model's inputs (SQNR, lower is worse)",
+            True,
             _introduced_db,
             _sqnr_scale,
         ),
@@ -91,6 +100,7 @@ OVERLAYS: Mapping[Overlay, OverlaySpec] = {
             Overlay.LATENCY,
             "Latency",
             "Estimated time of the node on the target, log scale; fused nodes show their unit's time",
+            False,
             _latency_us,
             _latency_scale,
         ),
@@ -103,7 +113,8 @@ def heat_of(document: Document, overlay: Overlay) -> Heat:
     spec = OVERLAYS.get(overlay)
     if spec is None or document.graph is None:
         return Heat({})
-    values = _with_units(document, {info.id: spec.read(document.results, info.id) for info in document.graph.nodes})
+    shown = [info.id for info in document.graph.nodes if spec.includes_io or is_markable(info)]
+    values = _with_units(document, {node_id: spec.read(document.results, node_id) for node_id in shown})
     known = {node_id: value for node_id, value in values.items() if not math.isnan(value)}
     return Heat(known, spec.scale(spec.title, list(known.values()))) if known else Heat({})
 

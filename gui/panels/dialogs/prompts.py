@@ -7,7 +7,7 @@ from __future__ import annotations
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 
-from PySide6.QtWidgets import QDialog, QFileDialog, QMessageBox, QWidget
+from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
 
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
@@ -34,6 +34,12 @@ class Prompts:
     def path_to_open(self, start: str) -> str:
         path, _ = QFileDialog.getOpenFileName(self._parent, "Open", start, MODEL_FILTER)
         return path
+
+    def dimensions(self, name: str) -> str:
+        """The sizes of symbolic dimensions, as text."""
+        label = f"Sizes of the symbolic dimensions of {name}, for example height=224 width=224:"
+        text, is_accepted = QInputDialog.getText(self._parent, "Dimensions", label)
+        return text.strip() if is_accepted else ""
 
     def path_to_save(self, suggested: str) -> str:
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save project", suggested, PROJECT_FILTER)

@@ -34,15 +34,15 @@ class Row:
 
 
 def short_name(name: str) -> str:
-    """The last two parts of a value's name: enough to know it by."""
-    return "/".join(name.split("/")[-2:])
+    """The last two parts of a node's id or a value's name: enough to know it by."""
+    return "/".join(name.strip("/").split("/")[-2:])
 
 
 def title_of(facts: Sequence[NodeFacts]) -> str:
     """What the panel shows: a node's name, or how many are selected."""
     if not facts:
         return "Nothing selected"
-    return facts[0].info.name if len(facts) == 1 else f"{len(facts):,} nodes"
+    return short_name(facts[0].info.id) if len(facts) == 1 else f"{len(facts):,} nodes"
 
 
 def subtitle_of(facts: Sequence[NodeFacts]) -> str:
@@ -79,7 +79,8 @@ def quantisation_rows(facts: Sequence[NodeFacts], detail: NodeDetail | None) -> 
     node = facts[0]
     if node.plan is None:
         return [Row("Effective", "not resolved yet")]
-    rows = [Row("Effective", f"{node.plan.effective}   ({node.plan.dtype})", is_warning=node.is_refused)]
+    dtype = "" if node.plan.dtype == node.plan.effective else f"   in {node.plan.dtype}"
+    rows = [Row("Effective", f"{node.plan.effective}{dtype}", is_warning=node.is_refused)]
     if node.plan.reason:
         rows.append(Row("Reason", node.plan.reason, is_warning=node.is_refused))
     if node.plan.fused_into and node.plan.fused_into != node.info.id:
@@ -148,7 +149,9 @@ def latency_rows(facts: Sequence[NodeFacts], total_us: float | None) -> list[Row
 def source_rows(facts: Sequence[NodeFacts]) -> list[Row]:
     """Identity, attributes, tensors and provenance of one node."""
     if len(facts) != 1:
-        return [Row("Nodes", ", ".join(item.info.name for item in facts[:40]) + (" …" if len(facts) > 40 else ""))]
+        return [
+            Row("Nodes", ", ".join(short_name(item.info.id) for item in facts[:40]) + (" …" if len(facts) > 40 else ""))
+        ]
     info = facts[0].info
     rows = [Row("Id", info.id), Row("Operator", info.op_type)]
     if info.namespace:
@@ -192,14 +195,14 @@ def _quantisation_summary(facts: Sequence[NodeFacts]) -> list[Row]:
     rows = [Row("Effective", ", ".join(f"{count} × {name}" for name, count in effective))]
     refused = [item for item in facts if item.is_refused]
     if refused:
-        names = ", ".join(item.info.name for item in refused[:5]) + (" …" if len(refused) > 5 else "")
+        names = ", ".join(short_name(item.info.id) for item in refused[:5]) + (" …" if len(refused) > 5 else "")
         rows.append(Row("Not as requested", f"{len(refused)}: {names}", is_warning=True))
     return rows
 
 
 def _error_summary(measured: Sequence[NodeFacts]) -> list[Row]:
     rows: list[Row] = []
-    errors = [(item.info.name, item.error) for item in measured if item.error is not None]
+    errors = [(short_name(item.info.id), item.error) for item in measured if item.error is not None]
     accumulated = [
         (e.accumulated_db.mean, name, e.accumulated_db) for name, e in errors if e.accumulated_db.mean is not None
     ]

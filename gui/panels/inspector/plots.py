@@ -4,8 +4,6 @@ a second.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
@@ -16,8 +14,51 @@ from engine.reports import NodeDetail
 from gui.panels.parts import set_role
 from gui.theme import Theme
 
-PLOT_HEIGHT = 170
+PLOT_HEIGHT = 150
 FLOAT_ALPHA = 90
+PADDING = 0.03
+
+
+class Plot(pg.GraphicsView):
+    """Two axes and a view between them.
+
+    Not pyqtgraph's PlotWidget: that one makes menus and forms as windows of their own, which outlive it.
+    """
+
+    def __init__(self, bottom: str, left: str, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setFixedHeight(PLOT_HEIGHT)
+        self.view = pg.ViewBox(enableMenu=False, enableMouse=False)
+        self.axes = {side: pg.AxisItem(side, linkView=self.view) for side in ("bottom", "left")}
+        for side, text in (("bottom", bottom), ("left", left)):
+            self.axes[side].setLabel(text)
+            self.axes[side].enableAutoSIPrefix(False)
+        layout = pg.GraphicsLayout()
+        layout.setContentsMargins(0, 4, 6, 0)
+        layout.setSpacing(0)
+        layout.addItem(self.axes["left"], row=0, col=0)
+        layout.addItem(self.view, row=0, col=1)
+        layout.addItem(self.axes["bottom"], row=1, col=1)
+        self.setCentralItem(layout)
+
+    def set_theme(self, theme: Theme) -> None:
+        self.setBackground(theme.panel)
+        font = QFont(theme.font_family, theme.font_size_pt - 1)
+        for axis in self.axes.values():
+            axis.setPen(QColor(theme.outline))
+            axis.setTextPen(QColor(theme.muted_text))
+            axis.setTickFont(font)
+            axis.label.setFont(font)  # pyright: ignore[reportOptionalMemberAccess]
+
+    def clear(self) -> None:
+        self.view.clear()
+
+    def show_items(self, *items: object) -> None:
+        """Replace what shows and fit the axes to it."""
+        self.clear()
+        for item in items:
+            self.view.addItem(item)
+        self.view.autoRange(padding=PADDING)
 
 
 class TensorPlots(QWidget):
@@ -27,10 +68,10 @@ class TensorPlots(QWidget):
         super().__init__(parent)
         self._theme = theme
         self._detail: NodeDetail | None = None
-        self._histogram_title = _title("Output values: float and quantised (counts, log)")
-        self.histogram = _plot("value", "count")
+        self._histogram_title = _title("Output values: float (filled) and quantised (line), counts on a log axis")
+        self.histogram = Plot("value", "count")
         self._weights_title = _title("Weight range per output channel")
-        self.weights = _plot("channel", "weight")
+        self.weights = Plot("channel", "weight")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(4)
@@ -41,7 +82,7 @@ class TensorPlots(QWidget):
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme
         for plot in (self.histogram, self.weights):
-            _dress(plot, theme)
+            plot.set_theme(theme)
         if self._detail is not None:
             self.show_detail(self._detail)
 
@@ -55,38 +96,42 @@ class TensorPlots(QWidget):
             self._show_weights(detail)
 
     def _show_histogram(self, detail: NodeDetail) -> None:
-        plot = _item(self.histogram)
-        plot.clear()
         if len(detail.histogram_edges) < 2:
+            self.histogram.clear()
             return
         edges = np.array(detail.histogram_edges)
-        quantised = QColor(self._theme.accent)
-        base = QColor(self._theme.muted_text)
-        fill = QColor(base)
+        most = max((*detail.float_histogram, *detail.quantised_histogram))
+        self.histogram.axes["left"].setTicks([_decade_ticks(most)])
+        self.histogram.show_items(
+            self._float_steps(edges, detail), self._quantised_steps(edges, detail), *self._thresholds(edges, detail)
+        )
+
+    def _float_steps(self, edges: np.ndarray, detail: NodeDetail) -> pg.PlotCurveItem:
+        colour = QColor(self._theme.muted_text)
+        fill = QColor(colour)
         fill.setAlpha(FLOAT_ALPHA)
-        for counts, pen, brush in (
-            (detail.float_histogram, pg.mkPen(base), pg.mkBrush(fill)),
-            (detail.quantised_histogram, pg.mkPen(quantised, width=1.4), None),
-        ):
-            heights = np.log10(np.array(counts, dtype=np.float64) + 1.0)
-            plot.plot(edges, heights, stepMode="center", fillLevel=0 if brush else None, pen=pen, brush=brush)
-        if detail.threshold is not None:
-            dashed = pg.mkPen(QColor(self._theme.warning), style=Qt.PenStyle.DashLine)
-            for position in (-detail.threshold, detail.threshold):
-                if edges[0] <= position <= edges[-1]:
-                    plot.addItem(pg.InfiniteLine(position, pen=dashed))
-        plot.getAxis("left").setTicks([_decade_ticks(max(detail.float_histogram, default=1))])
-        plot.autoRange(padding=0.02)
+        heights = _heights(detail.float_histogram)
+        return pg.PlotCurveItem(edges, heights, stepMode="center", fillLevel=0, pen=pg.mkPen(colour), brush=fill)
+
+    def _quantised_steps(self, edges: np.ndarray, detail: NodeDetail) -> pg.PlotCurveItem:
+        pen = pg.mkPen(QColor(self._theme.accent), width=1.4)
+        return pg.PlotCurveItem(edges, _heights(detail.quantised_histogram), stepMode="center", pen=pen)
+
+    def _thresholds(self, edges: np.ndarray, detail: NodeDetail) -> list[pg.InfiniteLine]:
+        """Where the integers end, if that is within the values seen."""
+        if detail.threshold is None:
+            return []
+        pen = pg.mkPen(QColor(self._theme.warning), style=Qt.PenStyle.DashLine)
+        ends = (-detail.threshold, detail.threshold)
+        return [pg.InfiniteLine(end, pen=pen) for end in ends if edges[0] <= end <= edges[-1]]
 
     def _show_weights(self, detail: NodeDetail) -> None:
-        plot = _item(self.weights)
-        plot.clear()
         low, high = np.array(detail.weight_low), np.array(detail.weight_high)
         channels = np.arange(len(low), dtype=np.float64)
-        bars = pg.BarGraphItem(x=channels, y0=low, y1=high, width=0.8, pen=None, brush=QColor(self._theme.accent))
-        plot.addItem(bars)
-        plot.addItem(pg.InfiniteLine(0.0, angle=0, pen=pg.mkPen(QColor(self._theme.outline))))
-        plot.autoRange(padding=0.02)
+        accent = QColor(self._theme.accent)
+        bars = pg.BarGraphItem(x=channels, y0=low, y1=high, width=0.8, pen=None, brush=accent)
+        zero = pg.InfiniteLine(0.0, angle=0, pen=pg.mkPen(QColor(self._theme.outline)))
+        self.weights.show_items(bars, zero)
 
 
 def _title(text: str) -> QLabel:
@@ -96,31 +141,9 @@ def _title(text: str) -> QLabel:
     return label
 
 
-def _plot(bottom: str, left: str) -> pg.PlotWidget:
-    plot = pg.PlotWidget()
-    plot.setFixedHeight(PLOT_HEIGHT)
-    plot.setMenuEnabled(False)
-    plot.hideButtons()
-    plot.setMouseEnabled(x=False, y=False)
-    plot.setLabel("bottom", bottom)
-    plot.setLabel("left", left)
-    return plot
-
-
-def _item(plot: pg.PlotWidget) -> Any:
-    """The plot in the widget: pyqtgraph gives it methods that its types do not know."""
-    return plot.getPlotItem()
-
-
-def _dress(plot: pg.PlotWidget, theme: Theme) -> None:
-    plot.setBackground(theme.panel)
-    font = QFont(theme.font_family, theme.font_size_pt - 1)
-    for side in ("bottom", "left"):
-        axis = _item(plot).getAxis(side)
-        axis.setPen(QColor(theme.outline))
-        axis.setTextPen(QColor(theme.muted_text))
-        axis.setTickFont(font)
-        axis.label.setFont(font)
+def _heights(counts: tuple[int, ...]) -> np.ndarray:
+    """Counts on a log axis on which 0 has its place."""
+    return np.log10(np.array(counts, dtype=np.float64) + 1.0)
 
 
 def _decade_ticks(most: int) -> list[tuple[float, str]]:

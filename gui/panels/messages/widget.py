@@ -56,12 +56,13 @@ class NoticeArea(QWidget):
         self.board.clear()
         self._refresh()
 
-    def _dismiss(self, text: str) -> None:
+    def dismiss(self, text: str) -> None:
+        """Take a notice away."""
         self.board.dismiss(text)
         self._refresh()
 
     def _choose(self, notice: Notice) -> None:
-        self._dismiss(notice.text)
+        self.dismiss(notice.text)
         self.actionChosen.emit(notice.action)
 
     def _refresh(self) -> None:
@@ -98,7 +99,7 @@ class NoticeArea(QWidget):
             copy.setToolTip(notice.details[-600:])
             copy.clicked.connect(lambda: QGuiApplication.clipboard().setText(f"{notice.text}\n\n{notice.details}"))
             row.addWidget(copy)
-        row.addWidget(tool_button("✕", "Dismiss", lambda: self._dismiss(notice.text)))
+        row.addWidget(tool_button("✕", "Dismiss", lambda: self.dismiss(notice.text)))
         return banner
 
 

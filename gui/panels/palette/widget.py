@@ -21,7 +21,7 @@ class CommandPalette(QDialog):
     chosen = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent, Qt.WindowType.Popup)
+        super().__init__(parent, Qt.WindowType.Dialog | Qt.WindowType.FramelessWindowHint)
         self._entries: Sequence[Entry] = ()
         self.box = QLineEdit()
         self.box.setPlaceholderText("Type a command …")
@@ -46,6 +46,12 @@ class CommandPalette(QDialog):
             self.move(corner.x() + (parent.width() - self.width()) // 2, corner.y() + parent.height() // 6)
         self.show()
         self.box.setFocus()
+
+    def event(self, event: QEvent) -> bool:
+        """A click outside closes it."""
+        if event.type() == QEvent.Type.WindowDeactivate:
+            self.hide()
+        return super().event(event)
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):

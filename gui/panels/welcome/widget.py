@@ -16,6 +16,8 @@ from gui.theme import LIGHT, Theme
 
 CARD_WIDTH = 560
 ICON_SIZE = 56
+LEAST_SIZE = (240, 180)
+"""The card may be cut off in a small window; it must not keep the window large once a model is open."""
 
 
 class WelcomePage(QWidget):
@@ -69,6 +71,7 @@ class WelcomePage(QWidget):
             column.setSpacing(2)
             columns.addLayout(column, 1)
         inside.addLayout(columns)
+        self.setMinimumSize(*LEAST_SIZE)
         outer = QVBoxLayout(self)
         outer.addWidget(card, 0, Qt.AlignmentFlag.AlignCenter)
 
