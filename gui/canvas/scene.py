@@ -118,10 +118,16 @@ class HeatScale:
         """The value with three significant digits and its unit; "–" for NaN."""
         if math.isnan(value):
             return "–"
-        return f"{format_number(value)} {self.unit}".rstrip()
+        return f"{three_digits(value)} {self.unit}".rstrip()
 
 
 def format_number(value: float) -> str:
+    """As `three_digits`, without zeros at the end of a fraction."""
+    text = three_digits(value)
+    return text.rstrip("0").rstrip(".") if "." in text and "e" not in text else text
+
+
+def three_digits(value: float) -> str:
     """Three significant digits; powers of ten as exponents outside 0.001 … 99,999."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else ("∞" if value > 0 else "−∞")
@@ -130,5 +136,4 @@ def format_number(value: float) -> str:
         mantissa, exponent = f"{value:.1e}".split("e")
         return f"{mantissa}e{int(exponent)}".replace("-", "−")
     decimals = max(0, 2 - math.floor(math.log10(magnitude)))
-    text = f"{value:,.{decimals}f}"
-    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-", "−")
+    return f"{value:,.{decimals}f}".replace("-", "−")

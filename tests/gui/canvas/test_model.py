@@ -241,3 +241,8 @@ def test_ticks_are_round() -> None:
     assert [value for value, _ in ticks(LOG)] == pytest.approx([1e-6, 1e-5, 1e-4, 1e-3, 1e-2])
     assert [value for value, _ in ticks(HeatScale(0.0, 47.0))] == [0.0, 10.0, 20.0, 30.0, 40.0]
     assert LOG.format(math.nan) == "–"
+
+
+def test_values_on_boxes_keep_their_digits() -> None:
+    assert HeatScale(0.0, 60.0, unit="dB").format(36.0) == "36.0 dB"
+    assert format_number(36.0) == "36"
