@@ -8,6 +8,7 @@ import ml_dtypes
 import numpy as np
 import onnx
 import torch
+from onnx.checker import ValidationError
 from onnx.helper import make_tensor_type_proto, tensor_dtype_to_np_dtype
 from onnx.shape_inference import InferenceError, infer_node_outputs
 
@@ -83,7 +84,7 @@ def _onnx_types(
     opsets = [onnx.helper.make_opsetid(op.domain, op.opset)]
     try:
         inferred = infer_node_outputs(schema, node, protos, data, opset_imports=opsets)
-    except (InferenceError, ValueError, RuntimeError) as error:
+    except (InferenceError, ValidationError, ValueError, RuntimeError) as error:
         raise GraphError(f"{op.op_type}: {error}") from error
     types = [_static_type(inferred.get(name)) for name in node.output]
     if all(kind is not None for kind in types):

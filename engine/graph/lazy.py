@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.errors import GraphError
 from engine.graph.graph import Constant, TensorType
 from engine.ops.base import Op
 from engine.ops.float_kernels import run_node, to_numpy, to_torch
@@ -29,9 +30,12 @@ def applied(op: Op, inputs: Sequence[Constant | None], outputs: Sequence[TensorT
 
     def load(index: int) -> Callable[[], Array]:
         def compute() -> Array:
-            tensors = [None if constant is None else to_torch(constant.array) for constant in inputs]
-            with torch.inference_mode():
-                return to_numpy(run_node(op, tensors)[index])
+            try:
+                tensors = [None if constant is None else to_torch(constant.array) for constant in inputs]
+                with torch.inference_mode():
+                    return to_numpy(run_node(op, tensors)[index])
+            except (RuntimeError, TypeError) as error:  # an element type that torch cannot compute with
+                raise GraphError(f"constant {op.type_name} cannot be computed: {error}") from error
 
         return compute
 

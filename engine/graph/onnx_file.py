@@ -36,6 +36,7 @@ def open_onnx(path: Path) -> OnnxModel:
         GraphError: The graph is cyclic, or reads or makes values twice or not at all.
     """
     proto = _parsed(path)
+    _check_texts(proto.graph, path)
     check_names(proto.graph, path)
     try:
         model = ir.from_proto(proto)
@@ -76,6 +77,17 @@ def _parsed(path: Path) -> onnx.ModelProto:
     if not proto.HasField("graph") or not proto.opset_import:
         raise ModelFileError("is not an ONNX file: it has no graph", path=path, hint="choose an .onnx or .pt2 file")
     return proto
+
+
+def _check_texts(graph: onnx.GraphProto, path: Path) -> None:
+    """Names must be valid UTF-8; protobuf hands out those that are not as bytes, which nothing else expects."""
+    texts: list[object] = [info.name for info in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        texts += [attribute.name for attribute in node.attribute]
+    for text in texts:
+        if not isinstance(text, str):
+            raise ModelFileError(f"is damaged: name {text!r} is not valid text", path=path, hint=_EXPORT_AGAIN)
 
 
 def check_names(graph: onnx.GraphProto, path: Path | None) -> None:

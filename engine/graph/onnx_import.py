@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import onnx
 import onnx_ir as ir
@@ -162,7 +163,7 @@ class _Importer:
         converter = CONVERTERS.get((source.domain, source.op_type))
         try:
             converted: Converted = None if converter is None else converter(source)
-        except (TypeError, ValueError, IndexError, KeyError) as error:
+        except (TypeError, ValueError, IndexError, KeyError, MemoryError) as error:
             raise GraphError(f"{node.op_type} has malformed attributes or inputs: {error}") from error
         if converted is not None:
             return converted
@@ -248,7 +249,8 @@ class _Importer:
         if attribute is None:
             raise GraphError("Constant has no value")
         if attribute.type == ir.AttributeType.TENSOR:
-            return self._source.weights.constant(attribute.as_tensor())
+            # Not as_tensor(): its type check reads every property of the tensor, malformed ones too.
+            return self._source.weights.constant(cast("ir.TensorProtocol", attribute.value))
         if attribute.name not in ("value_float", "value_floats", "value_int", "value_ints"):
             raise GraphError(f"Constant holds {attribute.name}, which is not a tensor of numbers")
         return self._source.weights.constant(ir.tensor(attribute.value, dtype=_CONSTANT_TYPES[attribute.name]))

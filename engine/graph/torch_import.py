@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import warnings
@@ -28,12 +29,17 @@ _OPSET = 20
 def from_torch(module: torch.nn.Module, example_inputs: tuple[Any, ...], name: str = "model") -> Graph:
     """The graph of a module, traced by torch's exporter for the shapes of the example inputs.
 
+    The module is traced in evaluation mode and left in the mode it was in. The graph's digest is that of its nodes
+    and weights, for there is no file.
+
     Raises:
         ModelFileError: Torch cannot export the module.
         GraphError: The exported graph cannot be used.
     """
-    module.eval()
-    return _exported(module, example_inputs, name, None, {}, 1)
+    with _evaluating(module):
+        graph = _exported(module, example_inputs, name, None, {}, 1)
+    parts = [repr(graph.nodes), *(constant.digest for constant in graph.constants.values())]
+    return replace(graph, digest=hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
 
 def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
@@ -56,6 +62,17 @@ def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
         ) from error
     graph = _exported(program, (), path.stem, path, bindings, batch)
     return replace(graph, source=path, digest=combined_digest([file_digest(path)]))
+
+
+@contextmanager
+def _evaluating(module: torch.nn.Module) -> Generator[None]:
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 @contextmanager

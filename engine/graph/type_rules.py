@@ -169,6 +169,11 @@ def _image(x: TensorType) -> tuple[int, int, int, int]:
 # --- products
 
 
+def _same_dtypes(op: Op, *inputs: TensorType | None) -> None:
+    dtypes = {kind.dtype for kind in inputs if kind is not None}
+    _require(len(dtypes) == 1, f"{op.type_name} of {' and '.join(sorted(dtypes))}")
+
+
 def _windows(spatial: Shape, pads: Shape, reach: Sequence[int], strides: Shape) -> Shape:
     """How many windows fit along each axis."""
     rank = len(spatial)
@@ -184,6 +189,7 @@ def _reach(kernel: Shape, dilations: Shape) -> list[int]:
 
 @TYPE_RULES.register(linear.Conv)
 def _conv(op: linear.Conv, x: TensorType, weight: TensorType, bias: TensorType | None = None) -> tuple[TensorType, ...]:
+    _same_dtypes(op, x, weight, bias)
     channels = weight.shape[1] * op.groups
     fits = len(x.shape) == len(weight.shape) and x.shape[1] == channels and weight.shape[0] % op.groups == 0
     _require(fits, f"weight {list(weight.shape)} in {op.groups} groups does not fit input {list(x.shape)}")
@@ -196,6 +202,7 @@ def _conv(op: linear.Conv, x: TensorType, weight: TensorType, bias: TensorType |
 def _conv_transpose(
     op: linear.ConvTranspose, x: TensorType, weight: TensorType, bias: TensorType | None = None
 ) -> tuple[TensorType, ...]:
+    _same_dtypes(op, x, weight, bias)
     fits = len(x.shape) == len(weight.shape) and x.shape[1] == weight.shape[0]
     _require(fits, f"weight {list(weight.shape)} does not fit input {list(x.shape)}")
     rank = len(op.strides)
@@ -211,6 +218,7 @@ def _conv_transpose(
 def _linear(
     op: linear.Linear, x: TensorType, weight: TensorType, bias: TensorType | None = None
 ) -> tuple[TensorType, ...]:
+    _same_dtypes(op, x, weight, bias)
     fits = bool(x.shape) and len(weight.shape) == 2 and x.shape[-1] == weight.shape[1]
     _require(fits, f"weight {list(weight.shape)} does not fit input {list(x.shape)}")
     return (TensorType((*x.shape[:-1], weight.shape[0]), x.dtype),)
@@ -218,6 +226,7 @@ def _linear(
 
 @TYPE_RULES.register(linear.MatMul)
 def _matmul(op: linear.MatMul, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+    _same_dtypes(op, a, b)
     fits = min(len(a.shape), len(b.shape)) >= 2 and a.shape[-1] == b.shape[-2]
     _require(fits, f"shapes {list(a.shape)} and {list(b.shape)} do not multiply")
     return (TensorType((*broadcast(a.shape[:-2], b.shape[:-2], ()), a.shape[-2], b.shape[-1]), a.dtype),)

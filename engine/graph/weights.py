@@ -84,12 +84,15 @@ class WeightFiles:
         Raises:
             ModelFileError: The data lies outside the model's folder, is missing, or is too short.
         """
-        shape = tuple(int(size) for size in tensor.shape.numpy())
-        if isinstance(tensor, ir.ExternalTensor):
-            return self._external(tensor, shape)
-        kind = _type(tensor, shape, self._path)
-        if kind.element_count <= _SMALL_ELEMENTS:
-            return _in_memory(kind, np.asarray(tensor.numpy()))
+        try:
+            shape = tuple(int(size) for size in tensor.shape.numpy())
+            if isinstance(tensor, ir.ExternalTensor):
+                return self._external(tensor, shape)
+            kind = _type(tensor, shape, self._path)
+            if kind.element_count <= _SMALL_ELEMENTS:
+                return _in_memory(kind, np.asarray(tensor.numpy()))
+        except (ValueError, TypeError, AssertionError) as error:  # how the decoder takes malformed tensors
+            raise ModelFileError(f"tensor '{tensor.name}' is malformed: {error}", path=self._path) from error
         return Constant(kind, lambda: np.asarray(tensor.numpy()).reshape(shape))
 
     def _external(self, tensor: ir.ExternalTensor, shape: tuple[int, ...]) -> Constant:

@@ -2,6 +2,7 @@
 
 from engine.graph.converters import (
     arithmetic,
+    attention,
     convolution,
     functions,
     normalisation,
@@ -17,6 +18,7 @@ __all__ = ["CONVERTERS"]
 
 _REGISTERING = (
     arithmetic,
+    attention,
     convolution,
     functions,
     normalisation,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from engine.errors import CalibrationError, GraphError, ModelFileError, QuantscopeError
@@ -291,3 +294,44 @@ def test_infinities_in_a_mask_are_meant(tmp_path: Path) -> None:
     mask = np.array([0, -np.inf, 0, 0], np.float32)
     model = build([node("Add", ["x", "mask"], ["y"])], {"x": [1, 4]}, ["y"], {"mask": mask})
     check_finite(load_model(_saved(tmp_path, model)))
+
+
+# --- damage of any kind
+
+_DAMAGED = build(
+    [
+        node("MatMul", ["x", "w"], ["a"]),
+        node("Reshape", ["a", "shape"], ["b"]),
+        node("Softmax", ["b"], ["y"], axis=-1),
+        node("Conv", ["image", "kernel"], ["d"], pads=[1, 1, 1, 1]),
+        node("Pad", ["d", "pads"], ["z"]),
+        node("CumSum", ["b", "axis"], ["s"]),
+    ],
+    {"x": ["n", 8], "image": [1, 2, 6, 6]},
+    ["y", "z", "s"],
+    {
+        "w": np.ones((8, 8), np.float32),
+        "shape": np.array([0, -1]),
+        "kernel": np.ones((3, 2, 3, 3), np.float32),
+        "pads": np.array([0, 0, 1, 1, 0, 0, 1, 1]),
+        "axis": np.array(1),
+    },
+).SerializeToString()
+
+
+@given(st.lists(st.tuples(st.integers(0, len(_DAMAGED) - 1), st.integers(0, 255)), min_size=1, max_size=3))
+@example([(0, 0)])
+def test_damage_is_an_expected_error_or_harmless(changes: list[tuple[int, int]]) -> None:
+    content = bytearray(_DAMAGED)
+    for place, byte in changes:
+        content[place] = byte
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "m.onnx"
+        path.write_bytes(content)
+        try:
+            graph = load_model(path)
+            for constant in graph.constants.values():
+                assert constant.array.shape == constant.type.shape
+        except QuantscopeError as error:
+            assert "\n" not in str(error)
+            assert str(path) in str(error)

@@ -346,8 +346,21 @@ TRANSPORT = [
     Case("Einsum", [floats(2, 3), floats(3, 4)], {"equation": "ij,jk->ik"}, (12,), ["Einsum"]),
 ]
 
+HEADS = [floats(2, 3, 5, 4), floats(2, 3, 7, 4), floats(2, 3, 7, 6)]
+FLAT = [floats(2, 5, 12), floats(2, 7, 12), floats(2, 7, 18)]
+PARTS = ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
+ATTENTION = [
+    Case("Attention", HEADS, {}, (23,), PARTS),
+    Case("Attention", HEADS, {"scale": 0.3, "is_causal": 1}, (23,), [*PARTS[:3], "Add", *PARTS[3:]], note="causal"),
+    Case("Attention", [*HEADS, floats(5, 7)], {}, (23,), [*PARTS[:3], "Add", *PARTS[3:]], note="mask"),
+    Case("Attention", [*HEADS, Const(np.tri(5, 7, dtype=bool))], {}, (23,), note="boolean mask"),
+    Case("Attention", [*HEADS, np.tri(5, 7, dtype=bool)], {}, (23,), ["Attention"], note="computed boolean mask"),
+    Case("Attention", FLAT, {"q_num_heads": 3, "kv_num_heads": 3}, (23,), note="flat"),
+    Case("Attention", [HEADS[0], HEADS[1][:, :1], HEADS[2][:, :1]], {}, (23,), ["Attention"], note="shared heads"),
+]
+
 CASES = [
-    *UNARY, *FUNCTIONS, *ARITHMETIC, *PRODUCTS, *NORMALISATION, *POOLS, *REDUCTIONS, *RESIZES, *TRANSPORT,
+    *UNARY, *FUNCTIONS, *ARITHMETIC, *PRODUCTS, *NORMALISATION, *POOLS, *REDUCTIONS, *RESIZES, *TRANSPORT, *ATTENTION,
 ]  # fmt: skip
 
 DATA_DEPENDENT = {"ConstantOfShape-computed", "Slice-computed bounds"}

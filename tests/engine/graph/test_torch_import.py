@@ -73,6 +73,17 @@ def test_a_module(net: Net) -> None:
     torch.testing.assert_close(result, net(x).detach())
 
 
+def test_a_module_keeps_its_mode_and_the_digest_tells_weights_apart() -> None:
+    linear, dropout = nn.Linear(3, 3), nn.Dropout()
+    module = nn.Sequential(linear, dropout).train()
+    linear.eval()
+    before = from_torch(module, (torch.zeros(1, 3),))
+    assert (module.training, linear.training, dropout.training) == (True, False, True)
+    assert before.digest == from_torch(module, (torch.zeros(1, 3),)).digest
+    nn.init.zeros_(linear.bias)
+    assert before.digest != from_torch(module, (torch.zeros(1, 3),)).digest
+
+
 def test_an_exported_program(net: Net, exported: Path) -> None:
     graph = load_model(exported, batch=3)
     assert graph.source == exported
