@@ -22,6 +22,14 @@ _SMALL_ELEMENTS = 4096
 """Tensors up to this size are decoded from the parsed model without keeping the model alive."""
 
 
+class StoredConstant(Constant):
+    """A constant that lies in a file: whoever needs it once, to compute another from it, need not keep it."""
+
+    def once(self) -> NDArray[np.generic]:
+        """The values, without keeping them for the next time."""
+        return self.array if "array" in vars(self) else self.load()
+
+
 class _DataFile:
     """One file, held open from the start: renaming or replacing it does not change what is read.
 
@@ -115,7 +123,7 @@ class WeightFiles:
                 path=self._path,
                 hint="the data file is truncated: copy or export it again",
             )
-        return Constant(kind, _reader(file, offset, length, kind, tensor.dtype))
+        return StoredConstant(kind, _reader(file, offset, length, kind, tensor.dtype))
 
     def _located(self, location: str, tensor: str) -> _DataFile:
         known = self._files.get(location)

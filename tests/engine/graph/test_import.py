@@ -15,7 +15,9 @@ from onnx import helper, numpy_helper
 from engine.errors import GraphError
 from engine.graph.float_run import run_float
 from engine.graph.graph import Graph
+from engine.graph.lazy import derived
 from engine.graph.load import load_model
+from engine.graph.onnx_file import open_onnx
 from engine.ops.layout import Identity, Reshape
 from engine.ops.other import OnnxOp
 from tests.engine.graph.onnx_models import Array, assert_same, build, loaded, node, operators, type_names
@@ -378,3 +380,21 @@ def test_a_graph_can_be_freed(tmp_path: Path) -> None:
     graph = None
     gc.collect()
     assert constant() is None
+
+
+def test_weights_that_are_folded_are_held_once(tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Mul", ["c", "s"], ["y"])]
+    constants = {"w": floats(8, 16, 3, 3), "s": floats(8, 1, 1)}
+    path = tmp_path / "m.onnx"
+    onnx.save(build(nodes, {"x": [1, 16, 5, 5]}, ["y"], constants), path)
+    model = open_onnx(path)
+    tensor = model.model.graph.initializers["w"].const_value
+    assert tensor is not None
+    stored = model.weights.constant(tensor)
+    doubled = derived(stored.type, np.add, stored, stored)
+    np.testing.assert_array_equal(doubled.array, 2 * constants["w"])
+    assert "array" not in vars(stored)
+    x = floats(1, 16, 5, 5)
+    (y,) = run_float(load_model(path), {"x": x}).values()
+    expected_y = run_float(loaded(build(nodes[:1], {"x": x}, ["c"], constants)), {"x": x})["c"].numpy() * constants["s"]
+    np.testing.assert_allclose(y.numpy(), expected_y, rtol=1e-5, atol=1e-5)
