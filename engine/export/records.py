@@ -69,7 +69,7 @@ def encode(value: object, store: ArrayStore) -> Json:
     if isinstance(value, np.ndarray):
         return {"array": store.put(cast("Array", value))}
     if isinstance(value, np.generic):
-        return encode(value.item(), store)
+        return encode(cast("np.generic[Any]", value).item(), store)
     if isinstance(value, tuple | list):
         return [encode(item, store) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, bytes):
@@ -168,7 +168,8 @@ def _fits(value: object, hint: Any) -> bool:
     if origin is tuple:
         return _tuple_fits(value, arguments)
     if origin is np.ndarray:
-        return isinstance(value, np.ndarray) and issubclass(value.dtype.type, get_args(arguments[1])[0])
+        wanted = get_args(arguments[1])[0]
+        return isinstance(value, np.ndarray) and issubclass(cast("Array", value).dtype.type, wanted)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -186,8 +187,12 @@ def _tuple_fits(value: object, arguments: tuple[Any, ...]) -> bool:
 
 
 def _shown(value: object) -> str:
-    text = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+    text = _array_type(cast("Array", value)) if isinstance(value, np.ndarray) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _array_type(array: Array) -> str:
+    return f"{array.dtype}{list(array.shape)}"
 
 
 def _type_name(hint: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
-import torch
+from torch import Tensor
 
 from engine.errors import PackageError
 from engine.export.archive import Archive, array_bytes, write_archive
@@ -26,7 +26,7 @@ from engine.export.package_format import FORMAT, MANIFEST, QUANTISATION, VERSION
 from engine.export.records import Array, decode_op
 from engine.export.segments import CPU, INTEGER
 from engine.files import replacing
-from engine.ops.float_kernels import to_numpy
+from engine.ops.float_kernels import to_numpy, to_torch
 from engine.program.executor import run_program
 from engine.program.types import Instruction, Program, ProgramConstant
 from engine.qtype import INTEGER_RANGE, QType
@@ -110,11 +110,11 @@ class Package:
         return {port.name: np.concatenate([result[port.name] for result in results]) for port in self.outputs}
 
     def _run_batch(self, fed: Mapping[str, Array], index: int) -> dict[str, Array]:
-        tensors: dict[str, torch.Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         for port in self.inputs:
             array = fed[port.name]
             rows = array[index * port.shape[0] : (index + 1) * port.shape[0]] if port.shape else array
-            tensors[port.name] = torch.from_numpy(np.array(rows, order="C"))
+            tensors[port.name] = to_torch(np.array(rows, order="C"))
         return {name: to_numpy(tensor) for name, tensor in run_program(self.program, tensors).items()}
 
     def _refused(self, message: str, hint: str) -> PackageError:
@@ -293,11 +293,12 @@ def _read_arrays(path: Path) -> dict[str, Array]:
     """All arrays of an ``.npz`` file; objects (pickles) are refused."""
     hint = "write it with numpy.savez(file, name=array)"
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as stream:
+            arrays = np.load(stream, allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise PackageError("holds one array without a name", path=path, hint=hint)
             return {name: cast("Array", arrays[name]) for name in arrays.files}
     except OSError as error:
         raise PackageError(f"cannot be read: {error.strerror or error}", path=path) from error
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise PackageError(f"is not a readable .npz file ({error})", path=path, hint=hint) from error

@@ -22,6 +22,7 @@ TO_ONNX: Behaviour[Callable[[Any, Emission], None]] = Behaviour("ONNX nodes")
 """``(op, emission) -> None``: add the nodes that compute the operator."""
 
 Dimensions = Sequence[int | str]
+Attribute = int | float | str | Sequence[int] | Sequence[float]
 
 
 @dataclass
@@ -50,12 +51,12 @@ class OnnxBuilder:
         """A constant under exactly this name; the second time it is the first one's."""
         if name not in self.initializers:
             self._values.add(name)
-            self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+            self.initializers[name] = numpy_helper.from_array(np.array(array, order="C"), name)
         return name
 
     def constant(self, stem: str, array: NDArray[np.generic]) -> str:
         """A constant under a new name."""
-        return self.initializer(self.fresh(stem), array.reshape(array.shape))
+        return self.initializer(self.fresh(stem), array)
 
     def node(
         self,
@@ -63,10 +64,12 @@ class OnnxBuilder:
         inputs: Sequence[str],
         outputs: Sequence[str],
         label: str,
-        **attributes: int | float | str | Sequence[int] | Sequence[float],
+        **attributes: Attribute,
     ) -> None:
         """Append a node; absent optional inputs at the end are left out."""
-        self.append(helper.make_node(op_type, _trimmed(inputs), list(outputs), **attributes), label)
+        node = onnx.NodeProto(op_type=op_type, input=_trimmed(inputs), output=list(outputs))
+        node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.append(node, label)
 
     def append(self, node: onnx.NodeProto, label: str) -> None:
         """Append a node that is already made, under a name of its own."""
@@ -167,7 +170,7 @@ class Emission:
         op_type: str,
         inputs: Sequence[str] | None = None,
         outputs: Sequence[str] | None = None,
-        **attributes: int | float | str | Sequence[int] | Sequence[float],
+        **attributes: Attribute,
     ) -> None:
         """Append a node; inputs and outputs are the operator's unless given."""
         self.builder.node(

@@ -46,9 +46,8 @@ def parameters_of(op: Convolution | FullyConnected, in_scale: float, out_scale: 
     outputs = op.bias.shape[0]
     accumulator_scales = np.maximum(_factors(op.scaling, outputs) * out_scale, SMALLEST_SCALE)
     weight_scales = np.maximum(accumulator_scales / in_scale, SMALLEST_SCALE)
-    transposed = isinstance(op, Convolution) and op.transposed
     axis = 0
-    if transposed:
+    if isinstance(op, Convolution) and op.transposed:
         inputs, per_group = op.weight.shape[:2]
         if op.groups == 1:
             axis = 1

@@ -29,7 +29,8 @@ from engine.ops.elementwise import Div
 from engine.ops.layout import Concat, Roll, Slice
 from engine.ops.linear import Conv, ConvTranspose, Linear
 from engine.ops.other import Input
-from engine.plan.types import Precision, Resolution, Unit
+from engine.plan.types import Resolution, Unit
+from engine.precision import Precision
 from engine.program.types import Convolution, FullyConnected, Program
 from engine.qtype import QType
 
@@ -213,7 +214,7 @@ class _Writer:
         if constant.type.is_quantised:
             integers = constant.array.astype(constant.type.dtype)
             return self.dequantised(stem, integers, np.float32(constant.type.scale), None)
-        return self.builder.constant(stem, (constant.array * constant.type.scale).astype(np.float32))
+        return self.builder.constant(stem, (constant.array.astype(np.float64) * constant.type.scale).astype(np.float32))
 
     def _activation(self, unit: Unit, value: str) -> str:
         """A value as the unit sees it: a float one through the seam that the program has for it."""
