@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
+from PySide6.QtCore import QTimer
 from PySide6.QtWidgets import QApplication
 
 from engine.errors import QuantscopeError
@@ -22,6 +23,9 @@ from gui.document.preferences import APPLICATION, ORGANISATION, Preferences
 from gui.document.qt_document import QtDocument
 from gui.main_window import MainWindow
 from gui.panels.dialogs.prompts import Prompts
+
+PREPARE_AFTER_MS = 400
+"""The window has been painted by then, and the engine is still importing."""
 
 
 class CrashHook:
@@ -92,6 +96,7 @@ def run(path: str | None = None) -> int:
     window.show()
     if path is not None:
         window.open_path(path)
+    QTimer.singleShot(PREPARE_AFTER_MS, window, window.inspector.prepare)
     status = app.exec()
     window.shutdown()
     hook.remove()

@@ -24,6 +24,7 @@ class ActionSet(QObject):
     def __init__(self, handlers: Mapping[str, Callable[[], object]], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._handlers = handlers
+        self._badge_buttons: list[QToolButton] = []
         self.state = ActionState()
         self.actions: dict[str, QAction] = {spec.id: self._made(spec) for spec in ACTIONS}
         self.refresh(self.state)
@@ -42,6 +43,8 @@ class ActionSet(QObject):
     def set_theme(self, theme: Theme) -> None:
         for spec in ACTIONS:
             self.actions[spec.id].setIcon(_icon(spec, theme))
+        for button in self._badge_buttons:  # a new style has the tool bar give all buttons its own icon size
+            button.setIconSize(QSize(BADGE_WIDTH, SIZE))
 
     def fill_menu_bar(self, bar: QMenuBar) -> dict[str, QMenu]:
         """Add all menus; returns them by name."""
@@ -104,7 +107,7 @@ class ActionSet(QObject):
         if isinstance(button, QToolButton):
             button.setToolButtonStyle(_button_style(spec))
             if spec.precision:
-                button.setIconSize(QSize(BADGE_WIDTH, SIZE))
+                self._badge_buttons.append(button)
 
 
 _NATIVE = QKeySequence.SequenceFormat.NativeText

@@ -19,7 +19,7 @@ from engine.reports import (
 from engine.service.messages import Opened, PlanData
 from gui.document.document import Document
 
-IDS = ("image", "/stem/Conv", "/stem/Relu", "/head/Reshape", "/head/fc/Gemm", "logits")
+IDS: tuple[str, ...] = ("image", "/stem/Conv", "/stem/Relu", "/head/Reshape", "/head/fc/Gemm", "logits")
 OPERATORS = ("Input", "Conv", "Relu", "Reshape", "Linear", "Output")
 KINDS = ("io", "conv", "activation", "layout", "matmul", "io")
 NAMESPACES = ((), ("stem",), ("stem",), ("head",), ("head", "fc"), ())
@@ -28,7 +28,7 @@ SHAPES = ((1, 3, 8, 8), (1, 16, 8, 8), (1, 16, 8, 8), (1, 1024), (1, 10), (1, 10
 ACCUMULATED_DB: Mapping[str, float] = dict(zip(IDS[1:], (40.0, 39.0, 39.0, 21.5, 21.5), strict=True))
 INTRODUCED_DB: Mapping[str, float | None] = dict(zip(IDS[1:], (40.5, None, None, 22.0, None), strict=True))
 LATENCY_US: Mapping[str, float] = dict(zip(IDS, (550.0, 12.0, 0.0, 1.5, 100.0, 0.0), strict=True))
-BOUNDS = dict(zip(IDS, ("launch", "mac", "free", "dma", "mac", "free"), strict=True))
+BOUNDS: Mapping[str, str] = dict(zip(IDS, ("launch", "mac", "free", "dma", "mac", "free"), strict=True))
 
 
 def graph() -> GraphInfo:

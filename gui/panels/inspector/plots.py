@@ -33,13 +33,11 @@ class Plot(pg.GraphicsView):
         for side, text in (("bottom", bottom), ("left", left)):
             self.axes[side].setLabel(text)
             self.axes[side].enableAutoSIPrefix(False)
-        layout = pg.GraphicsLayout()
-        layout.setContentsMargins(0, 4, 6, 0)
-        layout.setSpacing(0)
-        layout.addItem(self.axes["left"], row=0, col=0)
-        layout.addItem(self.view, row=0, col=1)
-        layout.addItem(self.axes["bottom"], row=1, col=1)
-        self.setCentralItem(layout)
+        self.centralLayout.setContentsMargins(0, 4, 6, 0)
+        self.centralLayout.setSpacing(0)
+        self.centralLayout.addItem(self.axes["left"], 0, 0)
+        self.centralLayout.addItem(self.view, 0, 1)
+        self.centralLayout.addItem(self.axes["bottom"], 1, 1)
 
     def set_theme(self, theme: Theme) -> None:
         self.setBackground(theme.panel)

@@ -53,6 +53,10 @@ class InspectorPanel(QWidget):
         if self.plots is not None:
             self.plots.set_theme(theme)
 
+    def prepare(self) -> None:
+        """Make the plots ahead of the first click: importing what draws them takes a quarter of a second."""
+        self._make_plots()
+
     def show_detail(self, detail: NodeDetail) -> None:
         """Show a node's tensors, if it is still the one selected."""
         if self._view.selection != (detail.id,):
@@ -155,5 +159,6 @@ class InspectorPanel(QWidget):
             from gui.panels.inspector.plots import TensorPlots  # see there why so late
 
             self.plots = TensorPlots(self._theme)
+            self.plots.hide()
             self.tensors.layout_.addWidget(self.plots)
         return self.plots

@@ -135,7 +135,9 @@ def test_an_engine_that_cannot_start_is_reported(qtbot: QtBot) -> None:
     session = EngineSession(QtDocument(Document()), EngineClient(("/nowhere/python",)), RestartBudget(limit=0))
     with qtbot.waitSignal(session.noticed, timeout=WAIT_MS) as caught:
         session.start()
-    assert "could not be started" in caught.args[0].text
+    notice = (caught.args or [None])[0]
+    assert isinstance(notice, Notice)
+    assert "could not be started" in notice.text
     session.open("/models/small.onnx")
     session.shutdown()
 

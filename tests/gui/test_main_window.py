@@ -1,0 +1,279 @@
+"""The whole way through the real window with the real engine process."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from PySide6.QtGui import QDropEvent
+from PySide6.QtWidgets import QApplication
+from pytestqt.qtbot import QtBot
+
+from gui.document.notice import Level
+from gui.document.overlay import Overlay
+from gui.main_window import MainWindow
+from gui.panels.dialogs.model import SamplesForm
+from gui.panels.dialogs.prompts import Unsaved
+from gui.panels.node_table.model import COLUMNS
+from tests.gui.windows import Answers, window_for
+
+MODELS = Path(str(files("resources").joinpath("models")))
+MODEL = MODELS / "swin_fmnist.onnx"
+SAMPLES = MODELS / "fmnist_samples.npz"
+RECIPE = MODELS / "fmnist.toml"
+WAIT_MS = 100_000
+CALIBRATION_SAMPLES = 4
+
+
+@pytest.fixture(scope="module")
+def shared_answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture(scope="module")
+def shared_window(
+    qapp: object, shared_answers: Answers, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MainWindow]:
+    """One window and one engine process for the tests here: starting it takes seconds."""
+    made = window_for(tmp_path_factory.mktemp("settings"), shared_answers)
+    made.resize(1600, 1000)
+    made.show()
+    made.inspector.prepare()
+    QApplication.processEvents()  # the plots' layouts make helper windows when they first become active
+    yield made
+    made.shutdown()
+    made.hide()
+    made.deleteLater()
+
+
+@pytest.fixture
+def own_window(tmp_path: Path, qtbot: QtBot) -> Iterator[MainWindow]:
+    """A window with an engine process of its own, for what the process does not survive."""
+    made = window_for(tmp_path, Answers())
+    qtbot.addWidget(made, before_close_func=lambda _: made.shutdown())
+    made.show()
+    yield made
+    qtbot.waitUntil(lambda: made.session.activity is None, timeout=WAIT_MS)
+    made.document.document.saved("", made.document.document.plan)
+
+
+@pytest.fixture
+def answers(shared_answers: Answers) -> Answers:
+    return shared_answers
+
+
+@pytest.fixture
+def window(shared_window: MainWindow, answers: Answers, qtbot: QtBot) -> Iterator[MainWindow]:
+    """The shared window, with nothing left over from the test before."""
+    answers.about_unsaved = Unsaved.DISCARD
+    shared_window.notices.clear()
+    shared_window.search.hide()
+    yield shared_window
+    qtbot.waitUntil(lambda: not any(timer.isActive() for timer in shared_window.findChildren(QTimer)))
+    qtbot.waitUntil(lambda: shared_window.session.activity is None, timeout=WAIT_MS)
+
+
+def open_model(window: MainWindow, qtbot: QtBot, path: Path = MODEL) -> None:
+    document = window.document.document
+    revision = document.revision
+    window.open_path(str(path))
+    qtbot.waitUntil(lambda: document.revision > revision and document.is_timed, timeout=WAIT_MS)
+
+
+def open_and_calibrate(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:
+    document = window.document.document
+    open_model(window, qtbot)
+    answers.form = SamplesForm(str(SAMPLES), str(RECIPE), samples=CALIBRATION_SAMPLES)
+    window.actions_.trigger("model.calibrate")
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+
+
+def click(window: MainWindow, qtbot: QtBot, node_id: str) -> None:
+    """Click a node on the graph as a user does, once it is in view."""
+    window.canvas.reveal(node_id)
+    where = window.canvas.nodeCenter(node_id).toPoint()
+    qtbot.mouseClick(window.canvas, Qt.MouseButton.LeftButton, pos=where)
+
+
+def first_convolution(window: MainWindow) -> str:
+    nodes = window.document.document.nodes.values()
+    return next(info.id for info in nodes if info.op_type == "Conv")
+
+
+def table_text(window: MainWindow, node_id: str, key: str) -> str:
+    model = window.table.model
+    row = model.table.row_of()[node_id]
+    return str(model.data(model.index(row, [column.key for column in COLUMNS].index(key))))
+
+
+def errors_of(window: MainWindow) -> list[tuple[str, str]]:
+    return [(n.level.value, n.text) for n in window.notices.board.notices if n.level == Level.ERROR]
+
+
+def test_from_a_bare_model_to_an_export(window: MainWindow, answers: Answers, qtbot: QtBot, tmp_path: Path) -> None:
+    document = window.document.document
+    open_and_calibrate(window, answers, qtbot)
+    assert document.results.resolved.cpu_nodes == 0
+    assert window.view.overlay == Overlay.ACCUMULATED
+    window.actions_.trigger("overlay.introduced")
+
+    node = first_convolution(window)
+    click(window, qtbot, node)
+    assert window.view.selection == (node,)
+    qtbot.waitUntil(lambda: not window.inspector.tensors.isHidden(), timeout=WAIT_MS)
+    before_heat = dict(window.heat.heat.values)
+    before_text = table_text(window, node, "introduced")
+    before_time = document.results.timed.timing
+
+    qtbot.keyClick(window.canvas, Qt.Key.Key_6)
+    assert document.plan.choices == {node: "int16"}
+    assert window.canvas._model.decorations[node].requested == "int16"
+    qtbot.waitUntil(lambda: document.is_timed and document.is_measured, timeout=WAIT_MS)
+    assert window.canvas._model.decorations[node].effective == "int16"
+    assert table_text(window, node, "effective") == "int16"
+    assert table_text(window, node, "introduced") != before_text
+    assert window.heat.heat.values[node] > before_heat[node] + 3
+    assert document.results.timed.timing != before_time
+
+    qtbot.keyClick(window, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: document.is_timed and document.is_measured, timeout=WAIT_MS)
+    assert dict(window.heat.heat.values) == before_heat
+    assert document.results.timed.timing == before_time
+
+    window.actions_.trigger("edit.redo")
+    answers.path = str(tmp_path / "work")
+    window.actions_.trigger("file.save")
+    qtbot.waitUntil(lambda: not document.is_dirty, timeout=WAIT_MS)
+    project = tmp_path / "work.qscope"
+    assert project.is_file()
+    assert window.windowTitle().startswith("work.qscope")
+    assert not window.isWindowModified()
+
+    open_model(window, qtbot, project)
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+    assert document.plan.choices == {node: "int16"}
+    assert document.calibration.is_done
+
+    answers.path = str(tmp_path / "work.zip")
+    with qtbot.waitSignal(window.session.exported, timeout=WAIT_MS):
+        window.actions_.trigger("export.package")
+    assert zipfile.is_zipfile(answers.path)
+    assert errors_of(window) == []
+
+
+def test_every_view_follows_the_selection(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:
+    document = window.document.document
+    open_model(window, qtbot)
+    assert window.view.overlay == Overlay.LATENCY
+    assert any(notice.action == "model.calibrate" for notice in window.notices.board.notices)
+
+    worst = max(window.heat.heat.values, key=window.heat.heat.values.__getitem__)
+    qtbot.keyClick(window.canvas, Qt.Key.Key_N)
+    assert window.view.selection == (worst,)
+    assert window.canvas.selection() == [worst]
+    rows = window.table.table.selectionModel().selectedRows()
+    assert [window.table.model.table.node_id(index.row()) for index in rows] == [worst]
+    assert "Estimated" in window.inspector.latency.texts()
+
+    window.actions_.trigger("select.same_type")
+    kinds = {document.nodes[node_id].op_type for node_id in window.view.selection}
+    assert kinds == {document.nodes[worst].op_type}
+    assert window.selection_label.text() == f"{len(window.view.selection)} selected"
+
+    window.actions_.trigger("go.find")
+    qtbot.keyClicks(window.search.box, "head")
+    assert "head" in window.view.selection[0]
+
+    for command in ("view.expand_all", "view.collapse_all", "view.dark", "view.light", "view.reset_layout"):
+        window.actions_.trigger(command)
+    qtbot.keyClick(window.canvas, Qt.Key.Key_8)
+    assert document.undo_label.startswith("mark")
+
+
+def test_what_cannot_be_opened_is_a_message(window: MainWindow, answers: Answers, qtbot: QtBot, tmp_path: Path) -> None:
+    document = window.document.document
+    opened, page = document.opened_path, window.pages.currentWidget()
+    bad = tmp_path / "notes.onnx"
+    bad.write_text("these are notes", encoding="utf-8")
+    window.open_path(str(bad))
+    qtbot.waitUntil(lambda: bool(errors_of(window)), timeout=WAIT_MS)
+    assert "notes.onnx" in errors_of(window)[0][1]
+    assert "Traceback" not in errors_of(window)[0][1]
+    assert window.pages.currentWidget() is page
+    assert document.opened_path == opened
+    assert window.session.activity is None
+
+
+def test_a_killed_engine_loses_nothing(own_window: MainWindow, qtbot: QtBot) -> None:
+    window = own_window
+    document = window.document.document
+    open_model(window, qtbot)
+    node = first_convolution(window)
+    document.mark([node], "int16")
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    before = document.results.timed.timing
+    with qtbot.waitSignal(window.session.settled, timeout=WAIT_MS):
+        window.session._client.kill_process()
+    assert any("nothing is lost" in notice.text for notice in window.notices.board.notices)
+    document.mark([node], "float")
+    document.undo()
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    assert document.plan.choices == {node: "int16"}
+    assert document.results.timed.timing == before
+
+
+def test_work_is_not_closed_away(window: MainWindow, answers: Answers, qtbot: QtBot, tmp_path: Path) -> None:
+    document = window.document.document
+    open_model(window, qtbot)
+    node = first_convolution(window)
+    document.mark([node], "int16")
+    answers.about_unsaved = Unsaved.CANCEL
+    window.open_path(str(tmp_path / "other.onnx"))
+    assert answers.asked[-1] == "unsaved"
+    window.close()
+    assert window.isVisible()
+    assert document.plan.choices == {node: "int16"}
+    answers.about_unsaved = Unsaved.SAVE
+    answers.path = str(tmp_path / "kept.qscope")
+    with qtbot.waitSignal(window.session.opened, timeout=WAIT_MS):
+        window.open_path(str(MODEL))
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    assert (tmp_path / "kept.qscope").is_file()
+    assert document.plan.choices == {}
+
+
+@pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root may write anywhere")
+def test_a_read_only_folder_is_a_message(window: MainWindow, answers: Answers, qtbot: QtBot, tmp_path: Path) -> None:
+    open_model(window, qtbot)
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    answers.path = str(folder / "work.qscope")
+    window.actions_.trigger("file.save_as")
+    qtbot.waitUntil(lambda: bool(errors_of(window)), timeout=WAIT_MS)
+
+
+def test_a_dropped_file_is_opened(window: MainWindow, qtbot: QtBot) -> None:
+    data = QMimeData()
+    data.setUrls([QUrl.fromLocalFile(str(MODEL))])
+    action, buttons, keys = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    with qtbot.waitSignal(window.session.opened, timeout=WAIT_MS):
+        window.dropEvent(QDropEvent(QPointF(5, 5), action, data, buttons, keys))
+    assert window.preferences.recent[0] == str(MODEL)
+    qtbot.waitUntil(lambda: window.document.document.is_timed, timeout=WAIT_MS)
+
+
+def test_unbound_dimensions_can_be_given(window: MainWindow, answers: Answers, qtbot: QtBot, tmp_path: Path) -> None:
+    answers.sizes = "height=x"
+    window.session.last_asked_path = str(MODEL)
+    window.actions_.trigger("file.open_bound")
+    assert "NAME=SIZE" in errors_of(window)[0][1]
+    answers.sizes = "batch=2"
+    with qtbot.waitSignal(window.session.opened, timeout=WAIT_MS):
+        window.actions_.trigger("file.open_bound")
+    assert window.document.document.nodes["input/image"].shapes[0][0] == 2
+    qtbot.waitUntil(lambda: window.document.document.is_timed, timeout=WAIT_MS)
