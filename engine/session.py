@@ -140,7 +140,12 @@ class Session:
     # The plan
 
     def set_plan(self, plan: Plan) -> None:
-        """Replace the plan.
+        """Replace the plan. Raises PlanError as :meth:`check_plan`; the plan is then as before."""
+        self.check_plan(plan)
+        self.plan = plan
+
+    def check_plan(self, plan: Plan) -> None:
+        """Raise unless the plan fits the model.
 
         Raises:
             PlanError: A choice names no node, or a method is unknown.
@@ -150,7 +155,6 @@ class Session:
             raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
         for method in (plan.default_method, *plan.methods.values()):
             check_method(method)
-        self.plan = plan
 
     def set_target(self, target: str) -> None:
         """Plan for another target. Raises TargetError."""

@@ -185,9 +185,11 @@ def update_plan(worker: Worker, request: UpdatePlan) -> None:
     """Answer with plan and timing at once; errors follow as live work."""
     worker.stop_live()
     session = worker.opened()
+    plan = plan_of(request.plan)
+    session.check_plan(plan)
     if request.plan.target != session.target_reference:
         session.set_target(request.plan.target)
-    session.set_plan(plan_of(request.plan))
+    session.set_plan(plan)
     nodes = session.node_plans()
     cpu = len(session.cpu_nodes())
     worker.send(

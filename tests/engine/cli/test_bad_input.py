@@ -208,7 +208,15 @@ def test_bad_arrays(name: str, folder: Path, fails: Run) -> None:
     assert "d.npz" in line
 
 
-RECIPE = '[input]\nsize = {size}\ncrop = "none"\nchannels = "{channels}"\nlayout = "NCHW"\nmean = {mean}\nscale = {mean}\n'
+RECIPE = """\
+[input]
+size = {size}
+crop = "none"
+channels = "{channels}"
+layout = "NCHW"
+mean = {mean}
+scale = {mean}
+"""
 BAD_RECIPES = {
     "size": (RECIPE.format(size=16, channels="RGB", mean=[1, 1, 1]), "16"),
     "channels": (RECIPE.format(size=8, channels="L", mean=[1]), "channel"),
