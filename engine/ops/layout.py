@@ -48,7 +48,7 @@ class Split(Layout):
 
 @dataclass(frozen=True)
 class Slice(Layout):
-    """Strided slice; one (start, stop, step) per axis, normalised: 0 <= start, stop may be -1 only for negative steps."""
+    """Strided slice; one (start, stop, step) per axis, normalised: 0 <= start; stop is -1 only for negative steps."""
 
     starts: tuple[int, ...]
     stops: tuple[int, ...]

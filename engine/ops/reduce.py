@@ -108,7 +108,7 @@ class RMSNorm(Op):
 
 @dataclass(frozen=True)
 class InstanceNorm(Op):
-    """Normalisation of each channel of each sample over the spatial axes; inputs (x [N, C, *S], weight [C], bias [C])."""
+    """Normalisation of each channel of each sample over space; inputs (x [N, C, *S], weight [C], bias [C])."""
 
     epsilon: float = 1e-5
 
