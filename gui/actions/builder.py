@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from PySide6.QtCore import QObject, QSize, Qt, Signal
+from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QIcon, QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar, QToolBar, QToolButton
 
 from gui.actions.registry import ACTIONS, MENUS, ActionSpec
 from gui.actions.state import ActionState
-from gui.panels.icons import BADGE_WIDTH, SIZE, badge, icon
+from gui.panels.icons import badge, icon
+from gui.panels.style import mixed
 from gui.theme import PRECISION_BADGES, Theme
+
+_BADGE_SHEET = """
+QToolButton {{
+    color: {colour}; border: 1px solid {colour}; border-radius: 4px; padding: 1px 4px; margin: 0 2px;
+    font-weight: bold; min-width: 20px;
+}}
+QToolButton:disabled {{ color: {faint}; border-color: {faint}; }}
+"""
 
 TOOL_GROUPS = ("file", "edit", "mark", "overlay", "go", "view", "model")
 
@@ -24,7 +33,7 @@ class ActionSet(QObject):
     def __init__(self, handlers: Mapping[str, Callable[[], object]], parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._handlers = handlers
-        self._badge_buttons: list[QToolButton] = []
+        self._badge_buttons: dict[str, QToolButton] = {}
         self.state = ActionState()
         self.actions: dict[str, QAction] = {spec.id: self._made(spec) for spec in ACTIONS}
         self.refresh(self.state)
@@ -43,8 +52,9 @@ class ActionSet(QObject):
     def set_theme(self, theme: Theme) -> None:
         for spec in ACTIONS:
             self.actions[spec.id].setIcon(_icon(spec, theme))
-        for button in self._badge_buttons:  # a new style has the tool bar give all buttons its own icon size
-            button.setIconSize(QSize(BADGE_WIDTH, SIZE))
+        for precision, button in self._badge_buttons.items():
+            colour = theme.precisions.get(precision, theme.muted_text)
+            button.setStyleSheet(_BADGE_SHEET.format(colour=colour, faint=mixed(colour, theme.window, 0.7)))
 
     def fill_menu_bar(self, bar: QMenuBar) -> dict[str, QMenu]:
         """Add all menus; returns them by name."""
@@ -76,7 +86,7 @@ class ActionSet(QObject):
         if spec.is_for_canvas:
             action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
         action.setCheckable(spec.is_checked is not None)
-        action.setIconText(spec.badge or spec.text)
+        action.setIconText(_badge_text(spec) if spec.precision else spec.badge or spec.text)
         action.triggered.connect(lambda: self._carry_out(spec.id))
         return action
 
@@ -107,22 +117,27 @@ class ActionSet(QObject):
         if isinstance(button, QToolButton):
             button.setToolButtonStyle(_button_style(spec))
             if spec.precision:
-                self._badge_buttons.append(button)
+                self._badge_buttons[spec.precision] = button
 
 
 _NATIVE = QKeySequence.SequenceFormat.NativeText
 
 
+def _badge_text(spec: ActionSpec) -> str:
+    return PRECISION_BADGES.get(spec.precision, spec.precision)
+
+
 def _icon(spec: ActionSpec, theme: Theme) -> QIcon:
     if spec.precision:
-        text = PRECISION_BADGES.get(spec.precision, "auto")
-        return badge(text, theme.precisions.get(spec.precision, theme.muted_text))
+        return badge(_badge_text(spec), theme.precisions.get(spec.precision, theme.muted_text))
     return icon(spec.icon, theme)
 
 
 def _button_style(spec: ActionSpec) -> Qt.ToolButtonStyle:
     """An icon where there is one, a short text where there is one."""
     styles = Qt.ToolButtonStyle
+    if spec.precision:
+        return styles.ToolButtonTextOnly
     if not spec.badge:
         return styles.ToolButtonIconOnly
     return styles.ToolButtonTextBesideIcon if spec.icon else styles.ToolButtonTextOnly

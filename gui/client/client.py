@@ -17,7 +17,7 @@ from engine.service.messages import (
     Ready,
     TimingReady,
 )
-from gui.client.process import ENGINE_COMMAND, EngineProcess
+from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
@@ -72,10 +72,11 @@ class EngineClient(QObject):
     def shutdown(self) -> None:
         """End the process and forget what it was asked."""
         process, self._process = self._process, None
+        grace_ms = SHUTDOWN_GRACE_MS if self._is_ready else 0  # while it still imports there is nothing to end well
         self._is_ready = False
         self._pending.clear()
         if process is not None:
-            process.shutdown()
+            process.shutdown(grace_ms)
             process.deleteLater()
 
     def submit(self, build: Callable[[int], AnyRequest], handle: AnswerHandler) -> int:

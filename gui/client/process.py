@@ -60,13 +60,13 @@ class EngineProcess(QObject):
         """End the process at once; ``ended`` follows."""
         self._process.kill()
 
-    def shutdown(self) -> None:
-        """End the process: close its input, wait a little, then kill. Nothing is emitted from here on."""
+    def shutdown(self, grace_ms: int = SHUTDOWN_GRACE_MS) -> None:
+        """End the process: close its input, wait ``grace_ms``, then kill. Nothing is emitted from here on."""
         self._has_ended = True
         if self._process.state() == QProcess.ProcessState.NotRunning:
             return
         self._process.closeWriteChannel()
-        if not self._process.waitForFinished(SHUTDOWN_GRACE_MS):
+        if not (grace_ms and self._process.waitForFinished(grace_ms)):
             self._process.kill()
             self._process.waitForFinished(KILL_GRACE_MS)
 

@@ -88,6 +88,11 @@ QHeaderView::section {{
     background: {window}; color: {muted_text}; border: none; border-right: 1px solid {outline};
     border-bottom: 1px solid {outline}; padding: 4px 6px;
 }}
+QHeaderView::up-arrow, QHeaderView::down-arrow {{
+    subcontrol-origin: padding; subcontrol-position: top center; width: 9px; height: 9px; margin-top: -3px;
+}}
+QHeaderView::up-arrow {{ image: url("{chevron_up}"); }}
+QHeaderView::down-arrow {{ image: url("{chevron}"); }}
 QScrollArea, QScrollArea > QWidget > QWidget {{ background: {panel}; border: none; }}
 QScrollBar {{ background: transparent; border: none; margin: 0; }}
 QScrollBar:vertical {{ width: 10px; }}
@@ -121,10 +126,16 @@ def style_sheet(theme: Theme) -> str:
         **{name: getattr(theme, name) for name in theme.__dataclass_fields__},
         disabled=mixed(theme.muted_text, theme.window, 0.45),
         stripe=mixed(theme.panel, theme.window, 0.5),
-        chevron=str(files("resources").joinpath("icons", "chevron.svg")).replace("\\", "/"),
+        chevron=_file("chevron"),
+        chevron_up=_file("chevron_up"),
         large=theme.font_size_pt + 2,
         display=theme.font_size_pt + 9,
     )
+
+
+def _file(name: str) -> str:
+    """Where a picture that the style sheet names is, as Qt wants it on every system."""
+    return str(files("resources").joinpath("icons", f"{name}.svg")).replace("\\", "/")
 
 
 def mixed(first: str, second: str, share: float) -> str:
