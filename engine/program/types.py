@@ -193,7 +193,7 @@ class IntegerSoftmax(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayerNorm(ProgramOp):
-    """LayerNorm (``centre``) or RMSNorm over the last ``axes_count`` axes in integers; see :mod:`engine.program.norm`."""
+    """LayerNorm (``centre``) or RMSNorm over the last ``axes_count`` axes, as in :mod:`engine.program.norm`."""
 
     axes_count: int
     centre: bool
