@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from engine.program.kernels.dense import DenseWeights, dense_rows
 from engine.program.kernels.memory import TORCH_DTYPE, channels_first_view, channels_last
-from engine.program.kernels.prepared import Tail, prepared, tail_of
+from engine.program.kernels.prepared import Tail, prepared, repeated, tail_of
 from engine.program.kernels.products import ZERO_HALVES, int8_product, split_bias, split_int16
 from engine.program.kernels.registry import kernel_of
 from engine.program.kernels.tails import requantised, requantised_halves
@@ -32,7 +32,7 @@ _DEPTHWISE_TAPS = 512
 class Prepared:
     """What a planar convolution derives from its operator.
 
-    ``groups`` holds one :class:`DenseWeights` per group; ``taps`` [KH * KW, O] are the weights of a depthwise one.
+    ``groups`` holds one :class:`DenseWeights` per group; ``taps`` [KH * KW, T * O] a depthwise one's weights, T times.
     """
 
     kernel: tuple[int, int]
@@ -103,7 +103,7 @@ def _prepare(op: Convolution) -> Prepared:
         pads=(*_pair((0,) * axes + begin), *_pair((0,) * axes + end)),
         dilations=_pair((1,) * axes + op.dilations),
         groups=() if is_depthwise else _group_weights(op, by_place),
-        taps=np.ascontiguousarray(by_place) if is_depthwise else None,
+        taps=repeated(by_place) if is_depthwise else None,
         tail=tail_of(op.bias, op.scaling, op.output),
     )
 
@@ -114,17 +114,16 @@ def _pair(values: Sequence[int]) -> tuple[int, int]:
 
 
 def _group_weights(op: Convolution, by_place: NDArray[np.int8]) -> tuple[DenseWeights, ...]:
-    plain = tail_of(op.bias, op.scaling, op.output)
-    sums = by_place.astype(np.int64).sum(axis=0)
-    split = tail_of(split_bias(op.bias, sums), op.scaling, op.output)
+    split = split_bias(op.bias, by_place.astype(np.int64).sum(axis=0))
     width = by_place.shape[1] // op.groups
+    groups = [slice(first, first + width) for first in range(0, by_place.shape[1], width)]
     return tuple(
         DenseWeights(
-            torch.from_numpy(np.ascontiguousarray(by_place[:, first : first + width])),
-            plain.channels(first, first + width),
-            split.channels(first, first + width),
+            torch.from_numpy(np.ascontiguousarray(by_place[:, group])),
+            tail_of(op.bias, op.scaling, op.output, group),
+            tail_of(split, op.scaling, op.output, group),
         )
-        for first in range(0, by_place.shape[1], width)
+        for group in groups
     )
 
 
@@ -151,10 +150,11 @@ def _depthwise(op: Convolution, parts: Prepared, image: Tensor) -> Tensor:
     if outputs > image.shape[3]:
         image = image.repeat_interleave(outputs // image.shape[3], dim=3)
     out = torch.empty((image.shape[0], *size, outputs), dtype=TORCH_DTYPE[op.output.dtype])
-    tail, pixels, lines = parts.tail, image.view(-1).numpy(), out.view(-1, *out.shape[2:]).numpy()
+    tail, pixels, lines = parts.tail, image.view(-1).numpy(), out.view(out.shape[0] * size[0], -1).numpy()
     assert parts.taps is not None
     channels = (tail.bias, tail.multiplier, tail.shift)
-    depthwise(pixels, parts.taps, _geometry(parts, image, size), *channels, tail.low, tail.high, lines)
+    geometry = _geometry(parts, image, size)
+    depthwise(pixels, outputs, parts.taps, geometry, *channels, tail.low, tail.high, lines)
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from engine.program.types import Output, ProgramOp, Scaling
 
 P = TypeVar("P", bound=ProgramOp)
 V = TypeVar("V")
+A = TypeVar("A", bound=NDArray[Any])
 
 
 def prepared(build: Callable[[P], V]) -> Callable[[P], V]:
@@ -30,9 +31,16 @@ def prepared(build: Callable[[P], V]) -> Callable[[P], V]:
     return get
 
 
+RUN = 512
+"""Elements that compiled loops over channels run over at least: fewer channels are repeated to reach it."""
+
+
 @dataclass(frozen=True)
 class Tail:
-    """Requantisation of an accumulator, ready for compiled loops: per-channel arrays int64 [C], clamp bounds, type."""
+    """Requantisation of an accumulator, ready for compiled loops: clamp bounds, type, and arrays int64 [T * C].
+
+    The C channels stand T times in a row, so that one loop serves several pixels with few channels each.
+    """
 
     bias: NDArray[np.int64]
     multiplier: NDArray[np.int64]
@@ -41,19 +49,22 @@ class Tail:
     high: int
     dtype: str
 
-    def channels(self, first: int, stop: int) -> Tail:
-        """The same for channels first to stop (exclusive)."""
-        part = slice(first, stop)
-        arrays = (self.bias[part].copy(), self.multiplier[part].copy(), self.shift[part].copy())
-        return Tail(*arrays, self.low, self.high, self.dtype)
+
+def tail_of(bias: NDArray[np.int64], scaling: Scaling, output: Output, channels: slice = slice(None)) -> Tail:
+    """The tail of some of the channels of ``bias`` (all by default); a scaling of one entry serves all."""
+
+    def spread(values: NDArray[np.signedinteger]) -> NDArray[np.int64]:
+        return repeated(np.broadcast_to(values, bias.shape)[channels].astype(np.int64))
+
+    return Tail(
+        spread(bias), spread(scaling.multiplier), spread(scaling.shift), output.low, output.high, output.dtype
+    )
 
 
-def tail_of(bias: NDArray[np.int64], scaling: Scaling, output: Output) -> Tail:
-    """Spread a scaling over the channels of ``bias`` (a scaling of one entry serves all)."""
-    channels = bias.shape[0]
-    multiplier = np.broadcast_to(scaling.multiplier, (channels,)).astype(np.int64)
-    shift = np.broadcast_to(scaling.shift, (channels,)).astype(np.int64)
-    return Tail(bias.astype(np.int64), multiplier, shift, output.low, output.high, output.dtype)
+def repeated(values: A) -> A:
+    """[..., C] -> [..., T * C] contiguous, with the smallest T that gives at least ``RUN`` elements."""
+    times = max(1, -(-RUN // values.shape[-1]))
+    return np.ascontiguousarray(np.tile(values, times))  # type: ignore[return-value]
 
 
 def single(scaling: Scaling) -> tuple[int, int]:

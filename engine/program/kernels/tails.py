@@ -16,9 +16,8 @@ def requantised(accumulators: Tensor, tail: Tail, out: Tensor | None = None) -> 
     """int32 [R, O] -> the tail's type [R, O]: ``clamp(scaling(acc + bias))``."""
     if out is None:
         out = torch.empty(accumulators.shape, dtype=TORCH_DTYPE[tail.dtype])
-    _finish(
-        accumulators.numpy(), tail.bias, tail.multiplier, tail.shift, tail.low, tail.high, out.numpy()
-    )
+    channels = (tail.bias, tail.multiplier, tail.shift)
+    _finish(accumulators.view(-1).numpy(), *channels, tail.low, tail.high, out.view(-1).numpy())
     return out
 
 
@@ -26,9 +25,9 @@ def requantised_halves(accumulators: Tensor, tail: Tail, out: Tensor | None = No
     """int32 [2, R, O], products of both halves of int16 inputs -> [R, O]; the tail's bias comes from split_bias."""
     if out is None:
         out = torch.empty(accumulators.shape[1:], dtype=TORCH_DTYPE[tail.dtype])
-    _finish_halves(
-        accumulators.numpy(), tail.bias, tail.multiplier, tail.shift, tail.low, tail.high, out.numpy()
-    )
+    high, low = accumulators.view(2, -1).numpy()
+    channels = (tail.bias, tail.multiplier, tail.shift)
+    _finish_halves(high, low, *channels, tail.low, tail.high, out.view(-1).numpy())
     return out
 
 
@@ -43,20 +42,25 @@ def requantised_flat(accumulators: Tensor, multiplier: int, shift: int, low: int
 def _finish(
     acc: Array, bias: Array, multiplier: Array, shift: Array, low: Integer, high: Integer, out: Array
 ) -> None:
-    for row in prange(acc.shape[0]):
-        for channel in range(acc.shape[1]):
-            value = rescale(acc[row, channel] + bias[channel], multiplier[channel], shift[channel])
-            out[row, channel] = limit(value, low, high)
+    """Rows of channels one after the other, as many at a time as the arrays of channels hold."""
+    run = bias.size
+    for block in prange((acc.size + run - 1) // run):
+        source, target = acc[block * run : (block + 1) * run], out[block * run : (block + 1) * run]
+        for i in range(source.size):
+            target[i] = limit(rescale(source[i] + bias[i], multiplier[i], shift[i]), low, high)
 
 
 @compiled
 def _finish_halves(
-    acc: Array, bias: Array, multiplier: Array, shift: Array, low: Integer, high: Integer, out: Array
+    upper: Array, lower: Array, bias: Array, multiplier: Array, shift: Array, low: Integer, high: Integer, out: Array
 ) -> None:
-    for row in prange(acc.shape[1]):
-        for channel in range(acc.shape[2]):
-            total = (np.int64(acc[0, row, channel]) << 8) + acc[1, row, channel] + bias[channel]
-            out[row, channel] = limit(rescale(total, multiplier[channel], shift[channel]), low, high)
+    run = bias.size
+    for block in prange((upper.size + run - 1) // run):
+        above, below = upper[block * run : (block + 1) * run], lower[block * run : (block + 1) * run]
+        target = out[block * run : (block + 1) * run]
+        for i in range(target.size):
+            total = (np.int64(above[i]) << 8) + below[i] + bias[i]
+            target[i] = limit(rescale(total, multiplier[i], shift[i]), low, high)
 
 
 @compiled

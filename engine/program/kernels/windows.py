@@ -54,32 +54,36 @@ def gather_patches(
 
 @compiled
 def depthwise(
-    pixels: Array, weight: Array, geometry: Array, bias: Array, multiplier: Array, shift: Array,
+    pixels: Array, channels: Integer, taps: Array, geometry: Array, bias: Array, multiplier: Array, shift: Array,
     low: Integer, high: Integer, out: Array,
 ) -> None:  # fmt: skip
-    """Depthwise convolution and requantisation: pixels [N * H * W * C], weight [KH * KW, C] -> out [N * OH, OW, C].
+    """Depthwise convolution and requantisation: pixels [N * H * W * C], taps [KH * KW, T * C] -> out [N * OH, OW * C].
 
-    Sums are kept in 32 bits: the caller has proved that they suffice.
+    The weights of a place stand T times in a row, as the arrays of the tail do, so that (with a stride of 1) one loop
+    runs over T pixels: few channels alone would make short loops. Sums are kept in 32 bits: the caller has proved that
+    they suffice.
     """
     height, across, kh, kw, sh, sw, top, left, dh, dw, oh, ow = geometry
-    channels = out.shape[2]
+    stride = taps.shape[1] // channels if sw == 1 else 1
     for line in prange(out.shape[0]):
         n, oy = line // oh, line % oh
-        sums = np.zeros((ow, channels), np.int32)
+        sums = np.zeros(ow * channels, np.int32)
         for ky in range(kh):
             y = np.int64(oy * sh - top + ky * dh)
             if y >= 0 and y < height:
                 for kx in range(kw):
-                    taps = weight[ky * kw + kx]
+                    weights = taps[ky * kw + kx]
                     offset = kx * dw - left
                     first = max(0, (sw - 1 - offset) // sw)
                     last = min(ow, (across - 1 - offset) // sw + 1)
-                    for ox in range(first, last):
+                    for ox in range(first, last, stride):
+                        count = min(stride, last - ox) * channels
                         start = ((n * height + y) * across + ox * sw + offset) * channels
-                        source, acc = pixels[start : start + channels], sums[ox]
-                        for c in range(channels):
-                            acc[c] += np.int32(source[c]) * np.int32(taps[c])
-        for ox in range(ow):
-            acc, target = sums[ox], out[line, ox]
-            for c in range(channels):
-                target[c] = limit(rescale(acc[c] + bias[c], multiplier[c], shift[c]), low, high)
+                        source, acc = pixels[start : start + count], sums[ox * channels : ox * channels + count]
+                        for i in range(acc.size):
+                            acc[i] += np.int32(source[i]) * np.int32(weights[i])
+        run, line_out = bias.size, out[line]
+        for start in range(0, ow * channels, run):
+            acc, target = sums[start : start + run], line_out[start : start + run]
+            for i in range(acc.size):
+                target[i] = limit(rescale(acc[i] + bias[i], multiplier[i], shift[i]), low, high)
