@@ -3,7 +3,7 @@
     python -m engine.program.kernels.warm
 
 A kernel takes one to three seconds to compile the first time that a machine meets it, and about 10 ms to load from
-numba's cache afterwards. Compiling all of them at installation takes about a minute; a session then never waits.
+numba's cache afterwards. Compiling all of them at installation takes half a minute; a session then never waits.
 """
 
 from __future__ import annotations
