@@ -92,8 +92,7 @@ class _Writer:
         self.resolution = resolution
         self.program = program
         self.form = form
-        wide = any(qtype.dtype == "int16" for qtype in program.types.values())
-        self.builder = OnnxBuilder(WIDE_OPSET if wide else OPSET)
+        self.builder = OnnxBuilder(WIDE_OPSET if self._has_wide_values() else OPSET)
         self.builder.reserve([*graph.types])
         self.real: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -102,6 +101,11 @@ class _Writer:
         }
         for unit in resolution.units:
             self._add_unit(unit)
+
+    def _has_wide_values(self) -> bool:
+        """Whether a value that is written is int16; those inside units (``VALUE#...``) are not."""
+        wide = {name for name, qtype in self.program.types.items() if qtype.dtype == "int16"}
+        return any(name in self.graph.types or name.rpartition("@")[0] in self.graph.types for name in wide)
 
     def model(self, metadata: Mapping[str, str]) -> onnx.ModelProto:
         graph = self.graph
@@ -125,6 +129,8 @@ class _Writer:
             notes.append("the batch is fixed: an operator depends on it in a way that cannot be left open")
         if counts["real weight"]:
             notes.append(f"{counts['real weight']} transposed convolutions have quantised weights written as float")
+        if counts["wide constant"]:
+            notes.append(f"{counts['wide constant']} constants of more than 8 bits are written as float")
         return tuple(notes)
 
     # --- units
@@ -204,16 +210,16 @@ class _Writer:
         return self._constant(unit, node, index)
 
     def _constant(self, unit: Unit, node: Node, index: int) -> str:
-        """A constant as the program has it: quantised where it is int8 or int16, otherwise in real numbers."""
+        """A constant with the program's values: quantised where they are int8, in real numbers where they are wider."""
         value = node.inputs[index]
         name = f"{self.graph.by_id[unit.last].outputs[0]}#operand{index}"
         constant = self.program.constants.get(name)
         if constant is None or (isinstance(node.op, Div) and index == 1):  # the program holds a divisor's inverse
             return self._float_operand(value)
         stem = f"{node.outputs[0]}/operand{index}"
-        if constant.type.is_quantised:
-            integers = constant.array.astype(constant.type.dtype)
-            return self.dequantised(stem, integers, np.float32(constant.type.scale), None)
+        if constant.type.dtype == "int8":
+            return self.dequantised(stem, constant.array, np.float32(constant.type.scale), None)
+        self.counts["wide constant"] += 1
         return self.builder.constant(stem, (constant.array.astype(np.float64) * constant.type.scale).astype(np.float32))
 
     def _activation(self, unit: Unit, value: str) -> str:
@@ -225,8 +231,18 @@ class _Writer:
             return self.real[value]
         if seam not in self.real:
             self.real[seam] = self.builder.fresh(f"{seam}/dequantised")
-            self.quantise_dequantise(self.real[value], seam, self.program.types[seam], self.real[seam])
+            self.quantise_dequantise(self._kept_float(value), seam, self.program.types[seam], self.real[seam])
         return self.real[seam]
+
+    def _kept_float(self, value: str) -> str:
+        """The value behind a sum of one term, which changes nothing.
+
+        Without it ONNX Runtime takes a float node between dequantise and quantise for one to compute in int8, and
+        quantises the float weights of a convolution there (its pass WeightBiasQuantization).
+        """
+        result = self.builder.fresh(f"{value}/kept_float")
+        self.builder.node("Sum", (self.real[value],), (result,), f"{value}/kept_float")
+        return result
 
     # --- nodes
 

@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper
+from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernelError
 
 from engine.errors import ExportError
 from engine.export import cpu_segment
@@ -46,9 +47,9 @@ class Case:
     label: str = ""
 
 
-def node_bytes(op_type: str, inputs: int, **attributes: object) -> bytes:
+def node_bytes(op_type: str, inputs: int) -> bytes:
     names = [f"i{index}" for index in range(inputs)]
-    return helper.make_node(op_type, names, ["o0"], **attributes).SerializeToString(deterministic=True)
+    return helper.make_node(op_type, names, ["o0"]).SerializeToString(deterministic=True)
 
 
 UNARY: tuple[e.Unary, ...] = (
@@ -116,7 +117,7 @@ CASES: list[Case] = [
     Case(red.Resize((12, 12), (2.0, 2.0), "cubic", "align_corners"), label="cubic"),
     Case(red.Resize((3, 4), (0.5, float(np.float32(0.7))), "linear", antialias=True), label="antialias"),
     Case(OnnxOp("CumSum", "", 14, node_bytes("CumSum", 2)), (MATRIX,), {1: np.array(1, np.int64)}),
-    Case(OnnxOp("Hardmax", "", 11, node_bytes("Hardmax", 1, axis=1)), (MATRIX,), {}, "old"),
+    Case(OnnxOp("Hardmax", "", 11, node_bytes("Hardmax", 1)), (MATRIX,), {}, "old"),
 ]
 
 
@@ -164,10 +165,10 @@ def test_is_read_back_with_the_same_bits(case: Case) -> None:
     expected = run_node(case.op, operands)
     try:
         runner = onnxruntime.InferenceSession(data)
-    except onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented:
+    except NoKernelError:
         pytest.skip("ONNX Runtime has no kernel for it")
     for found, wanted in zip(runner.run(list(segment.outputs), feeds), expected, strict=True):
-        assert np.allclose(found, wanted.numpy(), rtol=2e-4, atol=2e-5)
+        assert np.allclose(np.asarray(found), wanted.numpy(), rtol=2e-4, atol=2e-5)
 
 
 def test_every_operator_with_a_float_kernel_has_a_case() -> None:
