@@ -237,6 +237,7 @@ class MainWindow(QMainWindow):
         session.activityChanged.connect(self.progress.show_activity)
         session.activityChanged.connect(self._refresh_actions)
         session.targetsChanged.connect(self.summary.set_targets)
+        session.targetsChanged.connect(self._refresh_actions)
         session.opened.connect(self._on_opened)
         session.calibrated.connect(lambda: self.view.show_overlay(Overlay.ACCUMULATED))
         session.inspected.connect(self.inspector.show_detail)

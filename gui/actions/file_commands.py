@@ -132,7 +132,9 @@ class FileCommands:
             self._session.calibrate(form.source())
 
     def ask_and_evaluate(self) -> None:
-        form = self.prompts.evaluation(SamplesForm(self._document.calibration.data, samples=0))
+        form = self.prompts.evaluation(
+            SamplesForm(self._document.calibration.data, samples=0, usual_split="evaluation")
+        )
         if form is not None:
             source = form.source()
             self._session.evaluate(source.path, source.split, source.samples)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from statistics import median
 
 from gui.canvas.scene import HeatScale
 from gui.document.document import Document
@@ -14,11 +15,15 @@ from gui.panels.facts import is_markable
 
 NONE = float("nan")
 
-SQNR_SPAN_DB = 20.0
+SQNR_SPAN_DB = 12.0
 """At least this much of the decibel axis is shown, so that small differences do not look dramatic."""
 
 SQNR_CEILING_DB = 60.0
 """Nobody needs to tell apart what is better than this."""
+
+MEDIANS_SHOWN = 2.0
+"""How far the axis reaches, as a multiple of the way from the worst node to the median one: the median is in the
+middle of the colours, so that the worst stand out however few nodes are very good."""
 
 LATENCY_DECADES = 3.0
 
@@ -64,9 +69,10 @@ def _latency_us(results: Results, node_id: str) -> float:
 
 
 def _sqnr_scale(label: str, values: list[float]) -> HeatScale:
-    """From the worst value up; lower is worse."""
+    """From the worst value to about twice as far as the median; lower is worse."""
     worst = math.floor(min(values))
-    best = max(worst + SQNR_SPAN_DB, min(math.ceil(max(values)), SQNR_CEILING_DB))
+    far_enough = worst + math.ceil(MEDIANS_SHOWN * (median(values) - worst))
+    best = max(worst + SQNR_SPAN_DB, min(far_enough, math.ceil(max(values)), SQNR_CEILING_DB))
     return HeatScale(worst, best, label=label, unit="dB", higher_is_worse=False)
 
 

@@ -67,6 +67,9 @@ QComboBox QAbstractItemView {{
     background: {raised}; color: {text}; border: 1px solid {outline};
     selection-background-color: {accent}; selection-color: {accent_text};
 }}
+QSpinBox::up-button, QSpinBox::down-button {{ border: none; width: 18px; }}
+QSpinBox::up-arrow {{ image: url("{chevron_up}"); width: 10px; height: 10px; }}
+QSpinBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
 QPushButton {{
     background: {raised}; color: {text}; border: 1px solid {outline}; border-radius: 4px; padding: 5px 14px;
 }}
@@ -84,6 +87,9 @@ QTableView, QTreeView, QListView {{
     selection-background-color: {accent}; selection-color: {accent_text}; outline: none;
 }}
 QTreeView::item {{ padding: 1px 0; }}
+QTreeView::item:disabled {{ color: {disabled}; }}
+QTreeView#palette::item {{ padding: 5px 8px; }}
+QDialog {{ background: {window}; border: 1px solid {outline}; }}
 QHeaderView::section {{
     background: {window}; color: {muted_text}; border: none; border-right: 1px solid {outline};
     border-bottom: 1px solid {outline}; padding: 4px 6px;
@@ -120,11 +126,15 @@ QWidget[role="panel"] {{ background: {panel}; }}
 """
 
 
+DISABLED_FADE = 0.35
+"""How much of the window's colour is in what is disabled: clearly off, and still legible."""
+
+
 def style_sheet(theme: Theme) -> str:
     """The style sheet of the whole window."""
     return _SHEET.format(
         **{name: getattr(theme, name) for name in theme.__dataclass_fields__},
-        disabled=mixed(theme.muted_text, theme.window, 0.45),
+        disabled=mixed(theme.muted_text, theme.window, DISABLED_FADE),
         stripe=mixed(theme.panel, theme.window, 0.5),
         chevron=_file("chevron"),
         chevron_up=_file("chevron_up"),
@@ -150,7 +160,7 @@ def apply_theme(app: QApplication, theme: Theme) -> None:
     palette = QPalette()
     for role, name in _ROLES.items():
         palette.setColor(role, QColor(getattr(theme, name)))
-    disabled = QColor(mixed(theme.muted_text, theme.window, 0.45))
+    disabled = QColor(mixed(theme.muted_text, theme.window, DISABLED_FADE))
     for role in (QPalette.ColorRole.Text, QPalette.ColorRole.WindowText, QPalette.ColorRole.ButtonText):
         palette.setColor(QPalette.ColorGroup.Disabled, role, disabled)
     app.setStyle("Fusion")

@@ -14,7 +14,7 @@ from gui.app import CrashHook, notice_of
 from gui.document.notice import Level, Notice
 from gui.screenshot import render
 
-MODEL = Path(str(files("resources").joinpath("models", "mobile_fmnist.onnx")))
+PROJECT = Path(str(files("resources").joinpath("models", "mobile_fmnist.qscope")))
 
 
 def raised(error: BaseException) -> BaseException:
@@ -58,9 +58,9 @@ def test_an_error_while_reporting_goes_to_the_hook_before(monkeypatch: pytest.Mo
     assert passed_on == ["second"]
 
 
-def test_a_picture_of_a_model(qapp: object, tmp_path: Path) -> None:
+def test_a_picture_of_a_demo_project(qapp: object, tmp_path: Path) -> None:
     output = tmp_path / "window.png"
-    render(str(MODEL), str(output), overlay="latency", size=(900, 600))
+    render(str(PROJECT), str(output), overlay="introduced", size=(900, 600))
     picture = QImage(str(output))
     assert (picture.width(), picture.height()) == (900, 600)
     assert len({picture.pixel(x, y) for x in range(0, 900, 9) for y in range(0, 600, 9)}) > 20

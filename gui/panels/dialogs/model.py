@@ -12,12 +12,13 @@ DEFAULT_SAMPLES = 64
 
 @dataclass(frozen=True)
 class SamplesForm:
-    """Where samples come from. ``samples`` 0 means all."""
+    """Where samples come from. ``samples`` 0 means all; ``usual_split`` is taken where none is named."""
 
     data: str = ""
     recipe: str = ""
     samples: int = DEFAULT_SAMPLES
     split: str = ""
+    usual_split: str = "calibration"
 
     @property
     def problem(self) -> str:

@@ -42,7 +42,7 @@ class SamplesDialog(QDialog):
         self.samples.setSpecialValueText("all")
         self.samples.setValue(form.samples)
         self.split = QLineEdit(form.split)
-        self.split.setPlaceholderText("all samples, or a split named in the data")
+        self.split.setPlaceholderText(f"the {form.usual_split} split, if the data names splits")
         self.problem = QLabel()
         self.problem.setWordWrap(True)
         set_role(self.problem, "muted")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QDialog, QLineEdit, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHeaderView, QLineEdit, QTreeWidget, QTreeWidgetItem, QVBoxLayout, QWidget
 
 from gui.panels.palette.model import Entry, ranked
 
@@ -25,7 +25,15 @@ class CommandPalette(QDialog):
         self._entries: Sequence[Entry] = ()
         self.box = QLineEdit()
         self.box.setPlaceholderText("Type a command …")
-        self.list = QListWidget()
+        self.list = QTreeWidget()
+        self.list.setObjectName("palette")
+        self.list.setColumnCount(2)
+        self.list.setHeaderHidden(True)
+        self.list.setRootIsDecorated(False)
+        self.list.setUniformRowHeights(True)
+        self.list.header().setStretchLastSection(False)
+        self.list.header().setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        self.list.header().setSectionResizeMode(1, QHeaderView.ResizeMode.ResizeToContents)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 8, 8, 8)
         layout.addWidget(self.box)
@@ -33,7 +41,7 @@ class CommandPalette(QDialog):
         self.resize(WIDTH, HEIGHT)
         self.box.textChanged.connect(self._show_matches)
         self.box.installEventFilter(self)
-        self.list.itemClicked.connect(self._choose)
+        self.list.itemClicked.connect(lambda item, column: self._choose(item))
 
     def offer(self, entries: Sequence[Entry]) -> None:
         """Open with these commands, in the upper middle of the window."""
@@ -57,27 +65,33 @@ class CommandPalette(QDialog):
         if event.type() == QEvent.Type.KeyPress and isinstance(event, QKeyEvent):
             step = _STEPS.get(Qt.Key(event.key()))
             if step is not None:
-                last = self.list.count() - 1
-                self.list.setCurrentRow(max(0, min(last, self.list.currentRow() + step)))
+                self._step(step)
                 return True
             if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-                self._choose(self.list.currentItem())
+                self._choose(self.list.currentItem() if self.list.topLevelItemCount() else None)
                 return True
         return super().eventFilter(watched, event)
 
     def _show_matches(self, query: str) -> None:
         self.list.clear()
         for entry in ranked(self._entries, query):
-            note = entry.why_not or entry.keys
-            item = QListWidgetItem(f"{entry.text}    {note}" if note else entry.text)
-            item.setData(Qt.ItemDataRole.UserRole, entry.id)
-            item.setToolTip(entry.why_not or entry.help)
-            if entry.why_not:
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            self.list.addItem(item)
-        self.list.setCurrentRow(0)
+            item = QTreeWidgetItem([entry.text, entry.why_not or entry.keys])
+            item.setData(0, Qt.ItemDataRole.UserRole, entry.id)
+            item.setToolTip(0, entry.why_not or entry.help)
+            item.setTextAlignment(1, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+            item.setDisabled(bool(entry.why_not))
+            self.list.addTopLevelItem(item)
+        self._step(0)
 
-    def _choose(self, item: QListWidgetItem | None) -> None:
-        if item is not None and item.flags() & Qt.ItemFlag.ItemIsEnabled:
+    def _step(self, by: int) -> None:
+        """Go down the list, or up; to the first entry from none."""
+        current = self.list.currentIndex()
+        row = current.row() if current.isValid() else 0
+        target = self.list.topLevelItem(max(0, min(self.list.topLevelItemCount() - 1, row + by)))
+        if target is not None:
+            self.list.setCurrentItem(target)
+
+    def _choose(self, item: QTreeWidgetItem | None) -> None:
+        if item is not None and not item.isDisabled():
             self.hide()
-            self.chosen.emit(item.data(Qt.ItemDataRole.UserRole))
+            self.chosen.emit(item.data(0, Qt.ItemDataRole.UserRole))
