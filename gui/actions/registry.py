@@ -347,9 +347,8 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec(
         "engine.restart",
         "Restart Engine",
-        "Start the engine process again",
+        "Start the engine process anew, after it stopped or when it hangs; your plan is kept",
         "Help",
-        unavailable=when.engine_stopped,
     ),
     ActionSpec("help.about", "About Quantscope", "Version and licence", "Help", group=1),
 )

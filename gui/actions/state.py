@@ -48,10 +48,6 @@ def engine_runs(state: ActionState) -> str:
     return "" if state.has_engine else "The engine is not running"
 
 
-def engine_stopped(state: ActionState) -> str:
-    return "The engine is running" if state.has_engine else ""
-
-
 def is_calibrated(state: ActionState) -> str:
     return is_open(state) or ("" if state.is_calibrated else "Calibrate the model first")
 

@@ -134,6 +134,8 @@ class EngineSession(QObject):
                 for warning in answer.warnings:
                     self._notice(Level.WARNING, warning)
                 self.opened.emit(path)
+            else:
+                self._send_plan()  # edits made in the meantime
 
         self._submit(lambda i: Open(id=i, path=path, bindings=bindings or {}), handle, f"Opening {name}")
 
@@ -205,9 +207,11 @@ class EngineSession(QObject):
             self._client.cancel(self._activity.request_id)
 
     def restart(self) -> None:
-        """Start the engine again after it gave up, and bring it to the document's state."""
-        if not self._client.is_running:
-            self._budget.refill()
+        """Start the engine anew and bring it to the document's state: after it gave up, or when it hangs."""
+        self._budget.refill()
+        if self._client.is_running:
+            self._client.kill_process()  # its end is reported, and brings a fresh one
+        else:
             self._start_again(lost_open="")
 
     # Requests and answers
@@ -232,7 +236,9 @@ class EngineSession(QObject):
             self._show(Activity(request_id, text))
 
     def _send_plan(self) -> None:
-        if not self._document.is_open or not self._client.is_running or self._is_restoring:
+        """Not while a model is being opened: the engine would take the plan for the other model's."""
+        is_between_models = self._is_restoring or bool(self._client.pending(Open))
+        if not self._document.is_open or not self._client.is_running or is_between_models:
             return
         revision, plan = self._document.revision, self._document.plan
         samples = self._live_samples if self._document.calibration.is_done else 0

@@ -131,6 +131,24 @@ def test_a_failed_open_leaves_the_document(bench: Callable[..., Bench], qtbot: Q
     assert it.session.activity is None
 
 
+def test_edits_while_another_model_is_opened_wait(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("well")
+    open_model(it, qtbot)
+    it.session.open("/models/missing.onnx")
+    it.document.mark(["/stem/Conv"], "int16")
+    qtbot.waitUntil(lambda: it.document.is_timed, timeout=WAIT_MS)
+    assert it.requests[-3:] == ["Open", "UpdatePlan", "plan [('/stem/Conv', 'int16')]"]
+
+
+def test_a_hanging_engine_can_be_restarted(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("well")
+    open_model(it, qtbot)
+    with qtbot.waitSignal(it.session.settled, timeout=WAIT_MS):
+        it.session.restart()
+    assert it.requests.count("Open") == 2
+    assert "was killed" in it.notices[0].text
+
+
 def test_an_engine_that_cannot_start_is_reported(qtbot: QtBot) -> None:
     session = EngineSession(QtDocument(Document()), EngineClient(("/nowhere/python",)), RestartBudget(limit=0))
     with qtbot.waitSignal(session.noticed, timeout=WAIT_MS) as caught:
