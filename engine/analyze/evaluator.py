@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -113,16 +114,20 @@ class Evaluator:
 
         Keyed by unit id. Exact data movement and float nodes add none and are absent. Raises Cancelled.
         """
+        # Once for all units, also where it is too large for the store; not at all where every sum is known.
+        reference = cache(lambda: self.reference(sample))
         found: dict[str, ErrorSums] = {}
         for unit, instructions in _by_unit(program).items():
             if cancelled():
                 raise Cancelled
             if all(isinstance(item.op, DataMovement) for item in instructions):
                 continue
-            found[unit] = self._introduced_by(program, instructions, sample)
+            found[unit] = self._introduced_by(program, instructions, sample, reference)
         return found
 
-    def _introduced_by(self, program: Program, instructions: list[Instruction], sample: Sample) -> ErrorSums:
+    def _introduced_by(
+        self, program: Program, instructions: list[Instruction], sample: Sample, reference: Callable[[], References]
+    ) -> ErrorSums:
         made = {output for item in instructions for output in item.outputs}
         operands = dict.fromkeys(
             name for item in instructions for name in item.inputs if name not in made and name not in program.constants
@@ -135,26 +140,26 @@ class Evaluator:
             values = _fed_values(program, sample)
             for name in operands:
                 if name not in values:
-                    values[name] = self._quantised(name, program.types[name], sample)
+                    values[name] = self._quantised(name, program.types[name], sample, reference)
             for item in instructions:
                 self._execute(program, item, values)
-            reference = self.reference(sample)
             kinds = program.types
-            parts = [error_sums(self._expected(reference, r, kinds[r]), values[r], kinds[r].scale) for r in results]
+            parts = [error_sums(self._expected(reference(), r, kinds[r]), values[r], kinds[r].scale) for r in results]
             self._sums.put(label, _total(parts))
         return self._known(label)
 
-    def _quantised(self, name: str, qtype: QType, sample: Sample) -> torch.Tensor:
+    def _quantised(
+        self, name: str, qtype: QType, sample: Sample, reference: Callable[[], References]
+    ) -> torch.Tensor:
         """The float model's value as an integer operand of the given type."""
         value = name if name in self.graph.types else name.rpartition("@")[0]
-        reference = self.reference(sample)[value]
         if not qtype.is_quantised:
-            return reference
+            return reference()[value]
         key = combine("quantised", sample.digest, value, repr(qtype))
         found = self._tensors.get(key)
         if found is None:
             op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
-            (found,) = run_instruction(Instruction(op, (value,), (name,), (), ""), [reference])
+            (found,) = run_instruction(Instruction(op, (value,), (name,), (), ""), [reference()[value]])
             self._tensors.put(key, found)
         return found
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from engine.errors import GraphError
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.other import Input
@@ -68,7 +69,8 @@ def lower(
 ) -> Program:
     """The integer program of a resolved plan.
 
-    Raises GraphError naming the node where weights hold NaN or an accumulator could overflow.
+    Raises GraphError naming the node where weights hold NaN, an accumulator could overflow, or scales lie too far
+    apart.
     """
     types = assign_types(graph, plan, resolution, scale_of)
     assembler = _Assembler(graph, resolution, scale_of, dict(types), cache or UnitCache())
@@ -164,7 +166,11 @@ class _Assembler:
         context = UnitContext(self.graph, unit, types, names)
         lowering = LOWER.find(context.node.op)
         assert lowering is not None
-        lowering(context)
+        try:
+            lowering(context)
+        except ValueError as error:  # scales so far apart that no multiplier bridges them
+            hint = "calibrate with more samples, or mark the node float"
+            raise GraphError(f"cannot be requantised: {error}", node=context.node.id, hint=hint) from error
         return LoweredUnit(tuple(context.instructions), context.temporaries, context.constants)
 
     def _integer_operands(self, unit: Unit) -> tuple[dict[str, str], dict[str, QType]]:

@@ -14,6 +14,7 @@ from engine.errors import Cancelled, DataError
 from engine.graph.graph import Graph
 from engine.ops.layout import Reshape
 from engine.ops.reduce import ArgMax
+from engine.reports import Evaluation
 from tests.engine.plan.graphs import Builder
 from tests.engine.program.lowering.cases import inputs_of, lowered
 
@@ -27,12 +28,14 @@ def graph_of(shape: tuple[int, ...]) -> Graph:
 
 
 def dataset(folder: Path, graph: Graph, labels: list[int] | None) -> Dataset:
-    arrays = {"x": SCORES} if labels is None else {"x": SCORES, "labels": np.array(labels)}
-    np.savez(folder / "d.npz", **arrays)
+    if labels is None:
+        np.savez(folder / "d.npz", x=SCORES)
+    else:
+        np.savez(folder / "d.npz", x=SCORES, labels=np.array(labels))
     return open_data(folder / "d.npz", graph_inputs={"x": graph.types["x"]})
 
 
-def measured(graph: Graph, data: Dataset):
+def measured(graph: Graph, data: Dataset) -> Evaluation:
     metric = TaskMetric(data, graph)
     seen: list[tuple[int, int]] = []
     program = lowered(graph, inputs_of(graph, low=0.9, high=1.0))

@@ -46,7 +46,7 @@ def model(
     *,
     op: str = "Relu",
     domain: str = "",
-    shape: tuple[object, ...] = (1, 3, 8, 8),
+    shape: tuple[int | str, ...] = (1, 3, 8, 8),
     weight: np.ndarray | None = None,
 ) -> onnx.ModelProto:
     """x -> Conv -> op -> y, written to ``path``."""
@@ -280,6 +280,7 @@ def test_missing_output_folders(folder: Path, project: Path, samples: Path, fail
     arguments = ("new", folder / MODEL, "--calibration", folder / "d.npz", "-o", nowhere / "p.qscope")
     assert "p.qscope: cannot be written: No such file or directory" in fails(*arguments)
     assert "r.json: cannot be written" in fails("estimate", folder / MODEL, "--json", nowhere / "r.json")
+    assert "cannot be written: Is a directory" in fails("estimate", folder / MODEL, "--json", folder)
     assert "r.json: cannot be written" in fails("targets", "list", "--json", nowhere / "r.json")
     for format in ("package", "qdq"):
         assert "cannot be written" in fails("export", project, "--format", format, "-o", nowhere / "x")
@@ -351,6 +352,7 @@ def test_bad_evaluations(project: Path, samples: Path, tmp_path: Path, fails: Ru
         return fails("evaluate", project, "--data", file, *options)
 
     assert "0 samples asked for" in evaluate("--samples", "0")
+    assert "-3 samples asked for" in evaluate("--samples", "-3")
     assert "has no split 'nope'" in evaluate("--split", "nope")
     assert "none.npz" in evaluate(file=tmp_path / "none.npz")
     assert "none.toml" in evaluate("--recipe", tmp_path / "none.toml")

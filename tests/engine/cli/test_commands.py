@@ -119,7 +119,7 @@ def test_a_package_runs_with_the_same_bits(cli: Cli, project: Path, samples: Pat
     assert exported["size_bytes"] == package.stat().st_size
     session = Session.open(project)
     sample = next(session.samples(1))
-    np.savez(tmp_path / "x.npz", **sample.inputs)
+    np.savez(tmp_path / "x.npz", image=sample.inputs["image"])
     cli("run", package, "--inputs", tmp_path / "x.npz", "--outputs", tmp_path / "y.npz")
     expected = session.run(sample.inputs)
     with np.load(tmp_path / "y.npz") as found:

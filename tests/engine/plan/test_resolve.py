@@ -32,8 +32,12 @@ JOURNEY = TARGETS["journey5"]
 EXPLICIT = [item for item in Precision if item is not Precision.AUTO]
 
 
-def resolved(graph: Graph, target: Target = JOURNEY, **marks: Precision) -> Resolution:
-    return resolve(graph, Plan(MappingProxyType(marks)), target, has_lowering)
+def resolved(graph: Graph, **marks: Precision) -> Resolution:
+    return resolved_on(JOURNEY, graph, **marks)
+
+
+def resolved_on(chip: Target, graph: Graph, **marks: Precision) -> Resolution:
+    return resolve(graph, Plan(MappingProxyType(marks)), chip, has_lowering)
 
 
 @st.composite
@@ -335,7 +339,7 @@ def test_a_custom_target_without_wide_pools_sends_them_to_the_cpu() -> None:
     pool = msgspec.structs.replace(JOURNEY.operators["pool"], precisions=(Precision.INT8,))
     narrow = msgspec.structs.replace(JOURNEY, operators={**JOURNEY.operators, "pool": pool})
     graph = chain(("c", "conv"), ("m", MaxPool((1, 1), (1, 1), (0, 0, 0, 0))))
-    assert resolved(graph, narrow).effective["m"].precision is Precision.INT8
-    found = resolved(graph, narrow, c=Precision.INT16).effective["m"]
+    assert resolved_on(narrow, graph).effective["m"].precision is Precision.INT8
+    found = resolved_on(narrow, graph, c=Precision.INT16).effective["m"]
     assert found.precision is Precision.FLOAT
     assert "int8 only" in found.reason

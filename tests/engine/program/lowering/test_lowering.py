@@ -475,6 +475,15 @@ def test_an_accumulator_that_could_overflow_is_refused() -> None:
         lowered(graph, inputs_of(graph, low=0.0, high=1.0))
 
 
+def test_scales_that_no_multiplier_bridges_are_refused_by_name() -> None:
+    graph = mac(Linear(), np.ones((2, 4)), None, (1, 4), (1, 2))
+    scales = {"x": 1e6, "y": 1e-9}
+    plan = Plan(MappingProxyType({}))
+    resolution = resolve(graph, plan, TARGET, has_lowering)
+    with pytest.raises(GraphError, match=r"node 'y': cannot be requantised: scaling factor .* too large"):
+        lower(graph, plan, resolution, lambda value, largest: scales[value])
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_weights_that_are_not_finite_are_refused_by_name(bad: float) -> None:
     weight = np.ones((2, 4))
