@@ -215,6 +215,7 @@ def _install(*, development: bool, x11: bool) -> None:
     if not _venv_works():
         _make_venv()
     _install_packages(development=wanted.development)
+    _compile_kernels()
     STAMP.write_text(json.dumps(wanted._asdict()), encoding="utf-8")
 
 
@@ -266,6 +267,12 @@ def _install_packages(*, development: bool) -> None:
     _call([*constrained, *verbosity, "setuptools", *_requirements(development)])
     # Everything is there by now, the build backend too, so this step asks no index.
     _call([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def _compile_kernels() -> None:
+    """Half a minute now instead of a second here and there in the first session."""
+    print("Compiling kernels", flush=True)
+    _call([str(_venv_python()), "-m", "engine.warm"])
 
 
 def _requirements(development: bool) -> list[str]:

@@ -45,7 +45,8 @@ class Scaling(ProgramOp):
     """TOSA 1.0 RESCALE parameters, 32-bit multiplier, SINGLE_ROUND.
 
     ``apply(x) = (x * multiplier + (1 << (shift - 1))) >> shift`` in 64-bit arithmetic (arithmetic shift).
-    ``multiplier`` int32 [C] or [1] in [2^30, 2^31) (or 0), ``shift`` int8 [C] or [1] in [2, 62].
+    ``multiplier`` int32 [C] or [1] in [2^30, 2^31) (or 0; in [2^14, 2^15) for int48 accumulators), ``shift`` int8 [C]
+    or [1] in [2, 62].
     """
 
     multiplier: NDArray[np.int32]

@@ -40,12 +40,13 @@ def steps(setup: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(setup, "_venv_works", lambda: setup._in_venv("quantscope").exists())
     monkeypatch.setattr(setup, "_install_system_libraries", lambda x11: taken.append(f"libraries x11={x11}"))
     monkeypatch.setattr(setup, "_install_packages", lambda development: taken.append(f"dev={development}"))
+    monkeypatch.setattr(setup, "_compile_kernels", lambda: taken.append("kernels"))
     return taken
 
 
 def test_installs_once(setup: ModuleType, steps: list[str]) -> None:
     setup._install(development=False, x11=False)
-    assert steps == ["libraries x11=False", "venv", "dev=False"]
+    assert steps == ["libraries x11=False", "venv", "dev=False", "kernels"]
     steps.clear()
     setup._install(development=False, x11=False)
     assert steps == []
@@ -54,7 +55,7 @@ def test_installs_once(setup: ModuleType, steps: list[str]) -> None:
 def test_running_and_testing_in_turns_installs_each_part_once(setup: ModuleType, steps: list[str]) -> None:
     setup._install(development=True, x11=False)
     setup._install(development=False, x11=True)
-    assert steps[-2:] == ["libraries x11=True", "dev=True"]
+    assert steps[-3:] == ["libraries x11=True", "dev=True", "kernels"]
     steps.clear()
     setup._install(development=True, x11=False)
     setup._install(development=False, x11=True)
@@ -70,7 +71,7 @@ def test_installs_again_when_pins_change(
     changed.write_text("numpy==2.0.0\n", encoding="utf-8")
     monkeypatch.setattr(setup, "LOCK_FILE", changed)
     setup._install(development=False, x11=False)
-    assert steps == ["libraries x11=False", "dev=True"]
+    assert steps == ["libraries x11=False", "dev=True", "kernels"]
 
 
 def test_damaged_stamp_counts_as_none(setup: ModuleType, steps: list[str]) -> None:

@@ -15,7 +15,7 @@ from engine.ops.elementwise import Exp
 from engine.ops.layout import Pad, Split
 from engine.program.arithmetic import scaling_for
 from engine.program.executor import run_instruction, run_program
-from engine.program.kernels.warm import compile_kernels
+from engine.program.warm import compile_kernels
 from engine.program.types import (
     AddScaled,
     DataMovement,

@@ -1,6 +1,4 @@
-"""Compiling the usual kernels ahead of their first use.
-
-    python -m engine.program.kernels.warm
+"""Compiling the usual kernels ahead of their first use (``python -m engine.warm`` compiles these and the others).
 
 A kernel takes one to three seconds to compile the first time that a machine meets it, and about 10 ms to load from
 numba's cache afterwards. Compiling all of them at installation takes half a minute; a session then never waits.
@@ -67,7 +65,3 @@ def _instructions(x: Tensor, dtype: str, output: Output) -> Iterator[tuple[Progr
     yield AveragePoolInteger((2, 2), (1, 1), (0, 0, 0, 0), (0, 0, 0, 0)), (x,)
     yield integer_softmax(0.1, dtype, 3, _SIZE, 1 / output.high, output), (x,)
     yield integer_layernorm(0.1, dtype, _SIZE, 1e-5, ones, ones, 0.1, output, centre=True), (x,)
-
-
-if __name__ == "__main__":
-    compile_kernels()

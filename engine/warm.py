@@ -1,0 +1,27 @@
+"""Compile every usual numba kernel ahead of its first use: calibration, program, metrics.
+
+    python -m engine.warm
+
+The first meeting of a machine with a kernel costs a second or more; from numba's cache it takes some 10 ms.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from engine.analyze.metrics import error_sums
+from engine.calibrate.observers import TensorStatistics
+from engine.program.warm import compile_kernels
+
+
+def main() -> None:
+    """Run each kernel once on a small tensor."""
+    reference = torch.ones(2, 3)
+    TensorStatistics().update(reference.numpy())
+    for dtype in (torch.int8, torch.int16, torch.float32):
+        error_sums(reference, reference.to(dtype), 1.0)
+    compile_kernels()
+
+
+if __name__ == "__main__":
+    main()
