@@ -79,7 +79,7 @@ def test_damaged_stamp_counts_as_none(setup: ModuleType, steps: list[str]) -> No
     setup.STAMP.write_text("{", encoding="utf-8")
     steps.clear()
     setup._install(development=False, x11=False)
-    assert steps == ["libraries x11=False", "dev=False"]
+    assert steps == ["libraries x11=False", "dev=False", "kernels"]
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems need no system libraries")
