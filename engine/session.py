@@ -24,7 +24,7 @@ from engine.calibrate.calibration import collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
-from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError
+from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
@@ -97,11 +97,14 @@ class Session:
 
         Raises:
             ModelFileError, GraphError: The model cannot be opened.
-            ProjectError: The project is malformed, or its model moved or changed.
+            ProjectError: The project is malformed, its model moved or changed, or it is given bindings.
             TargetError: The target is unknown or malformed.
         """
         path = Path(path)
         if path.suffix == SUFFIX:
+            if bindings:
+                hint = "correct bindings under [model] in the project file, or make a new project"
+                raise ProjectError("a project keeps the sizes that its model was bound to", path=path, hint=hint)
             return Session._open_project(path, target)
         return Session(load_model(path, bindings=bindings, batch=batch), target or DEFAULT_TARGET, bindings)
 

@@ -328,6 +328,10 @@ def test_projects_that_mark_unknown_nodes(project: Path, fails: Run) -> None:
     assert project.read_text() == before
 
 
+def test_projects_keep_their_bindings(project: Path, fails: Run) -> None:
+    assert "keeps the sizes that its model was bound to" in fails("check", project, "--bind", "N=2")
+
+
 def test_projects_whose_data_moved(project: Path, fails: Run, tmp_path: Path) -> None:
     project.write_text(project.read_text().replace("fmnist_samples.npz", "moved.npz"))
     assert "moved.npz" in fails("analyze", project)
