@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,9 +113,7 @@ def onnx_type(dtype: str) -> int:
 
 def serialised(model: onnx.ModelProto) -> bytes:
     """The model's bytes, the same for the same model."""
-    stream = io.BytesIO()
-    stream.write(model.SerializeToString(deterministic=True))
-    return stream.getvalue()
+    return model.SerializeToString(deterministic=True)
 
 
 def _claimed(stem: str, taken: set[str]) -> str:
