@@ -78,7 +78,7 @@ QPushButton:default, QPushButton[primary="true"] {{
     background: {accent}; color: {accent_text}; border-color: {accent};
 }}
 QPushButton#link {{
-    background: transparent; border: none; color: {accent}; text-align: left; padding: 3px 0;
+    background: transparent; border: none; color: {accent}; text-align: left; padding: 3px 0 5px 0;
 }}
 QPushButton#link:hover {{ text-decoration: underline; }}
 QPushButton:disabled {{ color: {disabled}; }}
@@ -100,6 +100,7 @@ QHeaderView::up-arrow, QHeaderView::down-arrow {{
 QHeaderView::up-arrow {{ image: url("{chevron_up}"); }}
 QHeaderView::down-arrow {{ image: url("{chevron}"); }}
 QScrollArea, QScrollArea > QWidget > QWidget {{ background: {panel}; border: none; }}
+QScrollArea#welcome, QScrollArea#welcome > QWidget > QWidget {{ background: {window}; }}
 QScrollBar {{ background: transparent; border: none; margin: 0; }}
 QScrollBar:vertical {{ width: 10px; }}
 QScrollBar:horizontal {{ height: 10px; }}

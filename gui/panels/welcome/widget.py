@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from gui.panels.icons import pixmap
 from gui.panels.parts import set_role
@@ -16,8 +16,7 @@ from gui.theme import LIGHT, Theme
 
 CARD_WIDTH = 560
 ICON_SIZE = 56
-LEAST_SIZE = (240, 180)
-"""The card may be cut off in a small window; it must not keep the window large once a model is open."""
+COLUMN_SPACING = 48
 
 
 class WelcomePage(QWidget):
@@ -58,7 +57,7 @@ class WelcomePage(QWidget):
         button.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         button.clicked.connect(lambda: self.openWanted.emit())
         inside = QVBoxLayout(card)
-        inside.setContentsMargins(36, 30, 36, 28)
+        inside.setContentsMargins(36, 22, 36, 20)
         inside.setSpacing(10)
         for widget in (self._symbol, title, hint):
             inside.addWidget(widget)
@@ -66,14 +65,23 @@ class WelcomePage(QWidget):
         inside.addWidget(button, 0, Qt.AlignmentFlag.AlignCenter)
         inside.addSpacing(10)
         columns = QHBoxLayout()
-        columns.setSpacing(28)
+        columns.setSpacing(COLUMN_SPACING)
+        columns.addStretch(1)
         for column in (self._recent, self._demos):
             column.setSpacing(2)
-            columns.addLayout(column, 1)
+            columns.addLayout(column)
+        columns.addStretch(1)
         inside.addLayout(columns)
-        self.setMinimumSize(*LEAST_SIZE)
+        holder = QWidget()
+        QVBoxLayout(holder).addWidget(card, 0, Qt.AlignmentFlag.AlignCenter)
+        scroll = QScrollArea()
+        scroll.setObjectName("welcome")
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(holder)
         outer = QVBoxLayout(self)
-        outer.addWidget(card, 0, Qt.AlignmentFlag.AlignCenter)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(scroll)
 
     def _list_paths(self, column: QVBoxLayout, title: str, paths: Sequence[str]) -> None:
         while (item := column.takeAt(0)) is not None:
