@@ -58,6 +58,7 @@ class Watch(QObject):
             painted = time.time()
             watched.removeEventFilter(self)
             print("open", painted - self.opened_at, self.peaks() - self.before, flush=True)
+            print("whole", 0.0, self.peaks(), flush=True)
             app.quit()
         return False
 
@@ -109,6 +110,8 @@ def main() -> None:
     peak = statistics.median(run["open"][1] for run in runs)
     size = path.stat().st_size / 2**20
     print(f"peak memory for viewing  {peak:.0f} MB, {peak / size:.2f}x the file ({size:.0f} MB)")
+    whole = statistics.median(run["whole"][1] for run in runs)
+    print(f"  with Python, Qt, torch {whole:.0f} MB, {whole / size:.2f}x the file")
 
 
 if __name__ == "__main__":
