@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The integer program: instructions over typed values. What the chip computes, bit for bit."""
 
 from __future__ import annotations
@@ -6,6 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import torch
@@ -19,10 +21,11 @@ def _digest_of(value: object) -> bytes:
     if isinstance(value, ProgramOp):
         return value.digest.encode()
     if isinstance(value, tuple):
-        return b"(" + b",".join(_digest_of(item) for item in value) + b")"
+        return b"(" + b",".join(_digest_of(item) for item in cast("tuple[object, ...]", value)) + b")"
     if isinstance(value, np.ndarray):
-        header = f"{value.dtype}{value.shape}".encode()
-        return header + hashlib.blake2b(np.ascontiguousarray(value).data, digest_size=16).digest()
+        array = cast("NDArray[np.generic]", value)
+        header = f"{array.dtype}{array.shape}".encode()
+        return header + hashlib.blake2b(np.ascontiguousarray(array).data, digest_size=16).digest()
     return repr(value).encode()
 
 
@@ -327,4 +330,4 @@ class Program:
     constants: Mapping[str, ProgramConstant]
     inputs: Mapping[str, str]
     outputs: Mapping[str, str]
-    value_of: Mapping[str, str] = field(default_factory=dict)
+    value_of: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -113,7 +113,7 @@ def measured_models(shared: Path, target: Target) -> list[Measured]:
 
 def errors_text(estimated: Sequence[float], measured: Sequence[float]) -> str:
     error = np.asarray(estimated) / np.asarray(measured) - 1.0
-    rank = spearmanr(estimated, measured).statistic
+    rank = float(spearmanr(estimated, measured)[0])  # type: ignore[index]
     absolute = np.abs(error)
     return f"mean absolute error {absolute.mean():.1%}, largest {absolute.max():.1%}, Spearman {rank:.3f}"
 
@@ -148,7 +148,7 @@ class Features:
         mac_us = np.minimum(self._padded, self._unpadded / min(depthwise, 1.0)) / macs
         dma_us = self._ddr / ddr + self._wait_us + self._sram / sram
         engines = np.maximum.reduce([mac_us, self._vector / vector, self._lookups / lookups, dma_us])
-        return np.bincount(self._model, engines + launch_us, minlength=self._count)
+        return np.bincount(self._model, engines + launch_us, minlength=self._count).astype(np.float64)
 
 
 def _columns(demand: Demand, rates: Rates) -> list[float]:

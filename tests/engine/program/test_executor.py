@@ -15,7 +15,6 @@ from engine.ops.elementwise import Exp
 from engine.ops.layout import Pad, Split
 from engine.program.arithmetic import scaling_for
 from engine.program.executor import run_instruction, run_program
-from engine.program.warm import compile_kernels
 from engine.program.types import (
     AddScaled,
     DataMovement,
@@ -30,6 +29,7 @@ from engine.program.types import (
     Quantise,
     Requantise,
 )
+from engine.program.warm import compile_kernels
 from engine.qtype import QType
 
 INT8 = Output("int8", -127, 127)

@@ -49,7 +49,7 @@ def run16(function: RealFunction, in_scale: float, out_scale: float, output: Out
     ],
 )
 def test_accuracy_for_int16(function: RealFunction, span: float, largest_lsb: float) -> None:
-    exact = function(EVERY16 * (span / 32767))
+    exact = function(np.multiply(EVERY16, span / 32767, dtype=np.float64))
     out_scale = float(np.abs(exact).max()) / 32767
     error = np.abs(run16(function, span / 32767, out_scale, INT16) - exact / out_scale)
     assert error.max() <= largest_lsb
