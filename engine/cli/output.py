@@ -52,7 +52,10 @@ def progress_bar(description: str) -> Generator[Callable[[int, int], None]]:
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> None:
-    """A table on standard output; ``numeric`` columns are aligned to the right. Piped output is not cut to a width."""
+    """A titled table on standard output; ``numeric`` columns are aligned to the right. Without rows, the title alone.
+
+    Piped output is not cut to a width and has no trailing blanks.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -60,12 +63,20 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(220, console.width))
-    table = Table(title=title, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    console.print(title, style="italic", markup=False, highlight=False, soft_wrap=True)
+    if not rows:
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="right" if index in numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def decibels(value: float | None, half_width: float | None = None) -> str:
