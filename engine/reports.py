@@ -69,6 +69,40 @@ class NodePlan(msgspec.Struct, frozen=True):
     scale: float | None = None
 
 
+class RegionPlan(msgspec.Struct, frozen=True):
+    """A fusion region of the plan: whether it takes effect, and if not, why."""
+
+    name: str
+    nodes: tuple[str, ...]
+    legal: bool
+    reason: str
+
+
+class RegionVerdict(msgspec.Struct, frozen=True):
+    """Whether nodes can run as one kernel.
+
+    For what cannot: the name of the broken ``rule`` and its ``text``, one line of ``reason``, the ``offending`` nodes,
+    what was ``measured`` against the ``limit`` (None: nothing), and the ``nearest`` nodes that can (none: empty). For
+    what can: the values that are ``written`` in full because others read them, what the estimate saves in time and DDR
+    traffic, and a ``note`` where it nevertheless runs unit by unit.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
+    legal: bool
+    rule: str = ""
+    text: str = ""
+    reason: str = ""
+    offending: tuple[str, ...] = ()
+    measured: float | None = None
+    limit: float | None = None
+    nearest: tuple[str, ...] = ()
+    written: tuple[str, ...] = ()
+    saving_us: float | None = None
+    saved_bytes: int | None = None
+    note: str = ""
+
+
 class NodeTime(msgspec.Struct, frozen=True):
     """Estimated time of a node and what bounds it (``mac``, ``vector``, ``lut``, ``dma``, ``cpu``, ``launch``)."""
 

@@ -6,8 +6,9 @@ computed when asked for, from caches keyed by content. Not thread-safe: one sess
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.analyze.describe import cpu_nodes, describe_graph, describe_plan, describe_timing, refusals
+from engine.analyze.describe import (
+    cpu_nodes,
+    describe_graph,
+    describe_plan,
+    describe_regions,
+    describe_timing,
+    describe_verdict,
+    refusals,
+)
 from engine.analyze.detail import inspect_node
 from engine.analyze.errors import ErrorAnalysis
 from engine.analyze.evaluator import Evaluator, Sample
@@ -29,14 +38,26 @@ from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
+from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import resolve
 from engine.plan.scales import assign_types
-from engine.plan.types import Plan, Resolution
+from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
 from engine.program.lowering.assemble import UnitCache, has_lowering, lower
 from engine.program.types import Program
 from engine.project import SUFFIX
-from engine.reports import Errors, Evaluation, ExportSummary, GraphInfo, NodeDetail, NodePlan, Refusal, Timing
+from engine.reports import (
+    Errors,
+    Evaluation,
+    ExportSummary,
+    GraphInfo,
+    NodeDetail,
+    NodePlan,
+    Refusal,
+    RegionPlan,
+    RegionVerdict,
+    Timing,
+)
 from engine.session_file import DataSource, SavedSession, read_session, write_session
 from engine.simulate.estimate import Estimator
 from engine.target.target import Target, load_target
@@ -151,13 +172,18 @@ class Session:
         """Raise unless the plan fits the model.
 
         Raises:
-            PlanError: A choice names no node, or a method is unknown.
+            PlanError: A choice names no node, a method is unknown, or two fusion regions have one name. (A region that
+                is not legal, or whose nodes are gone, is no error: :meth:`regions` says so.)
         """
         unknown = [node for node in plan.choices if node not in self.graph.by_id]
         if unknown:
             raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
         for method in (plan.default_method, *plan.methods.values()):
             check_method(method)
+        names = [region.name for region in plan.regions]
+        for name in names:
+            if names.count(name) > 1:
+                raise PlanError(f"two fusion regions are called '{name}'", hint="rename or remove one of them")
 
     def set_target(self, target: str) -> None:
         """Plan for another target. Raises TargetError."""
@@ -198,6 +224,69 @@ class Session:
         nodes = self.find(pattern)
         self.plan = self.plan.mark(nodes, wanted)
         return nodes
+
+    # Fusion regions
+
+    def fuse(self, nodes: str | Sequence[str], name: str | None = None) -> RegionVerdict:
+        """Have nodes run as one kernel: ids, or a pattern (see :meth:`find`). The program's bits stay what they are.
+
+        The region is called ``name`` (one of that name is replaced), or gets the first free name.
+
+        Raises:
+            PlanError: A rule forbids it (:meth:`region_verdict` tells all about it), nothing matches, or the name is
+                blank. The plan is as before.
+        """
+        chosen = self._region_name() if name is None else name
+        if not chosen.strip() or not chosen.isprintable():
+            raise PlanError(f"{chosen!r} is no name for a region", hint="use letters, digits and spaces")
+        verdict = self.region_verdict(nodes, chosen)
+        if not verdict.legal:
+            way_out = f"the nearest legal region is {_listed(verdict.nearest)}" if verdict.nearest else verdict.text
+            raise PlanError(f"cannot fuse ({verdict.rule}): {verdict.reason}", hint=way_out)
+        self.plan = self.plan.with_region(Region(chosen, verdict.nodes))
+        return verdict
+
+    def dissolve(self, name: str) -> Region:
+        """Remove a fusion region from the plan; returns it.
+
+        Raises:
+            PlanError: There is no such region.
+        """
+        for region in self.plan.regions:
+            if region.name == name:
+                self.plan = self.plan.without_region(name)
+                return region
+        names = [region.name for region in self.plan.regions]
+        raise PlanError(f"there is no fusion region '{name}'", hint=f"there are: {', '.join(names) or 'none'}")
+
+    def region_verdict(self, nodes: str | Sequence[str], name: str | None = None) -> RegionVerdict:
+        """Whether nodes (ids, or a pattern) can run as one kernel beside the plan's other regions, what that saves,
+        or which rule forbids it. Changes nothing.
+
+        Raises:
+            PlanError: The pattern matches nothing.
+        """
+        ids = self.find(nodes) if isinstance(nodes, str) else tuple(nodes)
+        chosen = self._region_name() if name is None else name
+        resolution = self.resolve()
+        verdict = check_region(self.graph, resolution, self.target, ids, chosen)
+        if not verdict.legal:
+            return describe_verdict(chosen, verdict)
+        without = self.plan.without_region(chosen)
+        fused = self.plan.with_region(Region(chosen, ids))
+        times = (
+            self._timing.estimate(resolve_regions(self.graph, resolution, self.target, plan.regions))
+            for plan in (without, fused)
+        )
+        return describe_verdict(chosen, verdict, *times)
+
+    def regions(self) -> tuple[RegionPlan, ...]:
+        """The plan's fusion regions, each with whether it takes effect."""
+        return describe_regions(self.plan, self.resolve())
+
+    def _region_name(self) -> str:
+        names = {region.name for region in self.plan.regions}
+        return next(name for name in map("region {}".format, itertools.count(1)) if name not in names)
 
     # Calibration
 
@@ -326,9 +415,14 @@ class Session:
 
     def estimate(self) -> Timing:
         """Estimated time of every node, and totals. Needs no calibration."""
+        return describe_timing(self.graph, self.target.name, self._timing.estimate(self.resolve()))
+
+    @property
+    def _timing(self) -> Estimator:
+        """Estimates resolutions on the present target, and remembers."""
         if self._estimator is None or self._estimator[0] is not self.target:
             self._estimator = (self.target, Estimator(self.graph, self.target))
-        return describe_timing(self.graph, self.target.name, self._estimator[1].estimate(self.resolve()))
+        return self._estimator[1]
 
     @property
     def evaluator(self) -> Evaluator:
@@ -443,6 +537,11 @@ class Session:
             raise DataError(f"there is no sample {sample}", hint=f"choose one from 0 to {count - 1}")
         data = Sample.of(self._samples_data().sample(sample))
         return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
+
+
+def _listed(nodes: Sequence[str], most: int = 8) -> str:
+    names = ", ".join(f"'{node}'" for node in nodes[:most])
+    return names if len(nodes) <= most else f"{names} and {len(nodes) - most} more"
 
 
 def _ranges_of(

@@ -193,6 +193,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     runs: dict[str, list[str]] = {
         "new": [model, "--calibration", data, "--recipe", recipe, "--samples", "2", "-o", project],
         "mark": [project, "--node", "blocks.0.depthwise.conv.Conv", "--precision", "lut"],
+        "fuse": [project, "--node", "blocks.0.se.gate.Sigmoid", "--node", "blocks.0.se.Mul", "--name", "gate"],
         "check": [project],
         "analyze": [project, "--samples", "1"],
         "evaluate": [project, "--data", data, "--samples", "1"],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.elementwise import Elementwise, Unary
@@ -11,10 +13,21 @@ from engine.ops.layout import Layout
 from engine.ops.linear import Conv, ConvTranspose, Mac
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import InstanceNorm, LayerNorm, LogSoftmax, Pool, Reduction, RMSNorm, Softmax
+from engine.plan import regions
 from engine.plan.types import Plan, Resolution
 from engine.precision import Precision
 from engine.qtype import QType
-from engine.reports import EdgeInfo, GraphInfo, NodeInfo, NodePlan, NodeTime, Refusal, Timing
+from engine.reports import (
+    EdgeInfo,
+    GraphInfo,
+    NodeInfo,
+    NodePlan,
+    NodeTime,
+    Refusal,
+    RegionPlan,
+    RegionVerdict,
+    Timing,
+)
 from engine.simulate import timing as simulated
 
 _KINDS: tuple[tuple[str, tuple[type[Op], ...]], ...] = (
@@ -128,6 +141,43 @@ def describe_timing(graph: Graph, target: str, timing: simulated.Timing) -> Timi
         for time in (timing.nodes[node.id],)
     )
     return Timing(target, timing.latency_us / 1e3, timing.throughput_fps, timing.ddr_bytes, nodes)
+
+
+def describe_regions(plan: Plan, resolution: Resolution) -> tuple[RegionPlan, ...]:
+    """The plan's fusion regions, each with whether it takes effect."""
+    return tuple(
+        RegionPlan(region.name, region.nodes, resolved.legal, resolved.reason)
+        for region, resolved in zip(plan.regions, resolution.regions, strict=True)
+    )
+
+
+def describe_verdict(
+    name: str,
+    verdict: regions.RegionVerdict,
+    without: simulated.Timing | None = None,
+    fused: simulated.Timing | None = None,
+) -> RegionVerdict:
+    """A verdict, with what a legal region saves between two timings."""
+    breach = verdict.breach
+    record = RegionVerdict(name, verdict.nodes, verdict.legal, nearest=verdict.nearest, written=verdict.written)
+    if breach is not None:
+        return msgspec.structs.replace(
+            record,
+            rule=verdict.rule,
+            text=verdict.text,
+            reason=breach.message,
+            offending=breach.nodes,
+            measured=breach.measured,
+            limit=breach.limit,
+        )
+    if without is None or fused is None:
+        return record
+    return msgspec.structs.replace(
+        record,
+        saving_us=without.latency_us - fused.latency_us,
+        saved_bytes=without.ddr_bytes - fused.ddr_bytes,
+        note=fused.unfused.get(name, ""),
+    )
 
 
 def cpu_nodes(graph: Graph, resolution: Resolution) -> tuple[str, ...]:

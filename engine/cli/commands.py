@@ -7,9 +7,9 @@ from pathlib import Path
 
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import GraphError, ProjectError
+from engine.errors import GraphError, PlanError, ProjectError
 from engine.project import SUFFIX
-from engine.reports import Timing
+from engine.reports import RegionVerdict, Timing
 from engine.session import Session
 
 
@@ -72,6 +72,33 @@ def mark(project: Path, pattern: str, precision: str, json: Path | None) -> None
     write_json(json, {"project": str(project), "nodes": [plans[node] for node in nodes]})
 
 
+def fuse(project: Path, patterns: list[str], name: str | None, dissolve: str | None, json: Path | None) -> None:
+    """Add a fusion region to the project, or remove one, and save it."""
+    if bool(patterns) == bool(dissolve):
+        raise PlanError("say which nodes to fuse or which region to dissolve", hint="give --node or --dissolve")
+    if dissolve and name is not None:
+        raise PlanError("--name is for a region that is made", hint="give --node with it, or --dissolve alone")
+    session = _open_project(project)
+    if dissolve:
+        removed = session.dissolve(dissolve)
+        print(f"dissolved {removed.name}: {len(removed.nodes)} nodes")
+    else:
+        nodes = tuple(dict.fromkeys(node for pattern in patterns for node in session.find(pattern)))
+        _print_verdict(session.fuse(nodes, name))
+    session.save(project)
+    verdicts = [session.region_verdict(region.nodes, region.name) for region in session.plan.regions]
+    write_json(json, {"project": str(project), "regions": verdicts})
+
+
+def _print_verdict(verdict: RegionVerdict) -> None:
+    saving = f"{verdict.saving_us or 0.0:.1f} us and {verdict.saved_bytes or 0} B of DDR traffic"
+    print(f"fused {len(verdict.nodes)} nodes as {verdict.name}: saves {saving}")
+    if len(verdict.written) > 1:
+        print(f"  written in full, because other nodes read them: {', '.join(verdict.written)}")
+    if verdict.note:
+        print(f"  {verdict.note}")
+
+
 def check(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
     """List the nodes that do not run on the chip or not as requested."""
     session = Session.open(path, target=target, bindings=_bindings(bind))
@@ -83,8 +110,12 @@ def check(path: Path, target: str | None, bind: list[str], json: Path | None) ->
     )
     rows = [(item.id, item.op_type, item.effective, item.reason) for item in refusals]
     print_table(title, ("node", "operator", "effective", "reason"), rows)
-    nodes = session.node_plans()
-    write_json(json, {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes})
+    nodes, regions = session.node_plans(), session.regions()
+    for region in regions:
+        state = "one kernel" if region.legal else f"has no effect: {region.reason}"
+        print(f"region {region.name}, {len(region.nodes)} nodes: {state}")
+    record = {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes, "regions": regions}
+    write_json(json, record)
 
 
 def analyze(project: Path, samples: int, json: Path | None) -> None:

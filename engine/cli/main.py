@@ -76,6 +76,24 @@ def mark(
 
 
 @app.command()
+def fuse(
+    project: ProjectArgument,
+    node: Annotated[
+        list[str] | None, typer.Option("--node", metavar="REGEX", help="Which nodes, by id; can be repeated.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="N", help="Name of the region; one of that name is replaced.")
+    ] = None,
+    dissolve: Annotated[str | None, typer.Option(metavar="N", help="Remove the region of this name instead.")] = None,
+    json: JsonOption = None,
+) -> None:
+    """Have nodes run as one kernel, in the project; or say which rule forbids it."""
+    from engine.cli import commands
+
+    commands.fuse(project, node or [], name, dissolve, json)
+
+
+@app.command()
 def check(path: ModelArgument, target: TargetOption = None, bind: BindOption = None, json: JsonOption = None) -> None:
     """Say which nodes do not run on the chip, or not as requested, and why."""
     from engine.cli import commands

@@ -11,6 +11,7 @@ from engine.ops.elementwise import Unary
 from engine.ops.layout import Layout
 from engine.ops.other import Input
 from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
+from engine.plan.regions import resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, is_scaling, unit_precision
 from engine.precision import Precision
@@ -32,12 +33,12 @@ Verdict = tuple[Precision, str]
 
 
 def resolve(graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], bool]) -> Resolution:
-    """Decide effective precision, unit and output type of every node.
+    """Decide effective precision, unit and output type of every node, and which fusion regions are legal.
 
     ``lowers`` says whether the integer program has a form for an operator; what has none runs on the CPU in float.
     """
     resolver = _Resolver(graph, plan, target, lowers)
-    return resolver.run()
+    return resolve_regions(graph, resolver.run(), target, plan.regions)
 
 
 def passes_through(node: Node, precision: Precision, requested: Precision) -> bool:

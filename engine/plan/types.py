@@ -31,6 +31,18 @@ class Plan:
     default_method: str = "mse"
     regions: tuple[Region, ...] = ()
 
+    def with_region(self, region: Region) -> Plan:
+        """The plan with a region added, or put in the place of the one of its name."""
+        names = [known.name for known in self.regions]
+        if region.name not in names:
+            return replace(self, regions=(*self.regions, region))
+        changed = (region if known.name == region.name else known for known in self.regions)
+        return replace(self, regions=tuple(changed))
+
+    def without_region(self, name: str) -> Plan:
+        """The plan without the region of that name."""
+        return replace(self, regions=tuple(region for region in self.regions if region.name != name))
+
     def requested(self, node_id: str) -> Precision:
         return self.choices.get(node_id, Precision.AUTO)
 
@@ -73,12 +85,29 @@ class Unit:
 
 
 @dataclass(frozen=True)
+class ResolvedRegion:
+    """What becomes of one fusion region of the plan.
+
+    ``units`` are those that it consists of, in topological order; none where it is not ``legal``. Such a region stays
+    in the plan and has no effect; ``reason`` says why ("" for a legal one).
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    legal: bool
+    reason: str
+
+
+@dataclass(frozen=True)
 class Resolution:
-    """Effective choices for every node, the units in topological order, and the dtype of every value."""
+    """Effective choices for every node, the units in topological order, the dtype of every value, and the regions in
+    the order of the plan. Regions only schedule units together: no value depends on them.
+    """
 
     effective: Mapping[str, Effective]
     units: tuple[Unit, ...]
     dtypes: Mapping[str, str]
+    regions: tuple[ResolvedRegion, ...] = ()
 
     @cached_property
     def unit_of(self) -> Mapping[str, Unit]:

@@ -21,6 +21,8 @@ from engine.reports import (
     NodeDetail,
     NodePlan,
     Refusal,
+    RegionPlan,
+    RegionVerdict,
     Timing,
 )
 
@@ -74,6 +76,15 @@ class Inspect(Request, frozen=True, tag="inspect"):
     revision: int
     node: str
     sample: int = 0
+
+
+class CheckRegion(Request, frozen=True, tag="check_region"):
+    """Whether nodes can run as one kernel, beside the other regions of the last UpdatePlan; ``name`` is the region that
+    they are (to be), if it has one. Changes nothing and stops nothing; answers RegionChecked."""
+
+    revision: int
+    nodes: tuple[str, ...]
+    name: str | None = None
 
 
 class Evaluate(Request, frozen=True, tag="evaluate"):
@@ -134,6 +145,7 @@ class PlanResolved(Answer, frozen=True, tag="plan_resolved"):
     nodes: tuple[NodePlan, ...]
     refusals: tuple[Refusal, ...]
     cpu_nodes: int
+    regions: tuple[RegionPlan, ...] = ()
 
 
 class TimingReady(Answer, frozen=True, tag="timing"):
@@ -163,6 +175,13 @@ class Inspected(Answer, frozen=True, tag="inspected"):
 
     revision: int
     detail: NodeDetail
+
+
+class RegionChecked(Answer, frozen=True, tag="region_checked"):
+    """Whether the nodes can run as one kernel, and what it saves or why not."""
+
+    revision: int
+    verdict: RegionVerdict
 
 
 class Evaluated(Answer, frozen=True, tag="evaluated"):
@@ -206,7 +225,7 @@ class Failed(Answer, frozen=True, tag="failed"):
     unexpected: bool = False
 
 
-AnyRequest = Open | UpdatePlan | Calibrate | Inspect | Evaluate | Save | Export | Cancel
+AnyRequest = Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Evaluate | Save | Export | Cancel
 AnyAnswer = (
     Ready
     | Opened
@@ -215,6 +234,7 @@ AnyAnswer = (
     | ErrorsReady
     | Calibrated
     | Inspected
+    | RegionChecked
     | Evaluated
     | Saved
     | Exported

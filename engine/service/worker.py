@@ -23,6 +23,7 @@ from engine.service.messages import (
     AnyRequest,
     Calibrate,
     Calibrated,
+    CheckRegion,
     Done,
     ErrorsReady,
     Evaluate,
@@ -38,6 +39,7 @@ from engine.service.messages import (
     PlanResolved,
     Progress,
     Ready,
+    RegionChecked,
     Save,
     Saved,
     TimingReady,
@@ -191,9 +193,15 @@ def update_plan(worker: Worker, request: UpdatePlan) -> None:
         session.set_target(request.plan.target)
     session.set_plan(plan)
     nodes = session.node_plans()
-    cpu = len(session.cpu_nodes())
     worker.send(
-        PlanResolved(id=request.id, revision=request.revision, nodes=nodes, refusals=session.refusals(), cpu_nodes=cpu)
+        PlanResolved(
+            id=request.id,
+            revision=request.revision,
+            nodes=nodes,
+            refusals=session.refusals(),
+            cpu_nodes=len(session.cpu_nodes()),
+            regions=session.regions(),
+        )
     )
     worker.send(TimingReady(id=request.id, revision=request.revision, timing=session.estimate()))
     worker.live_id = request.id
@@ -239,6 +247,12 @@ def calibrate(worker: Worker, request: Calibrate) -> None:
 def inspect(worker: Worker, request: Inspect) -> None:
     detail = worker.opened().inspect(request.node, request.sample)
     worker.send(Inspected(id=request.id, revision=request.revision, detail=detail))
+
+
+@handles(CheckRegion)
+def check_region(worker: Worker, request: CheckRegion) -> None:
+    verdict = worker.opened().region_verdict(request.nodes, request.name)
+    worker.send(RegionChecked(id=request.id, revision=request.revision, verdict=verdict))
 
 
 @handles(Evaluate)

@@ -198,7 +198,17 @@ def ticked(us: float) -> float:
     """The nearest multiple of 2**-20 us: sums of such times are exact in floating point, whatever their
     order.
     """
-    return round(us * _TICKS_PER_US) / _TICKS_PER_US
+    return microseconds(in_ticks(us))
+
+
+def in_ticks(us: float) -> int:
+    """The nearest number of ticks of 2**-20 us."""
+    return round(us * _TICKS_PER_US)
+
+
+def microseconds(ticks: int) -> float:
+    """The time of a number of ticks, exactly."""
+    return ticks / _TICKS_PER_US
 
 
 def _bound(times: EngineTimes) -> Bound:

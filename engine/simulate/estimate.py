@@ -1,7 +1,9 @@
 """The estimate: time of every unit of a resolution on a target, and what the parts add up to.
 
-The units of a frame run one after the other; within a unit the engines of the chip overlap. Activations that
-fit stay in on-chip memory (:mod:`engine.simulate.residency`), weights always stream from DDR.
+The units of a frame run one after the other; within a unit the engines of the chip overlap, and so they do within
+a fusion region (:mod:`engine.simulate.fusion`). Activations that fit stay in on-chip memory
+(:mod:`engine.simulate.residency`), weights always stream from DDR. Where values lie is decided before regions are
+fused: fusing never sends to DDR what stays on the chip without it.
 """
 
 from __future__ import annotations
@@ -12,8 +14,19 @@ from types import MappingProxyType
 
 from engine.graph.graph import Graph
 from engine.ops.other import Input
-from engine.plan.types import Precision, Resolution, Unit
+from engine.plan.types import Resolution, Unit
+from engine.precision import Precision
 from engine.simulate.cost import Demand, Rates, chip_timing, cpu_timing, inference_timing
+from engine.simulate.fusion import (
+    Kernel,
+    Room,
+    book,
+    find_room,
+    kernel_timing,
+    kernels_of,
+    nearness_inside,
+    without_room,
+)
 from engine.simulate.placement import Frame, Placement, demand_of, frame_of, place
 from engine.simulate.residency import Lifetime, residents
 from engine.simulate.timing import Bound, NodeTiming, Timing
@@ -52,25 +65,59 @@ class Estimator:
         """Time of every node, and totals. Pure: equal resolutions give equal timings."""
         placed = self._placed(resolution)
         alias = _aliases(placed)
-        resident, peak_bytes = self._residents(placed, alias)
+        kept, peak_bytes = self._residents(placed, alias)
+        resident = frozenset(tensor.value for tensor in kept)
+        seams = _seam_bytes(placed)
         nodes: dict[str, NodeTiming] = dict.fromkeys(self._graph.by_id, _IDLE)
-        converted: set[str] = set()
+        booked: dict[str, NodeTiming] = {}
         chip_us = cpu_us = 0.0
+        kernels = kernels_of(self._graph, resolution.regions, placed, alias)
+        room = find_room(kernels, kept, len(placed), self._capacity_bytes) if kernels else None
+        for kernel in room.fused if room else ():
+            whole = self._kernel(kernel, placed, alias, resident, seams, booked)
+            chip_us += whole.engines.on_chip_us(False)
+            cpu_us += whole.engines.on_cpu_us(False)
         for unit in placed:
-            timing = self._time(unit, alias, resident, converted)
+            timing = booked.get(unit.anchor)
+            if timing is None:
+                timing = self._time(unit, alias, resident, seams)
+                chip_us += timing.engines.on_chip_us(unit.on_cpu)
+                cpu_us += timing.engines.on_cpu_us(unit.on_cpu)
             for node_id in unit.frame.unit.nodes:
                 nodes[node_id] = unit.frame.fused
             nodes[unit.anchor] = timing
-            chip_us += timing.engines.on_chip_us(unit.on_cpu)
-            cpu_us += timing.engines.on_cpu_us(unit.on_cpu)
+        if room:
+            peak_bytes = room.peak_bytes
+            _explain_lack(nodes, kernels, room)
         self._book_inference(nodes)
-        return self._totals(nodes, chip_us, cpu_us, peak_bytes)
+        totals = self._totals(nodes, chip_us, cpu_us, peak_bytes)
+        return replace(totals, unfused=MappingProxyType(dict(room.lacking))) if room else totals
+
+    def _kernel(
+        self,
+        kernel: Kernel,
+        placed: list[Placement],
+        alias: Mapping[str, str],
+        resident: frozenset[str],
+        seams: Mapping[str, int],
+        booked: dict[str, NodeTiming],
+    ) -> NodeTiming:
+        """Time of a fusion region as a whole; its units' parts go to ``booked``."""
+        anchors = frozenset(kernel.anchors)
+        demands: dict[str, Demand] = {}
+        for unit in placed[kernel.first : kernel.last + 1]:
+            if unit.anchor in anchors and not unit.is_free:
+                near = nearness_inside(kernel, unit, alias, resident)
+                demands[unit.anchor] = demand_of(self._graph, unit, near, seams.get(unit.anchor, 0))
+        whole = kernel_timing(demands.values(), self._rates)
+        booked.update(book(kernel, whole, demands, self._rates))
+        return whole
 
     def demands(self, resolution: Resolution) -> tuple[Demand, ...]:
         """What each unit that occupies the chip asks of its engines, in order, quantise seams left out."""
         placed = self._placed(resolution)
         alias = _aliases(placed)
-        resident, _ = self._residents(placed, alias)
+        resident = frozenset(tensor.value for tensor in self._residents(placed, alias)[0])
         return tuple(
             demand_of(self._graph, unit, _nearness(unit, alias, resident), 0) for unit in placed if unit.is_on_chip
         )
@@ -120,8 +167,10 @@ class Estimator:
             known = frame.placements[key] = place(self._graph, frame, *key)
         return known
 
-    def _residents(self, placed: list[Placement], alias: Mapping[str, str]) -> tuple[frozenset[str], int]:
-        """Values that stay on the chip: never a model input or output, nor what the CPU reads or writes."""
+    def _residents(self, placed: list[Placement], alias: Mapping[str, str]) -> tuple[list[Lifetime], int]:
+        """Values that stay on the chip, and the most bytes of them at once: never a model input or output, nor what the
+        CPU reads or writes.
+        """
         barred = {alias.get(value, value) for value in self._graph.outputs}
         last: dict[str, int] = {}
         for step, unit in enumerate(placed):
@@ -137,17 +186,18 @@ class Estimator:
             for value, size_bytes in unit.stores
             if value not in barred
         ]
-        return residents(lifetimes, len(placed), self._capacity_bytes)
+        names, peak_bytes = residents(lifetimes, len(placed), self._capacity_bytes)
+        return [tensor for tensor in lifetimes if tensor.value in names], peak_bytes
 
     def _time(
-        self, unit: Placement, alias: Mapping[str, str], resident: frozenset[str], converted: set[str]
+        self, unit: Placement, alias: Mapping[str, str], resident: frozenset[str], seams: Mapping[str, int]
     ) -> NodeTiming:
         if unit.is_free:
             return _RENAMED
         if unit.frame.is_input:
             return _IDLE
         near = _nearness(unit, alias, resident)
-        seam_bytes = _seam_bytes(unit, converted) if unit.seams else 0
+        seam_bytes = seams.get(unit.anchor, 0)
         key = (tuple(near.values()), seam_bytes)
         known = unit.timings.get(key)
         if known is None:
@@ -163,16 +213,28 @@ class Estimator:
         return chip_timing(demand_of(self._graph, unit, near, seam_bytes), self._rates)
 
 
+def _explain_lack(nodes: dict[str, NodeTiming], kernels: tuple[Kernel, ...], room: Room) -> None:
+    """Say at its units why a region does not run as one kernel."""
+    for kernel in kernels:
+        if kernel.name in room.lacking:
+            for anchor in kernel.anchors:
+                nodes[anchor] = without_room(nodes[anchor], kernel.name, room.lacking[kernel.name])
+
+
 def _nearness(unit: Placement, alias: Mapping[str, str], resident: frozenset[str]) -> dict[str, bool]:
     """For each value of the unit's border, whether it lies in on-chip memory."""
     return {value: alias.get(value, value) in resident for value in unit.frame.border}
 
 
-def _seam_bytes(unit: Placement, converted: set[str]) -> int:
-    """Bytes to convert before the unit; each value is converted once, for the first unit that needs it."""
-    pending = [(value, size_bytes) for value, size_bytes in unit.seams if value not in converted]
-    converted.update(value for value, _ in pending)
-    return sum(size_bytes for _, size_bytes in pending)
+def _seam_bytes(placed: list[Placement]) -> Mapping[str, int]:
+    """Anchor to bytes to convert before the unit; each value is converted once, for the first unit that needs it."""
+    converted: set[str] = set()
+    found: dict[str, int] = {}
+    for unit in placed:
+        if unit.seams:
+            found[unit.anchor] = sum(size_bytes for value, size_bytes in unit.seams if value not in converted)
+            converted.update(value for value, _ in unit.seams)
+    return found
 
 
 def _aliases(placed: list[Placement]) -> Mapping[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class Bound(StrEnum):
@@ -85,6 +86,7 @@ class Timing:
         ddr_bytes: Traffic to and from DDR, of one frame.
         macs: Multiply-accumulates of one frame, alignment not counted.
         sram_peak_bytes: Most bytes that activations occupy on the chip between operators.
+        unfused: Names of legal regions that run unit by unit all the same, each with the reason.
     """
 
     nodes: Mapping[str, NodeTiming]
@@ -96,6 +98,7 @@ class Timing:
     ddr_bytes: int
     macs: int
     sram_peak_bytes: int
+    unfused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def share_by_bound(self) -> dict[Bound, float]:
         """Fraction of the latency by what bounds it, largest first; empty for a model that takes no time."""

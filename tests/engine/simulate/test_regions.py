@@ -1,0 +1,275 @@
+"""Fusion regions in the timing: what a kernel saves, how its time is booked, and that no bit changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from itertools import pairwise
+from types import MappingProxyType
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.analyze.keys import value_keys
+from engine.graph.graph import Graph
+from engine.ops.elementwise import Add, Gelu, Relu, Tanh
+from engine.ops.layout import Expand, Reshape, Slice, Transpose
+from engine.ops.linear import Conv
+from engine.plan.regions import check_region
+from engine.plan.resolve import resolve
+from engine.plan.types import Plan, Region, Resolution
+from engine.precision import Precision
+from engine.program.lowering.assemble import has_lowering, lower
+from engine.session import Session
+from engine.simulate.estimate import Estimator, estimate
+from engine.simulate.fusion import Kernel, find_room
+from engine.simulate.residency import Lifetime
+from engine.simulate.timing import Bound, Timing
+from engine.target.target import Target, load_target
+from tests.engine.plan.graphs import graphs
+from tests.engine.plan.test_regions import selections
+
+from .graphs import GraphBuilder
+
+GENERIC = load_target("generic-int8")
+LARGE = (1, 32, 128, 128)  # 0.5 MB in int8
+
+
+def with_sram(target: Target, capacity_bytes: int, share: float = 0.75) -> Target:
+    capacity = msgspec.structs.replace(target.sram.capacity, value=capacity_bytes)
+    fraction = msgspec.structs.replace(target.sram.activation_share, value=share)
+    sram = msgspec.structs.replace(target.sram, capacity=capacity, activation_share=fraction)
+    return msgspec.structs.replace(target, sram=sram)
+
+
+def resolved(graph: Graph, *regions: Region, target: Target = GENERIC, **marks: Precision) -> Resolution:
+    return resolve(graph, Plan(MappingProxyType(marks), regions=regions), target, has_lowering)
+
+
+def timed(graph: Graph, *regions: Region, target: Target = GENERIC) -> Timing:
+    return estimate(graph, resolved(graph, *regions, target=target), target)
+
+
+def chain() -> Graph:
+    """A convolution, two functions with a sum between them, on values that do not fit on the chip together."""
+    builder = GraphBuilder()
+    builder.input("x", LARGE)
+    builder.constant("w", (32, 32, 1, 1))
+    builder.node("conv", Conv((1, 1), (0, 0, 0, 0), (1, 1)), ("x", "w"), LARGE)
+    builder.node("gelu", Gelu(), ("conv",), LARGE)
+    builder.node("sum", Add(), ("gelu", "conv"), LARGE)
+    builder.node("tanh", Tanh(), ("sum",), LARGE)
+    return builder.build("tanh")
+
+
+SIZE = 32 * 128 * 128
+WEIGHTS = 32 * 32
+ALL = Region("all", ("conv", "gelu", "sum", "tanh"))
+SMALL = with_sram(GENERIC, 512 * 1024, 0.1)
+"""No value of the chain stays on the chip between units."""
+
+
+def busy_us(timing: Timing, engine: str) -> float:
+    return sum(getattr(node.engines, engine) for node in timing.nodes.values())
+
+
+def test_values_inside_do_not_go_to_ddr_and_there_is_one_launch() -> None:
+    apart, fused = timed(chain(), target=SMALL), timed(chain(), ALL, target=SMALL)
+    assert apart.ddr_bytes == 9 * SIZE + WEIGHTS
+    assert fused.ddr_bytes == 2 * SIZE + WEIGHTS
+    assert fused.macs == apart.macs
+    slowest = max(busy_us(fused, engine) for engine in ("mac_us", "vector_us", "lut_us", "dma_us"))
+    launch_us, inference_us = SMALL.launch.operator.value, SMALL.launch.inference.value
+    assert fused.chip_us == pytest.approx(slowest + launch_us)
+    assert fused.latency_us == pytest.approx(slowest + launch_us + inference_us)
+    assert busy_us(apart, "launch_us") - busy_us(fused, "launch_us") == pytest.approx(3 * launch_us)
+
+
+def test_time_is_booked_by_each_units_own_busy_time_and_explained() -> None:
+    fused = timed(chain(), ALL, target=SMALL)
+    parts = [fused.nodes[node] for node in ALL.nodes]
+    whole_us = sum(part.latency_us for part in parts)
+    own = [max(p.engines.mac_us, p.engines.vector_us, p.engines.lut_us, p.engines.dma_us) for p in parts]
+    for part, busy in zip(parts, own, strict=True):
+        assert part.latency_us == pytest.approx(whole_us * busy / sum(own), abs=1e-5)
+        assert part.bound is parts[0].bound
+        assert "region 'all', 4 units as one kernel: " in part.why
+
+
+def test_what_others_read_is_written_but_not_read_back() -> None:
+    region = Region("r", ("conv", "gelu"))
+    fused = timed(chain(), region, target=SMALL)
+    # x and two results of the kernel; the sum loads both and stores, tanh loads and stores.
+    assert fused.ddr_bytes == 3 * SIZE + 3 * SIZE + 2 * SIZE + WEIGHTS
+
+
+def test_a_reshape_inside_carries_what_it_renames() -> None:
+    builder = GraphBuilder()
+    builder.input("x", LARGE)
+    builder.node("gelu", Gelu(), ("x",), LARGE)
+    builder.node("flat", Reshape((1, SIZE)), ("gelu",), (1, SIZE))
+    builder.node("sum", Add(), ("flat", "flat"), (1, SIZE))
+    builder.node("tanh", Tanh(), ("flat",), (1, SIZE))
+    graph = builder.build("sum", "tanh")
+    roomy = with_sram(GENERIC, 8 << 20, 0.01)
+    inside = timed(graph, Region("r", ("gelu", "flat", "sum", "tanh")), target=roomy)
+    assert inside.ddr_bytes == 3 * SIZE
+    assert (inside.nodes["flat"].latency_us, inside.nodes["flat"].bound) == (0.0, Bound.FREE)
+    leaving = timed(graph, Region("r", ("gelu", "flat", "sum")), target=roomy)
+    assert leaving.ddr_bytes == 3 * SIZE + 2 * SIZE  # gelu's bytes are stored for tanh, which loads them
+
+
+def test_units_keep_their_clamps() -> None:
+    builder = GraphBuilder()
+    builder.input("x", LARGE)
+    builder.node("sum", Add(), ("x", "x"), LARGE)
+    builder.node("relu", Relu(), ("sum",), LARGE)
+    builder.node("turned", Transpose((0, 1, 3, 2)), ("relu",), LARGE)
+    graph = builder.build("turned")
+    large = with_sram(GENERIC, 32 << 20)
+    apart, fused = timed(graph, target=large), timed(graph, Region("r", ("sum", "relu", "turned")), target=large)
+    assert fused.nodes["relu"].bound is Bound.FUSED
+    assert fused.nodes["relu"].why == apart.nodes["relu"].why
+    assert busy_us(fused, "vector_us") == busy_us(apart, "vector_us")
+
+
+def test_an_illegal_region_has_no_effect() -> None:
+    region = Region("r", ("conv", "sum"))
+    assert timed(chain(), region) == timed(chain())
+
+
+def test_an_estimator_forgets_no_region_and_keeps_none() -> None:
+    graph = chain()
+    estimator = Estimator(graph, SMALL)
+    for regions in ((), (ALL,), (Region("r", ("conv", "gelu")),), (ALL,), ()):
+        resolution = resolved(graph, *regions, target=SMALL)
+        assert estimator.estimate(resolution) == estimate(graph, resolution, SMALL)
+
+
+# Room on the chip
+
+
+def kernel(name: str, first: int, last: int, inner: frozenset[str] = frozenset()) -> Kernel:
+    return Kernel(name, (f"u{first}", f"u{last}"), inner, inner, first, last)
+
+
+def test_a_region_needs_its_inputs_and_outputs_at_once() -> None:
+    kept = [Lifetime("in", 60, 0, 1), Lifetime("inside", 5, 1, 2), Lifetime("out", 60, 2, 3)]
+    fusing = kernel("r", 1, 2, frozenset({"inside"}))
+    room = find_room([fusing], kept, 4, 100)
+    assert (room.fused, list(room.lacking), room.peak_bytes) == ((), ["r"], 65)
+    assert room.lacking["r"] == "runs unit by unit: 120 B would have to be on the chip at once, 100 B may be"
+    room = find_room([fusing], kept, 4, 120)
+    assert (room.fused, dict(room.lacking), room.peak_bytes) == ((fusing,), {}, 120)
+
+
+def test_overlapping_regions_share_the_room_and_the_first_has_it() -> None:
+    kept = [Lifetime(name, 40, step, step) for step, name in enumerate("abcd")]
+    first, second, third = kernel("1", 0, 1), kernel("2", 1, 2), kernel("3", 3, 4)
+    room = find_room([first, second, third], kept, 5, 100)
+    assert room.fused == (first, third)
+    assert list(room.lacking) == ["2"]
+
+
+def test_a_region_without_room_runs_unit_by_unit_and_says_so() -> None:
+    builder = GraphBuilder()
+    builder.input("x", LARGE)
+    builder.node("wide", Gelu(), ("x",), LARGE)
+    narrow = (1, 1, *LARGE[2:])
+    builder.node("narrow", Slice((0, 0, 0, 0), narrow, (1, 1, 1, 1)), ("wide",), narrow)
+    builder.node("again", Expand(LARGE), ("narrow",), LARGE)
+    builder.node("end", Tanh(), ("again",), LARGE)
+    graph = builder.build("end")
+    region = Region("r", ("narrow", "again"))
+    tight, roomy = with_sram(GENERIC, 2 << 20, 0.3), with_sram(GENERIC, 4 << 20, 0.6)
+    apart, fused = timed(graph, target=tight), timed(graph, region, target=tight)
+    assert fused.latency_us == apart.latency_us
+    assert list(fused.unfused) == ["r"]
+    for node in region.nodes:
+        assert "region 'r' runs unit by unit: 1,048,576 B would have to be on the chip at once" in fused.nodes[node].why
+    fused = timed(graph, region, target=roomy)
+    assert not fused.unfused
+    assert fused.latency_us < timed(graph, target=roomy).latency_us
+    assert fused.sram_peak_bytes == 2 * SIZE
+
+
+# What holds for every graph
+
+
+TARGETS = tuple(
+    with_sram(load_target(name), capacity, share)
+    for name in ("journey5", "generic-int8")
+    for capacity, share in ((1 << 22, 0.75), (4096, 0.3), (2048, 0.15))
+)
+
+
+Case = tuple[Graph, tuple[Region, ...], Mapping[str, Precision], Target]
+
+
+@st.composite
+def regional(draw: st.DrawFn) -> Case:
+    graph = draw(graphs())
+    resolution = resolved(graph)
+    regions: list[Region] = []
+    for index in range(draw(st.integers(1, 3))):
+        nodes = draw(selections(graph))
+        if draw(st.booleans()):  # else few were legal
+            nodes = check_region(graph, resolution, GENERIC, nodes).nearest or nodes
+        regions.append(Region(f"r{index}", nodes))
+    ids = st.sampled_from([node.id for node in graph.nodes])
+    marks = draw(st.dictionaries(ids, st.sampled_from((Precision.INT16, Precision.FLOAT)), max_size=2))
+    return graph, tuple(regions), marks, draw(st.sampled_from(TARGETS))
+
+
+@given(regional())
+def test_a_region_never_costs_time_or_traffic_and_sums_stay_exact(
+    case: Case,
+) -> None:
+    graph, regions, marks, target = case
+    before = estimate(graph, resolved(graph, target=target, **marks), target)
+    for count in range(1, len(regions) + 1):
+        timing = estimate(graph, resolved(graph, *regions[:count], target=target, **marks), target)
+        assert timing.latency_us <= before.latency_us
+        assert timing.chip_us <= before.chip_us * (1 + 1e-12)
+        assert timing.ddr_bytes <= before.ddr_bytes
+        assert timing.macs == before.macs
+        exact = sum((Fraction(node.latency_us) for node in timing.nodes.values()), Fraction())
+        assert Fraction(timing.latency_us) == exact
+        assert timing.ddr_bytes == sum(node.dma_bytes for node in timing.nodes.values())
+        assert all(node.latency_us >= 0.0 for node in timing.nodes.values())
+        before = timing
+
+
+@given(regional())
+def test_the_program_does_not_depend_on_regions(
+    case: Case,
+) -> None:
+    graph, regions, marks, target = case
+    programs = [
+        lower(graph, plan, resolve(graph, plan, target, has_lowering), lambda value, largest: 4.0 / largest)
+        for plan in (Plan(MappingProxyType(marks)), Plan(MappingProxyType(marks), regions=regions))
+    ]
+    apart, fused = programs
+    assert value_keys(apart, "sample") == value_keys(fused, "sample"), "equal keys are equal bits"
+    assert (apart.types, apart.inputs, apart.outputs) == (fused.types, fused.inputs, fused.outputs)
+
+
+def test_fused_and_unfused_outputs_have_the_same_bits(open_mobile: Callable[[], Session]) -> None:
+    session = open_mobile()
+    image = np.random.default_rng(0).normal(size=(1, 1, 28, 28)).astype(np.float32)
+    before = session.run({"image": image})
+    unfused = session.estimate()
+    anchors = [unit.nodes for unit in session.resolve().units]
+    fused = 0
+    for a, b in pairwise(anchors):
+        verdict = session.region_verdict((*a, *b))
+        if verdict.legal:
+            session.fuse((*a, *b))
+            fused += 1
+    assert fused > 3
+    after = session.run({"image": image})
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    assert session.estimate().latency_ms < unfused.latency_ms
