@@ -32,6 +32,9 @@ from engine.simulate.residency import Lifetime, residents
 from engine.simulate.timing import Bound, NodeTiming, Timing
 from engine.target.target import Target
 
+_KernelKey = tuple[str, tuple[str, ...], tuple[tuple[Placement, tuple[bool, ...], int], ...]]
+"""Name and units of a region; of those that take time, where their borders' values lie and the bytes to convert."""
+
 _FRAMES_PER_NODE = 8
 _IDLE = NodeTiming(0.0, Bound.FREE, "a model input: its first reader pays for loading it")
 _RENAMED = NodeTiming(0.0, Bound.FREE, "a pure renaming of elements that stay where they are: moves no data")
@@ -59,6 +62,7 @@ class Estimator:
         self._capacity_bytes = int(target.sram.capacity.value * target.sram.activation_share.value)
         self._declared = {value: kind.dtype for value, kind in graph.types.items()}
         self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
+        self._kernels: dict[_KernelKey, tuple[NodeTiming, dict[str, NodeTiming]]] = {}
         self._inference = inference_timing(self._rates)
 
     def estimate(self, resolution: Resolution) -> Timing:
@@ -103,15 +107,23 @@ class Estimator:
         booked: dict[str, NodeTiming],
     ) -> NodeTiming:
         """Time of a fusion region as a whole; its units' parts go to ``booked``."""
-        anchors = frozenset(kernel.anchors)
-        demands: dict[str, Demand] = {}
-        for unit in placed[kernel.first : kernel.last + 1]:
-            if unit.anchor in anchors and not unit.is_free:
+        members: list[tuple[Placement, tuple[bool, ...], int]] = []
+        for step in kernel.steps:
+            unit = placed[step]
+            if not unit.is_free:
                 near = nearness_inside(kernel, unit, alias, resident)
-                demands[unit.anchor] = demand_of(self._graph, unit, near, seams.get(unit.anchor, 0))
-        whole = kernel_timing(demands.values(), self._rates)
-        booked.update(book(kernel, whole, demands, self._rates))
-        return whole
+                members.append((unit, tuple(near.values()), seams.get(unit.anchor, 0)))
+        key = (kernel.name, kernel.anchors, tuple(members))
+        known = self._kernels.get(key)
+        if known is None:
+            demands = {
+                unit.anchor: demand_of(self._graph, unit, dict(zip(unit.frame.border, near, strict=True)), seam_bytes)
+                for unit, near, seam_bytes in members
+            }
+            whole = kernel_timing(demands.values(), self._rates)
+            known = self._kernels[key] = whole, book(kernel, whole, demands, self._rates)
+        booked.update(known[1])
+        return known[0]
 
     def demands(self, resolution: Resolution) -> tuple[Demand, ...]:
         """What each unit that occupies the chip asks of its engines, in order, quantise seams left out."""
@@ -152,6 +164,8 @@ class Estimator:
         """The units of the resolution, placed; the same objects as last time where nothing changed."""
         if len(self._frames) > _FRAMES_PER_NODE * max(len(self._graph.nodes), 1):
             self._frames.clear()
+        if len(self._kernels) > _FRAMES_PER_NODE * max(len(self._graph.nodes), 1):
+            self._kernels.clear()
         dtypes = {**self._declared, **resolution.dtypes}
         return [self._place(unit, resolution, dtypes) for unit in resolution.units]
 

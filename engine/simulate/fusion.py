@@ -25,15 +25,22 @@ class Kernel:
         anchors: The units, in order.
         made: Values that the units make (reshaped ones by the value whose bytes they are).
         inner: Those that nobody else reads.
-        first, last: Where its units stand in the order of all units.
+        steps: Where its units stand in the order of all units.
     """
 
     name: str
     anchors: tuple[str, ...]
     made: frozenset[str]
     inner: frozenset[str]
-    first: int
-    last: int
+    steps: tuple[int, ...]
+
+    @property
+    def first(self) -> int:
+        return self.steps[0]
+
+    @property
+    def last(self) -> int:
+        return self.steps[-1]
 
 
 def kernels_of(
@@ -64,8 +71,7 @@ def _kernel(
         anchors=tuple(placed[step].anchor for step in steps),
         made=frozenset(made),
         inner=frozenset(made - outside),
-        first=steps[0],
-        last=steps[-1],
+        steps=tuple(steps),
     )
 
 

@@ -153,7 +153,7 @@ def test_an_estimator_forgets_no_region_and_keeps_none() -> None:
 
 
 def kernel(name: str, first: int, last: int, inner: frozenset[str] = frozenset()) -> Kernel:
-    return Kernel(name, (f"u{first}", f"u{last}"), inner, inner, first, last)
+    return Kernel(name, (f"u{first}", f"u{last}"), inner, inner, (first, last))
 
 
 def test_a_region_needs_its_inputs_and_outputs_at_once() -> None:
