@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QObject, QProcess, QProcessEnvironment, Signal
 
-import engine
+from engine import errors
 from engine.errors import EngineCrash
 from engine.service.messages import AnyRequest
 from gui.client.framing import FrameReader, FrameWriter
@@ -106,7 +106,7 @@ class EngineProcess(QObject):
 def _environment() -> QProcessEnvironment:
     """This process's environment, with the engine importable also where it is not installed."""
     environment = QProcessEnvironment.systemEnvironment()
-    folders = [str(Path(engine.__file__).resolve().parent.parent), environment.value("PYTHONPATH", "")]
+    folders = [str(Path(errors.__file__).resolve().parent.parent), environment.value("PYTHONPATH", "")]
     environment.insert("PYTHONPATH", os.pathsep.join(folder for folder in folders if folder))
     environment.insert("PYTHONUNBUFFERED", "1")
     return environment
