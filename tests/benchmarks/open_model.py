@@ -1,5 +1,6 @@
 """How fast and in how much memory a model opens.
 
+    python -m tests.benchmarks.open_model                                  Swin-T, and a chain of 10,000 nodes
     python -m tests.benchmarks.open_model FILE [--bind NAME=VALUE ...]     one model file
     python -m tests.benchmarks.open_model --chain 10000                    a synthetic chain of that many nodes
 
@@ -21,6 +22,7 @@ import onnx
 
 from engine.graph.graph import Graph
 from engine.graph.load import load_model
+from tests.benchmarks.models import model_path
 
 _MIB = 1024 * 1024
 _PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -72,12 +74,15 @@ def main() -> None:
     parser.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     bindings = {name: int(value) for name, value in (text.split("=", 1) for text in arguments.bind)}
-    if arguments.file is not None:
-        measure(arguments.file, bindings)
-    if arguments.chain is not None:
+    everything = arguments.file is None and arguments.chain is None
+    file = model_path("swin_t", "swin_t.onnx") if everything else arguments.file
+    nodes = 10_000 if everything else arguments.chain
+    if file is not None:
+        measure(file, bindings)
+    if nodes is not None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "chain.onnx"
-            write_chain(path, arguments.chain)
+            write_chain(path, nodes)
             measure(path, bindings)
 
 
