@@ -28,12 +28,13 @@ def inspect_node(
         raise PlanError(f"the model has no node '{node_id}'")
     node = graph.by_id[node_id]
     value = graph.by_id[resolution.unit_of[node_id].last].outputs[0]
-    reference = evaluator.reference(sample)[value].detach().to("cpu").double().numpy().reshape(-1)
-    quantised = evaluator.value(program, sample, value).double().numpy().reshape(-1)
+    qtype = program.types[value]
+    tensors = (evaluator.reference(sample)[value].detach(), evaluator.value(program, sample, value))
+    # An infinite attention mask has no place in a histogram.
+    reference, quantised = (evaluator.comparable(value, t, qtype).double().numpy().reshape(-1) for t in tensors)
     low = float(min(reference.min(initial=0.0), quantised.min(initial=0.0)))
     high = float(max(reference.max(initial=0.0), quantised.max(initial=0.0)))
     edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
-    qtype = program.types[value]
     threshold = INTEGER_RANGE[qtype.dtype][1] * qtype.scale if qtype.is_quantised else None
     weight_low, weight_high = _weight_ranges(graph, node)
     return NodeDetail(

@@ -18,7 +18,7 @@ from engine.errors import Cancelled
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, Node
 from engine.ops.layout import DepthToSpace, Identity, Reshape, Roll, SpaceToDepth, Transpose
-from engine.plan.scales import is_masked_logits
+from engine.plan.masks import COMPUTED_MASK, maskable
 from engine.program.executor import run_instruction
 from engine.program.types import DataMovement, Dequantise, FloatKernel, Instruction, Output, Program, Quantise
 from engine.qtype import INTEGER_RANGE, QType
@@ -64,9 +64,7 @@ class Evaluator:
         self.graph = graph
         self.model = FloatModel(graph)
         self.executed = 0
-        self._masked = frozenset(
-            value for node in graph.nodes for value in node.outputs if is_masked_logits(graph, value, node)
-        )
+        self._maskable = maskable(graph)
         self._tensors: Store[torch.Tensor] = Store(capacity_bytes, lambda t: t.numel() * t.element_size())
         self._references: Store[References] = Store(capacity_bytes, _bytes_of)
         self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
@@ -144,7 +142,7 @@ class Evaluator:
             for item in instructions:
                 self._execute(program, item, values)
             kinds = program.types
-            parts = [error_sums(self._expected(reference(), r, kinds[r]), values[r], kinds[r].scale) for r in results]
+            parts = [self._error(reference(), result, values[result], kinds[result]) for result in results]
             self._sums.put(label, _total(parts))
         return self._known(label)
 
@@ -163,12 +161,19 @@ class Evaluator:
             self._tensors.put(key, found)
         return found
 
-    def _expected(self, reference: References, value: str, qtype: QType) -> torch.Tensor:
-        """What a value is held to: the float model's, but masked logits only as far as their softmax can tell."""
-        tensor = reference[value]
-        if value in self._masked and qtype.is_quantised:
-            return tensor.clamp(min=INTEGER_RANGE[qtype.dtype][0] * qtype.scale)
-        return tensor
+    def comparable(self, value: str, tensor: torch.Tensor, qtype: QType) -> torch.Tensor:
+        """The tensor as errors see it: attention masks, infinite ones too, only as far as their softmax can tell."""
+        masked_from = self._maskable.get(value)
+        if masked_from is None:
+            return tensor
+        limit = INTEGER_RANGE[qtype.dtype][1] * qtype.scale if qtype.is_quantised else COMPUTED_MASK
+        return torch.where(tensor.abs() >= masked_from, tensor.clamp(-limit, limit), tensor)
+
+    def _error(self, reference: References, value: str, tensor: torch.Tensor, qtype: QType) -> ErrorSums:
+        """Error of a value as the program has it (integers, or floats) against the float model's."""
+        expected = self.comparable(value, reference[value], qtype)
+        found = tensor if qtype.is_quantised else self.comparable(value, tensor, qtype)
+        return error_sums(expected, found, qtype.scale)
 
     def _measurable(self, program: Program) -> Mapping[str, str]:
         """Graph value -> program value, for what has a float reference to be compared with."""
@@ -197,8 +202,7 @@ class Evaluator:
         def note(name: str, tensor: torch.Tensor) -> None:
             value = measured.get(name)
             if value is not None:
-                expected = self._expected(reference, value, program.types[name])
-                self._sums.put(labels[value], error_sums(expected, tensor, program.types[name].scale))
+                self._sums.put(labels[value], self._error(reference, value, tensor, program.types[name]))
 
         self._compute(program, sample, keys, set(measured), note, cancelled)
         for value in wanted:

@@ -16,6 +16,9 @@ from engine.calibrate.result import CalibrationResult, TensorRange
 from engine.calibrate.sources import Batch, first_not_finite
 from engine.errors import CalibrationError, Cancelled
 from engine.graph.graph import Node
+from engine.ops.elementwise import Add, Affine, Maximum, Mul, Sub, Where
+from engine.ops.layout import Layout
+from engine.ops.other import OnnxOp
 
 Visit = Callable[[Node, Sequence[Any]], None]
 """Called by a float executor after each node with the node's outputs (arrays, or tensors that numpy can
@@ -67,7 +70,8 @@ def observe(
     """The statistics of ``values`` over a data set, in memory that does not grow with the number of samples.
 
     Raises:
-        CalibrationError: An activation holds NaN or infinity, or a value was never computed.
+        CalibrationError: An activation holds NaN or infinity (minus infinity in an attention mask is meant), or a value
+            was never computed.
         DataError: A sample cannot be read.
         Cancelled: ``cancelled`` returned true; it is asked before every batch.
     """
@@ -100,6 +104,18 @@ def _rounded(value: float) -> float:
     opened.
     """
     return float(f"{value:.6g}")
+
+
+LOWEST = np.finfo(np.float32).min
+"""What minus infinity counts as where it is an attention mask: exporters write either."""
+
+_MAKES_MASKS = (Add, Affine, Layout, Maximum, Mul, OnnxOp, Sub, Where)
+"""Operators that make attention masks, move them, or apply them. (Trilu is an OnnxOp.)"""
+
+
+def _is_infinite_mask(node: Node, array: NDArray[Any]) -> bool:
+    """Whether values that are not all finite are an attention mask's: some minus infinity, no NaN, no infinity."""
+    return isinstance(node.op, _MAKES_MASKS) and bool((array <= np.finfo(np.float32).max).all())
 
 
 class _Observer:
@@ -142,7 +158,9 @@ class _Observer:
         try:
             statistics.update(array)
         except NotFiniteError as failure:
-            raise self._not_finite(name, array, node) from failure
+            if node is None or not _is_infinite_mask(node, array):
+                raise self._not_finite(name, array, node) from failure
+            statistics.update(np.maximum(array, LOWEST))
 
     def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
         # float64 values beyond float32's range are infinite for the observer

@@ -74,7 +74,7 @@ class TensorStatistics:
         """Add all values of an array of any shape, as float32.
 
         Raises:
-            NotFiniteError: There is a NaN or an infinity. The statistics are then incomplete: discard them.
+            NotFiniteError: There is a NaN or an infinity. The statistics are then as before.
         """
         array = np.asarray(values)
         if array.size == 0:
@@ -84,11 +84,13 @@ class TensorStatistics:
             flat = array.ravel(order="K").astype(np.float32, copy=False)
         if not flat.flags.writeable:
             flat = flat.copy()  # the loops would be compiled a second time for read-only memory
+        histogram = self.histogram.copy()
         exponent, low, high, total, zeros, wrong = _accumulate(
-            flat, flat.view(np.int32), self.histogram, self.exponent
+            flat, flat.view(np.int32), histogram, self.exponent
         )
         if wrong >= 0:
             raise NotFiniteError(wrong)
+        self.histogram = histogram
         low, high = _value_of_key(low), _value_of_key(high)
         self.minimum = min(self.minimum, low) if self.count else low
         self.maximum = max(self.maximum, high) if self.count else high

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-import numpy as np
-
 from engine.graph.graph import Graph, Node
-from engine.ops.elementwise import Add, Affine
-from engine.ops.layout import Concat, Layout
+from engine.ops.elementwise import Affine
+from engine.ops.layout import Concat
 from engine.ops.reduce import Softmax
+from engine.plan.masks import mask_limits
 from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Resolution
 from engine.plan.units import is_scaling
@@ -23,15 +22,38 @@ ScaleOf = Callable[[str, int], float]
 def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: ScaleOf) -> Mapping[str, QType]:
     """The program type of every value that some unit materialises.
 
-    Softmax outputs never exceed 1, whatever a histogram's bin says.
+    Softmax outputs never exceed 1, whatever a histogram's bin says; masks do not take the range of their logits.
     """
+    scales = BoundedScales(graph, scale_of)
     types: dict[str, QType] = {}
     for unit in resolution.units:
         node = graph.by_id[unit.last]
         for value in node.outputs:
             if value:
-                types[value] = _type_of(graph, plan, resolution, scale_of, node, value, types)
+                types[value] = _type_of(graph, plan, resolution, scales, node, value, types)
     return MappingProxyType(types)
+
+
+class BoundedScales:
+    """The calibrated scales, but of attention masks and masked logits only as large as their softmax can tell.
+
+    A :data:`ScaleOf` made from another; made from itself it changes nothing.
+    """
+
+    def __init__(self, graph: Graph, scale_of: ScaleOf) -> None:
+        self._graph = graph
+        self._scale_of = scale_of
+        self._limits: dict[int, Mapping[str, float]] = {}
+
+    def __call__(self, value: str, largest: int) -> float:
+        scale, limit = self._scale_of(value, largest), self.limit(value, largest)
+        return scale if limit is None else min(scale, limit / largest)
+
+    def limit(self, value: str, largest: int) -> float | None:
+        """The threshold that a mask or masked logits are clipped at; None for any other value."""
+        if largest not in self._limits:
+            self._limits[largest] = mask_limits(self._graph, lambda name: self._scale_of(name, largest) * largest)
+        return self._limits[largest].get(value)
 
 
 def quantised_type(graph: Graph, scale_of: ScaleOf, value: str, dtype: str) -> QType:
@@ -43,7 +65,7 @@ def _type_of(
     graph: Graph,
     plan: Plan,
     resolution: Resolution,
-    scale_of: ScaleOf,
+    scales: BoundedScales,
     node: Node,
     value: str,
     types: Mapping[str, QType],
@@ -56,54 +78,36 @@ def _type_of(
     sources = graph.activations(node)
     alone = len(resolution.unit_of[node.id].nodes) == 1
     moves = alone and len(sources) == 1 and not _adds_values(node)
+    if is_scaling(node) and scales.limit(value, largest) is not None:
+        moves = False  # (m - 1) * 1e9: a scale of its own, and a table
     if moves and passes_through(node, precision, plan.requested(node.id)):
         incoming = types[sources[0]]
         if not incoming.is_quantised:
-            incoming = quantised_type(graph, scale_of, sources[0], dtype)
+            incoming = quantised_type(graph, scales, sources[0], dtype)
         factor = node.op.multiplier if isinstance(node.op, Affine) and is_scaling(node) else 1.0
         return QType(incoming.dtype, incoming.scale * factor)
-    scale = scale_of(value, largest)
+    scale = scales(_joined(graph, resolution, value), largest)
     if isinstance(node.op, Softmax):
         scale = min(scale, 1.0 / largest)
-    if is_masked_logits(graph, value, node):
-        unmasked = max(scale_of(source, largest) * largest for source in sources)
-        scale = min(scale, (unmasked + MASK_MARGIN) / largest)
     return QType(dtype, scale)
+
+
+def _joined(graph: Graph, resolution: Resolution, value: str) -> str:
+    """The value that ``value`` is concatenated into, if nothing else reads it and the types agree; else itself.
+
+    Quantised at once with the concatenation's scale, it is not rounded a second time, and joining is mere movement.
+    """
+    while value not in graph.outputs:
+        readers = graph.consumers.get(value, ())
+        if len(readers) != 1 or not isinstance(readers[0].op, Concat):
+            return value
+        target = readers[0].outputs[0]
+        if resolution.dtypes[target] != resolution.dtypes[value]:
+            return value
+        value = target
+    return value
 
 
 def _adds_values(node: Node) -> bool:
     """Whether constants join the values that the node passes on (a class token before the patches)."""
     return isinstance(node.op, Concat) and len(node.inputs) > 1
-
-
-MASK_MARGIN = 8.0
-"""Distance below every logit at which a masked one may be clipped: e^-8 is a tenth of an int8 softmax's step."""
-
-_MASK_VALUE = -30.0
-"""A constant operand this low is a mask: e^-30 vanishes in any output type."""
-
-
-def is_masked_logits(graph: Graph, value: str, node: Node) -> bool:
-    """Whether the value is attention logits plus a constant mask, read by a softmax alone.
-
-    The mask (-100 in Swin) would take the range of the logits; the softmax cannot tell it from any value that lies far
-    enough below the others, so the mask may be clipped.
-    """
-    if not isinstance(node.op, Add):
-        return False
-    constants = [graph.constants[name].array for name in node.inputs if name in graph.constants]
-    if not any(float(np.asarray(array, np.float64).min(initial=0.0)) <= _MASK_VALUE for array in constants):
-        return False
-    return _only_softmax_reads(graph, value)
-
-
-def _only_softmax_reads(graph: Graph, value: str) -> bool:
-    """Whether every reader is a softmax, or data movement whose result only a softmax reads."""
-    if value in graph.outputs:
-        return False
-    readers = graph.consumers.get(value, ())
-    return all(
-        isinstance(reader.op, Softmax)
-        or (isinstance(reader.op, Layout) and all(_only_softmax_reads(graph, name) for name in reader.outputs))
-        for reader in readers
-    )

@@ -10,7 +10,7 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
-from engine.plan.scales import ScaleOf, assign_types, quantised_type
+from engine.plan.scales import BoundedScales, ScaleOf, assign_types, quantised_type
 from engine.plan.types import Plan, Resolution, Unit
 from engine.precision import Precision
 from engine.program.lowering.context import LOWER, UnitContext
@@ -73,7 +73,8 @@ def lower(
     apart.
     """
     types = assign_types(graph, plan, resolution, scale_of)
-    assembler = _Assembler(graph, resolution, scale_of, dict(types), cache or UnitCache())
+    seams = BoundedScales(graph, scale_of)
+    assembler = _Assembler(graph, resolution, seams, dict(types), cache or UnitCache())
     return assembler.run()
 
 

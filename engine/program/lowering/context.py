@@ -57,10 +57,11 @@ class UnitContext:
             low, high = _narrowed(self.graph.by_id[node_id], low, high, self.result_type.scale)
         return Output(self.result_type.dtype, low, high)
 
-    def constant_of(self, value: str) -> NDArray[np.float64]:
-        """A constant input in float64; NaN and infinity are refused with the node's name."""
+    def constant_of(self, value: str, *, infinite: bool = False) -> NDArray[np.float64]:
+        """A constant input in float64; NaN is refused with the node's name, and infinity unless it may be ``infinite``
+        (a mask)."""
         array = np.asarray(self.graph.constants[value].array, dtype=np.float64)
-        if not np.isfinite(array).all():
+        if not (~np.isnan(array) if infinite else np.isfinite(array)).all():
             raise GraphError(
                 f"constant '{value}' holds NaN or infinity",
                 node=self.node.id,

@@ -27,6 +27,11 @@ HEADROOM_BITS = {"int8": 22, "int16": 14}
 
 CONSTANT_LEVELS = 32767
 
+FAR = 16.0
+"""A summand this many times beyond what can matter is saturated first: less costs 4 bits of the accumulator at most."""
+
+LARGEST_FACTOR = 2.0**16
+
 
 def function_of(ops: tuple[Unary, ...]) -> Function:
     """The composition of elementwise functions, first one first, on float64 arrays."""
@@ -81,40 +86,64 @@ def lower_sub(context: UnitContext) -> None:
 
 def _emit_addition(context: UnitContext, subtract: bool) -> None:
     """Both operands are brought to one int32 accumulator scale, added, and requantised."""
-    sources = [value for value in context.node.inputs if not context.is_constant(value)]
-    wide = any(context.types[value].dtype == "int16" for value in sources)
+    operands = [_summand(context, value, index) for index, value in enumerate(context.node.inputs)]
+    kinds = [operand for operand in operands if isinstance(operand, QType)]
+    wide = any(kind.dtype == "int16" for kind in kinds)
     bits = HEADROOM_BITS["int16" if wide else "int8"]
     limit = (2.0**30 - 1) / 2.0**bits
-    step = max(_largest_step(context, value, limit) for value in context.node.inputs) / 2.0**bits
+    step = max(_largest_step(operand, limit) for operand in operands) / 2.0**bits
     names: list[str] = []
     scalings: list[Scaling | None] = []
-    for index, value in enumerate(context.node.inputs):
-        if context.is_constant(value):
-            integers = np.rint(_bounded(context, value) / step).astype(np.int32)
+    for index, (value, operand) in enumerate(zip(context.node.inputs, operands, strict=True)):
+        if isinstance(operand, QType):
+            names.append(_bounded_activation(context, value, operand, index))
+            scalings.append(scaling_for(operand.scale / step))
+        else:
+            integers = np.rint(operand / step).astype(np.int32)
             names.append(context.constant(f"operand{index}", integers, QType("int32", step)))
             scalings.append(None)
-        else:
-            names.append(value)
-            scalings.append(scaling_for(context.types[value].scale / step))
     out = scaling_for(step / context.result_type.scale)
     context.emit(AddScaled(scalings[0], scalings[1], out, context.output(), subtract), tuple(names))
 
 
-def _largest_step(context: UnitContext, value: str, limit: float) -> float:
-    """The accumulator step, times 2^bits, that keeps the operand within 30 bits."""
-    if context.is_constant(value):
-        return float(np.abs(_bounded(context, value)).max(initial=0.0)) / limit
-    return context.types[value].scale
+def _summand(context: UnitContext, value: str, index: int) -> NDArray[np.float64] | QType:
+    """A constant summand, or the type that an activation is added in.
 
-
-def _bounded(context: UnitContext, value: str) -> NDArray[np.float64]:
-    """A constant summand, limited to where the result is clamped whatever the other operand is.
-
-    A mask of -10^9 would otherwise take all bits of the accumulator.
+    Both are limited to where the result is clamped whatever the other operand is: a mask of -10^9 would otherwise take
+    all bits of the accumulator.
     """
-    kinds = [context.types[name] for name in context.node.inputs if not context.is_constant(name)]
-    reach = sum(INTEGER_RANGE[kind.dtype][1] * kind.scale for kind in (*kinds, context.result_type))
-    return np.clip(context.constant_of(value), -2.0 * reach, 2.0 * reach)
+    if context.is_constant(value):
+        reach = 2.0 * _reach(context, [name for name in context.node.inputs if not context.is_constant(name)])
+        return np.clip(context.constant_of(value, infinite=True), -reach, reach)
+    kind = context.types[value]
+    other = context.node.inputs[1 - index]
+    if context.is_constant(other):
+        return kind
+    limit = 2.0 * _reach(context, [other])
+    largest = INTEGER_RANGE[kind.dtype][1]
+    return kind if kind.scale * largest <= FAR * limit else QType(kind.dtype, limit / largest)
+
+
+def _reach(context: UnitContext, values: list[str]) -> float:
+    """The largest magnitudes of activations and of the unit's result, together."""
+    kinds = [context.types[value] for value in values] + [context.result_type]
+    return sum(INTEGER_RANGE[kind.dtype][1] * kind.scale for kind in kinds)
+
+
+def _bounded_activation(context: UnitContext, value: str, kind: QType, index: int) -> str:
+    """The operand, saturated beforehand where it is added in a smaller type than its own."""
+    incoming = context.types[value]
+    if kind == incoming:
+        return value
+    name = context.temporary(f"bounded{index}", kind)
+    factor = min(incoming.scale / kind.scale, LARGEST_FACTOR)  # beyond it, one step saturates already
+    context.emit(Requantise(scaling_for(factor), Output(kind.dtype, *INTEGER_RANGE[kind.dtype])), (value,), (name,))
+    return name
+
+
+def _largest_step(operand: NDArray[np.float64] | QType, limit: float) -> float:
+    """The accumulator step, times 2^bits, that keeps the operand within 30 bits."""
+    return operand.scale if isinstance(operand, QType) else float(np.abs(operand).max(initial=0.0)) / limit
 
 
 @LOWER.register(Mul)
@@ -132,7 +161,10 @@ def _factor(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
     """A factor and its type; a constant one is quantised to int16 with one scale."""
     if not context.is_constant(value):
         return value, context.types[value]
-    array = context.constant_of(value)
+    return _constant_factor(context, context.constant_of(value), index)
+
+
+def _constant_factor(context: UnitContext, array: NDArray[np.float64], index: int) -> tuple[str, QType]:
     scale = max(float(np.abs(array).max(initial=0.0)), 1e-30) / CONSTANT_LEVELS
     qtype = QType("int16", scale)
     return context.constant(f"operand{index}", np.rint(array / scale).astype(np.int16), qtype), qtype
@@ -192,10 +224,19 @@ def lower_minimum(context: UnitContext) -> None:
 
 
 def _emit_extreme(context: UnitContext, maximum: bool) -> None:
-    operands = [_factor(context, value, index) for index, value in enumerate(context.node.inputs)]
+    operands = [_candidate(context, value, index) for index, value in enumerate(context.node.inputs)]
     scalings = [scaling_for(qtype.scale / context.result_type.scale) for _, qtype in operands]
     op = ExtremeScaled(scalings[0], scalings[1], context.output(), maximum)
     context.emit(op, (operands[0][0], operands[1][0]))
+
+
+def _candidate(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
+    """An operand of a maximum or minimum and its type; a constant is limited to just beyond what the result shows."""
+    if not context.is_constant(value):
+        return value, context.types[value]
+    reach = 2.0 * _reach(context, [])
+    array = np.clip(context.constant_of(value, infinite=True), -reach, reach)
+    return _constant_factor(context, array, index)
 
 
 @LOWER.register(PRelu)

@@ -18,6 +18,8 @@ from engine.calibrate.sources import Batch
 from engine.errors import CalibrationError, Cancelled
 from engine.graph.graph import Node, TensorType
 from engine.ops.base import Op
+from engine.ops.elementwise import Where
+from engine.ops.linear import Conv
 
 DOUBLE = Node("net/double", Op(), ("x",), ("doubled",))
 SPLIT = Node("net/split", Op(), ("doubled",), ("left", "right"))
@@ -132,3 +134,16 @@ def test_result_as_json() -> None:
     one = TensorRange(min=-1.0, max=2.5, percentile=2.0, mse=1.5, kl=1e-30, mse16=2.5)
     result = CalibrationResult(ranges={"a/b": one, "\u00e9": one}, samples=3, fingerprint="ff")
     assert msgspec.json.decode(msgspec.json.encode(result), type=CalibrationResult) == result
+
+
+def test_minus_infinity_is_meant_where_masks_are_made(tmp_path: Path, samples: np.ndarray) -> None:
+    def run(batch: Batch, visit: Visit, op: Op, mask: float) -> None:
+        visit(Node("mask", op, ("x",), ("masked",)), [np.where(batch["x"] > 0, batch["x"], np.float32(mask))])
+
+    data = dataset_of(tmp_path, samples)
+    found = collect(lambda batch, visit: run(batch, visit, Where(), -np.inf), data, values=["masked"])
+    assert found.ranges["masked"].min == pytest.approx(np.finfo(np.float32).min, rel=1e-5)
+    assert found.ranges["masked"].max == pytest.approx(samples.max(), rel=1e-5)
+    for op, mask in ((Conv((1,), (0, 0), (1,)), -np.inf), (Where(), np.nan), (Where(), np.inf)):
+        with pytest.raises(CalibrationError, match="value 'masked' holds"):
+            collect(lambda batch, visit, op=op, mask=mask: run(batch, visit, op, mask), data, values=["masked"])

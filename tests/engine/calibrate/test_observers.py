@@ -99,6 +99,17 @@ def test_not_finite(wrong: float) -> None:
     assert caught.value.element == 33_333
 
 
+def test_values_that_are_not_finite_leave_no_trace() -> None:
+    values = np.random.default_rng(2).standard_normal(50_000).astype(np.float32)
+    statistics, wrong = statistics_of(values), values * 1e6
+    wrong[33_333] = np.nan
+    with pytest.raises(NotFiniteError):
+        statistics.update(wrong)
+    same = statistics_of(values)
+    assert (statistics.histogram == same.histogram).all()
+    assert (statistics.count, statistics.maximum) == (same.count, same.maximum)
+
+
 def test_float64_beyond_float32_is_not_finite() -> None:
     with pytest.raises(NotFiniteError):
         statistics_of(np.array([1.0, 1e300]))

@@ -352,13 +352,31 @@ def test_concatenation_aligns_scales(dtype: str) -> None:
     a, b = builder.input("a"), builder.input("b")
     token = builder.constant("token", np.full((1, 1, 6, 6), 30.0))
     builder.node("y", Concat(1), a, token, b, shape=(1, 9, 6, 6))
-    graph = builder.build("y")
+    builder.node("z", Add(), a, b)
+    graph = builder.build("y", "z")
     feeds = inputs_of(graph)
     feeds["a"] *= 10.0
     case = compared(graph, feeds, everywhere(graph, dtype))
     assert case.steps() <= 0.51
     assert case.values["y"].max() == pytest.approx(30.0)
     assert sum(isinstance(item.op, Requantise) for item in case.program.instructions) == 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_only_concatenated_is_rounded_once(dtype: str) -> None:
+    builder = Builder()
+    a, b = builder.input("a"), builder.input("b")
+    builder.node("small", Gelu(), a)
+    builder.node("inner", Concat(1), "small", b, shape=(1, 8, 6, 6))
+    builder.node("y", Concat(1), "inner", b, shape=(1, 12, 6, 6))
+    graph = builder.build("y")
+    feeds = inputs_of(graph)
+    feeds["b"] *= 3.0
+    case = compared(graph, feeds, everywhere(graph, dtype))
+    scales = {name: case.program.types[name].scale for name in ("small", "inner", "y")}
+    assert scales["small"] == scales["inner"] == scales["y"]
+    assert case.steps("small") <= (0.51 if dtype == "int8" else 2.0)
+    assert not any(isinstance(item.op, Requantise) and "small" in item.inputs for item in case.program.instructions)
 
 
 def test_a_constant_joined_to_one_value_is_not_clipped_to_its_range() -> None:
