@@ -139,13 +139,25 @@ def notes(count: int, seed: int) -> Arrays:
     return {"serving_default_input_2:0": audio}
 
 
+CONTENTS = (
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "engine/errors.py",
+    "gui/__init__.py",
+    "pyproject.toml",
+    "requirements.lock",
+)
+"""Files whose types are told, then the shipped models and samples."""
+
+
 def file_contents(count: int, seed: int) -> Arrays:
-    """The first and last 1,024 bytes of files of this repository, [N, 2048]; 256 is padding."""
-    kinds = ("py", "md", "toml", "onnx")
-    files = sorted(path for kind in kinds for path in REPOSITORY.glob(f"[!.]*/**/*.{kind}"))
+    """The first and last 1,024 bytes of ``count`` files of this repository, [N, 2048]; 256 is padding."""
+    shipped = sorted(path for kind in ("onnx", "npz", "toml") for path in REPOSITORY.glob(f"resources/*/*.{kind}"))
+    files = [REPOSITORY / name for name in CONTENTS] + shipped
     chosen = np.random.default_rng(seed).permutation(len(files))[:count]
     rows = np.full((count, 2048), 256, np.int32)
-    for row, index in zip(rows, chosen, strict=True):
+    for row, index in zip(rows, chosen, strict=False):
         content = np.frombuffer(files[index].read_bytes(), np.uint8)
         first, last = content[:1024], content[-1024:]
         row[: len(first)] = first

@@ -36,9 +36,12 @@ def _scalar_beside(node: SourceNode, index: int) -> float | None:
     return node.scalar(index)
 
 
+_UNCHANGING = (ops.PowScalar(1.0), ops.Clip(-math.inf, math.inf))
+
+
 def _simplest(op: ops.Unary) -> ops.Unary | Identity:
     unchanged = isinstance(op, ops.Affine) and (op.multiplier, op.offset) == (1.0, 0.0)
-    return Identity() if unchanged or op == ops.PowScalar(1.0) else op
+    return Identity() if unchanged or op in _UNCHANGING else op
 
 
 def _divided_by(value: float) -> ops.Unary | None:
@@ -64,7 +67,7 @@ def _variadic(op_type: str, cls: type[ops.Binary], scalar: ScalarForm) -> None:
                 value = _scalar_beside(node, index)
                 unary = None if value is None else scalar(value)
                 if unary is not None:
-                    return [Apply(unary, (node.inputs[1 - index],))]
+                    return [Apply(_simplest(unary), (node.inputs[1 - index],))]
         steps: list[Apply] = []
         so_far = node.inputs[0]
         for value in node.inputs[1:-1]:

@@ -113,6 +113,7 @@ ARITHMETIC += [
     Case("Min", [X, Const(scalar(0.5))], {}, (13,), ["Clip"], note="scalar"),
     Case("Max", [X, Const(scalar(-0.5))], {}, (13,), ["Clip"], note="scalar"),
     Case("Max", [X, Const(scalar(0))], {}, (13,), ["Relu"], note="zero"),
+    Case("Max", [Const(scalar(-np.inf)), X], {}, (13,), ["Identity"], note="no bound"),
     Case("Min", [X, floats(6), floats(5, 1)], {}, (13,), ["Min", "Min"], note="three"),
     Case("Max", [X, floats(6), floats(5, 1)], {}, (13,), ["Max", "Max"], note="three"),
     Case("Sum", [X, floats(6), floats(5, 1)], {}, (13,), ["Add", "Add"], note="three"),

@@ -224,6 +224,21 @@ OTHERS = [
         ["Softmax"], "e", BOUNDS,
     ),
     Spelling(
+        "softmax of JAX",
+        [
+            node("ReduceMax", ["x"], ["m"], axes=[2], keepdims=0), node("Reshape", ["m", "kept"], ["r"]),
+            node("Sub", ["x", "r"], ["z"]), node("Exp", ["z"], ["e"]),
+            node("ReduceSum", ["e", "n2"], ["t"], keepdims=0), node("Reshape", ["t", "kept"], ["u"]),
+            node("Div", ["e", "u"], ["y"]),
+        ],
+        ["Softmax"], "u", BOUNDS | {"kept": ints(2, 3, 1, 6)},
+    ),
+    Spelling(
+        "reduction that keeps its axes",
+        [node("ReduceMean", ["x"], ["m"], axes=[1, 3], keepdims=0), node("Reshape", ["m", "kept"], ["y"])],
+        ["ReduceMean"], "m", {"kept": ints(2, 1, 4, 1)},
+    ),
+    Spelling(
         "roll",
         [_slice("a", "n1", "end", "n2"), _slice("b", "n0", "n1", "n2"), node("Concat", ["a", "b"], ["y"], axis=2)],
         ["Roll"], "b", BOUNDS,
