@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 from gui.actions.builder import ActionSet
 from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
+from gui.actions.region_commands import RegionCommands
 from gui.actions.registry import ACTIONS
 from gui.actions.state import ActionState
 from gui.actions.view_commands import ViewCommands
@@ -150,7 +151,17 @@ class MainWindow(QMainWindow):
         )
         self.edits = EditCommands(self.document.document, self.view)
         self.views = ViewCommands(self.canvas, self.view, self.heat, self.search, prompts, self)
-        handlers = {**self.files.handlers(), **self.edits.handlers(), **self.views.handlers()}
+        self.regions = RegionCommands(
+            self.document.document,
+            self.session,
+            self.view,
+            self.edits,
+            self.notices,
+            self.views.reveal,
+            self._refresh_actions,
+        )
+        parts = (self.files, self.edits, self.regions, self.views)
+        handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
 
     def _arrange(self) -> None:
@@ -246,6 +257,9 @@ class MainWindow(QMainWindow):
         self.palette_.chosen.connect(self.actions_.trigger)
         self.inspector.precisionChosen.connect(self.edits.mark)
         self.inspector.detailWanted.connect(session.inspect)
+        self.inspector.methodChosen.connect(self.edits.set_method)
+        self.inspector.regionWanted.connect(self._check_region)
+        session.regionChecked.connect(self.inspector.show_verdict)
         self.summary.targetChosen.connect(document.document.set_target)
         self.summary.methodChosen.connect(document.document.set_default_method)
         self.table.revealed.connect(self.views.reveal)
@@ -265,6 +279,9 @@ class MainWindow(QMainWindow):
         is_calibrated = self.document.document.calibration.is_done
         self.view.show_overlay(Overlay.ACCUMULATED if is_calibrated else Overlay.LATENCY)
         self.welcome.set_recent(self.preferences.recent)
+
+    def _check_region(self, name: str) -> None:
+        self.session.check_region(self.document.document.region_nodes(name), name)
 
     def _on_selection(self) -> None:
         count = len(self.view.selection)
@@ -292,6 +309,9 @@ class MainWindow(QMainWindow):
             redo_label=document.redo_label,
             selected=len(self.view.selection),
             markable=len(self.edits.markable()),
+            selected_regions=len(self.regions.selected_regions()),
+            has_refused_region=self.regions.refused is not None and bool(self.regions.refused.offending),
+            has_nearest_region=self.regions.refused is not None and bool(self.regions.refused.nearest),
             overlay=self.view.overlay,
             has_heat=self.heat.heat.scale is not None,
             has_engine=self.session.is_running,

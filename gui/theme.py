@@ -60,6 +60,7 @@ class Theme:
     hover: str
     marker: str
     marker_text: str
+    region: str
     kinds: Mapping[str, str]
     precisions: Mapping[str, str]
     font_family: str = "DejaVu Sans"
@@ -101,6 +102,7 @@ LIGHT = Theme(
     hover="#0f172a",
     marker="#c2185b",
     marker_text="#ffffff",
+    region="#0f766e",
     kinds=MappingProxyType(
         {
             "conv": "#2f6b8f",
@@ -146,6 +148,7 @@ DARK = Theme(
     hover="#ffffff",
     marker="#ff6fa5",
     marker_text="#1b0710",
+    region="#45c4b4",
     kinds=MappingProxyType(
         {
             "conv": "#37789f",

@@ -22,7 +22,7 @@ QToolButton {{
 QToolButton:disabled {{ color: {faint}; border-color: {faint}; }}
 """
 
-TOOL_GROUPS = ("file", "edit", "mark", "overlay", "go", "view", "model")
+TOOL_GROUPS = ("file", "edit", "mark", "region", "overlay", "go", "view", "model")
 
 
 class ActionSet(QObject):

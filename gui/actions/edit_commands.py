@@ -7,7 +7,8 @@ from functools import partial
 
 from gui.document.document import Document
 from gui.document.qt_document import SharedView
-from gui.panels.facts import is_markable
+from gui.panels.facts import NodeFacts, is_markable
+from gui.panels.inspector.methods import why_no_method
 from gui.panels.inspector.model import PRECISIONS
 from gui.panels.summary.widget import METHODS
 
@@ -33,6 +34,12 @@ class EditCommands:
     def mark(self, precision: str) -> None:
         """Ask for a precision on every selected node that can have one: one step of undo."""
         self._document.mark(self.markable(), precision)
+
+    def set_method(self, method: str) -> None:
+        """Choose how the ranges of the selected nodes' outputs are found ("": as all others): one step of undo."""
+        facts = [NodeFacts.of(self._document, node_id) for node_id in self.markable()]
+        with_range = [item.info.id for item in facts if not why_no_method(self._document, [item])]
+        self._document.set_method(with_range, method)
 
     def markable(self) -> list[str]:
         """The selected nodes that can have a precision."""

@@ -21,7 +21,7 @@ from gui.panels.dialogs.prompts import Prompts, Unsaved
 from gui.panels.welcome.model import with_opened
 
 PROJECT_SUFFIX = ".qscope"
-EXPORT_SUFFIXES = {"package": ".zip", "qdq": ".qdq.onnx"}
+EXPORT_SUFFIXES = {"package": ".qspkg", "qdq": ".qdq.onnx"}
 CALIBRATE_COMMAND = "model.calibrate"
 UNCALIBRATED = "This model is not calibrated: latency is shown, errors cannot be measured yet."
 

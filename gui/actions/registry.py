@@ -63,6 +63,49 @@ def _marks() -> tuple[ActionSpec, ...]:
     )
 
 
+def _regions() -> tuple[ActionSpec, ...]:
+    return (
+        ActionSpec(
+            "region.fuse",
+            "Fuse Selection",
+            "Have the selected nodes run as one kernel",
+            "Precision",
+            group=1,
+            shortcuts=("G",),
+            icon="fuse",
+            tool_group="region",
+            in_context_menu=True,
+            unavailable=when.can_fuse,
+        ),
+        ActionSpec(
+            "region.dissolve",
+            "Dissolve Region",
+            "Have the nodes of the selected fusion regions run one by one",
+            "Precision",
+            group=1,
+            shortcuts=("Shift+G",),
+            in_context_menu=True,
+            unavailable=when.is_in_region,
+        ),
+        ActionSpec(
+            "region.show_nodes",
+            "Show Nodes",
+            "Select the nodes that broke the rule when fusing was refused",
+            "Precision",
+            group=1,
+            unavailable=when.has_refused_region,
+        ),
+        ActionSpec(
+            "region.fuse_nearest",
+            "Fuse Nearest",
+            "Fuse the nearest nodes that can run as one kernel, after fusing was refused",
+            "Precision",
+            group=1,
+            unavailable=when.has_nearest_region,
+        ),
+    )
+
+
 def _methods() -> tuple[ActionSpec, ...]:
     rows = (
         ("mse", "Ranges by MSE", "Ranges that make the mean square error of each tensor least"),
@@ -241,6 +284,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.has_selection,
     ),
     *_marks(),
+    *_regions(),
     *_methods(),
     *_overlays(),
     ActionSpec(

@@ -26,6 +26,11 @@ class ActionState:
     redo_label: str = ""
     selected: int = 0
     markable: int = 0
+    selected_regions: int = 0
+    """Fusion regions that selected nodes are in."""
+    has_refused_region: bool = False
+    """Whether the last selection could not be fused."""
+    has_nearest_region: bool = False
     overlay: Overlay = Overlay.NONE
     has_heat: bool = False
     has_engine: bool = True
@@ -60,6 +65,26 @@ def is_markable(state: ActionState) -> str:
     if why := has_selection(state):
         return why
     return "" if state.markable else "Inputs and outputs of the graph have no precision of their own"
+
+
+def can_fuse(state: ActionState) -> str:
+    if why := is_open(state) or engine_runs(state):
+        return why
+    return "" if state.markable >= 2 else "Select two operators or more first"
+
+
+def is_in_region(state: ActionState) -> str:
+    if why := has_selection(state):
+        return why
+    return "" if state.selected_regions else "Select a node of a fusion region first"
+
+
+def has_refused_region(state: ActionState) -> str:
+    return is_open(state) or ("" if state.has_refused_region else "Nothing was refused")
+
+
+def has_nearest_region(state: ActionState) -> str:
+    return is_open(state) or ("" if state.has_nearest_region else "There is no legal region nearby")
 
 
 def can_save(state: ActionState) -> str:

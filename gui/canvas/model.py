@@ -12,7 +12,7 @@ from gui.canvas.compound import CompoundBuilder, CompoundLayout
 from gui.canvas.folding import Viewport
 from gui.canvas.heat import colour_index, positions, quantiles, worst_first
 from gui.canvas.hierarchy import Hierarchy
-from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, Scene
+from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, Scene, SceneRegion
 
 STRIP_BINS = 32
 WORST_SHOWN = 5
@@ -54,6 +54,7 @@ class CanvasModel:
 
     def __init__(self) -> None:
         self.decorations: Mapping[str, Decoration] = {}
+        self.regions: tuple[SceneRegion, ...] = ()
         self.scale: HeatScale | None = None
         self.set_scene(Scene())
 
@@ -127,6 +128,10 @@ class CanvasModel:
             return self._box_of_item[~group]
         nodes = self.hierarchy.nodes_of(group)
         return int(self.layout.box_of_node[nodes[0]])
+
+    def boxes_of(self, ids: Iterable[str]) -> NDArray[np.int64]:
+        """The boxes in which nodes show, each once."""
+        return np.unique(self.layout.box_of_node[self.indices(ids)])
 
     def rectangle_of(self, item_id: str) -> tuple[float, float, float, float] | None:
         """x, y, width, height of the box or frame in which an id shows."""

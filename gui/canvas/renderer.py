@@ -13,6 +13,7 @@ from gui.canvas.layers.context import PaintContext, Texts
 from gui.canvas.layers.edges import EdgeLayer
 from gui.canvas.layers.frames import paint_frame_titles, paint_frames, title_places
 from gui.canvas.layers.marks import paint_band, paint_flash, paint_hover, paint_selection, paint_worst
+from gui.canvas.layers.regions import RegionLayer
 from gui.canvas.model import CanvasModel
 from gui.theme import Theme
 
@@ -56,7 +57,12 @@ class Renderer:
         """Boxes or edges are elsewhere."""
         self._edges: EdgeLayer | None = None
         self._cache = _Cache()
+        self.regions_changed()
         self.decorations_changed()
+
+    def regions_changed(self) -> None:
+        """Fusion regions changed; everything is where it was."""
+        self._regions: RegionLayer | None = None
 
     def decorations_changed(self) -> None:
         """Precisions or fusion changed; everything is where it was."""
@@ -74,10 +80,12 @@ class Renderer:
         painter.drawPixmap(0, 0, self._background(camera, width, height, ratio))
         context = self._context(painter, camera, width, height)
         overlay = overlay or Overlay()
+        self._region_layer().paint(context)
         self._light_edges(context, overlay)
         self._box_layer().paint(context)
         paint_frame_titles(context)
         paint_selection(context)
+        self._region_layer().paint_tabs(context)
         self._box_layer().paint_choices(context)
         if overlay.hovered and (rectangle := self._model.rectangle_of(overlay.hovered)):
             paint_hover(context, rectangle)
@@ -94,8 +102,10 @@ class Renderer:
         context = self._context(painter, camera, width, height)
         paint_frames(context)
         self._edge_layer().paint(context)
+        self._region_layer().paint(context)
         self._box_layer().paint(context)
         paint_frame_titles(context)
+        self._region_layer().paint_tabs(context)
         self._box_layer().paint_choices(context)
         paint_worst(context)
 
@@ -142,6 +152,11 @@ class Renderer:
         if self._edges is None:
             self._edges = EdgeLayer(self._model.layout)
         return self._edges
+
+    def _region_layer(self) -> RegionLayer:
+        if self._regions is None:
+            self._regions = RegionLayer(self._model)
+        return self._regions
 
     def _box_layer(self) -> BoxLayer:
         if self._boxes is None:

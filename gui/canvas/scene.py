@@ -80,6 +80,15 @@ class Decoration:
 
 
 @dataclass(frozen=True)
+class SceneRegion:
+    """Nodes that run as one kernel, by id; `is_legal` false where the target does not allow it."""
+
+    name: str
+    nodes: tuple[str, ...]
+    is_legal: bool = True
+
+
+@dataclass(frozen=True)
 class GroupDecoration:
     """What is known of a closed group's precisions: the one they share or "mixed", and how many were set by the user.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
@@ -27,7 +27,7 @@ from gui.canvas.heat import worst_first
 from gui.canvas.model import CanvasModel, ViewState
 from gui.canvas.overlays import Legend
 from gui.canvas.renderer import Overlay, Renderer
-from gui.canvas.scene import Decoration, HeatScale, Scene
+from gui.canvas.scene import Decoration, HeatScale, Scene, SceneRegion
 from gui.theme import LIGHT, Theme
 
 _MARGIN = 22.0
@@ -89,6 +89,7 @@ class GraphCanvas(QWidget):
         """Show another graph: first levels open, fitted, nothing selected, no heat and no decorations."""
         had_selection = bool(self._model.is_selected.any())
         self._model.decorations = {}
+        self._model.regions = ()
         self._model.set_heat({}, None)
         self._model.set_scene(scene, self.settings.most_first_boxes)
         self._overlay = Overlay()
@@ -108,6 +109,13 @@ class GraphCanvas(QWidget):
         self._model.decorations = dict(decorations)
         self._renderer.decorations_changed()
         self._looks_changed()
+
+    def setRegions(self, regions: Sequence[SceneRegion]) -> None:
+        """Nodes that run as one kernel, drawn as hulls behind their boxes. Nothing moves."""
+        if tuple(regions) != self._model.regions:
+            self._model.regions = tuple(regions)
+            self._renderer.regions_changed()
+            self.update()
 
     def setHeat(self, values: Mapping[str, float], scale: HeatScale | None) -> None:
         """A number per node id, painted as its fill; NaN and missing nodes stay blank. Nothing moves."""

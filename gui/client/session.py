@@ -4,7 +4,7 @@ answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from engine.service.messages import (
     AnyRequest,
     Calibrate,
     Calibrated,
+    CheckRegion,
     ErrorsReady,
     Evaluate,
     Evaluated,
@@ -27,6 +28,7 @@ from engine.service.messages import (
     Opened,
     PlanResolved,
     Progress,
+    RegionChecked,
     Save,
     Saved,
     TimingReady,
@@ -62,7 +64,8 @@ class EngineSession(QObject):
 
     Results of the plan go straight into the document. Everything else comes as a signal: ``opened``
     (path), ``saved`` (path), ``exported`` (ExportSummary), ``evaluated`` (Evaluation), ``calibrated``
-    (samples), ``inspected`` (NodeDetail), ``noticed`` (Notice), ``activityChanged`` (Activity or None),
+    (samples), ``inspected`` (NodeDetail), ``regionChecked`` (RegionVerdict, whether it is about a region of the
+    plan), ``noticed`` (Notice), ``activityChanged`` (Activity or None),
     ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or
     failed).
     """
@@ -73,6 +76,7 @@ class EngineSession(QObject):
     evaluated = Signal(object)
     calibrated = Signal(int)
     inspected = Signal(object)
+    regionChecked = Signal(object, bool)
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -94,6 +98,7 @@ class EngineSession(QObject):
         self._live_samples = live_samples
         self._activity: Activity | None = None
         self._live_id = 0
+        self._resolved: PlanResolved | None = None
         self._inspected_node = ""
         self._is_restoring = False
         self.last_asked_path = ""
@@ -201,6 +206,22 @@ class EngineSession(QObject):
 
         self._submit(lambda i: Inspect(id=i, revision=revision, node=node_id), handle)
 
+    def check_region(self, nodes: Sequence[str], name: str | None = None) -> None:
+        """Ask whether nodes can run as one kernel; ``name`` is the region that they are, if they are one. Where the
+        plan changed meanwhile it is asked again.
+        """
+        revision, asked = self._document.revision, tuple(nodes)
+
+        def handle(answer: AnyAnswer) -> None:
+            if not isinstance(answer, RegionChecked):
+                return
+            if revision == self._document.revision:
+                self.regionChecked.emit(answer.verdict, name is not None)
+            elif name is None and all(node in self._document.nodes for node in asked):
+                self.check_region(asked)
+
+        self._submit(lambda i: CheckRegion(id=i, revision=revision, nodes=asked, name=name), handle)
+
     def cancel(self) -> None:
         """Stop what the progress bar shows."""
         if self._activity is not None:
@@ -243,6 +264,7 @@ class EngineSession(QObject):
         revision, plan = self._document.revision, self._document.plan
         samples = self._live_samples if self._document.calibration.is_done else 0
         self._client.forget(self._live_id)
+        self._resolved = None
         if self._activity is not None and self._activity.request_id == self._live_id:
             self._show(None)
         self._live_id = self._client.submit(
@@ -251,12 +273,19 @@ class EngineSession(QObject):
         )
 
     def _on_live(self, answer: AnyAnswer, samples: int) -> None:
+        """The effective precisions wait for the timing, which follows within milliseconds: all panels are brought
+        up to date, and painted, once for both.
+        """
         document = self._document
-        match answer:
-            case PlanResolved():
-                document.resolve(answer.revision, answer.nodes, answer.refusals, answer.cpu_nodes)
-            case TimingReady():
+        if isinstance(answer, PlanResolved):
+            self._resolved = answer
+            return
+        with document.together():
+            self._take_resolution()
+            if isinstance(answer, TimingReady):
                 document.time(answer.revision, answer.timing)
+                return
+        match answer:
             case ErrorsReady():
                 if document.measure(answer.revision, answer.errors, answer.final) and not answer.final:
                     self._show(Activity(answer.id, "Measuring errors", answer.errors.samples, samples))
@@ -271,6 +300,13 @@ class EngineSession(QObject):
                 self._hide(answer)
         if not isinstance(answer, STREAMED):
             self.settled.emit()
+
+    def _take_resolution(self) -> None:
+        answer, self._resolved = self._resolved, None
+        if answer is not None:
+            self._document.resolve(
+                answer.revision, answer.nodes, answer.refusals, answer.cpu_nodes, answer.regions
+            )
 
     def _on_failed(self, answer: Failed) -> None:
         if answer.cancelled:

@@ -7,14 +7,16 @@ that an answer to an older revision is recognised and dropped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import Flag, auto
+from itertools import count
 from pathlib import Path
 
 import msgspec
 
-from engine.reports import Errors, GraphInfo, NodeInfo, NodePlan, Refusal, Timing
+from engine.reports import Errors, GraphInfo, NodeInfo, NodePlan, Refusal, RegionPlan, Timing
 from engine.service.messages import Opened, PlanData
 from gui.document.history import History, Step
 from gui.document.results import Measured, Resolved, Results, Timed
@@ -75,10 +77,25 @@ class Document:
         self._saved_plan = self.plan
         self._history = History()
         self._listeners: list[Listener] = []
+        self._held: Change | None = None
 
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every change from now on."""
         self._listeners.append(listener)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Listeners hear once of all that changes in this block, at its end."""
+        if self._held is not None:
+            yield
+            return
+        self._held = Change(0)
+        try:
+            yield
+        finally:
+            held, self._held = self._held, None
+            if held:
+                self._notify(held)
 
     # What is known
 
@@ -123,6 +140,20 @@ class Document:
     def requested(self, node_id: str) -> str:
         """What the user asked for this node, at once: the engine need not have answered yet."""
         return self.plan.choices.get(node_id, AUTO)
+
+    def method(self, node_id: str) -> str:
+        """The calibration method chosen for the node's outputs; "" where the default holds."""
+        info = self.nodes.get(node_id)
+        chosen = {self.plan.methods.get(value, "") for value in info.outputs if value} if info is not None else set()
+        return chosen.pop() if len(chosen) == 1 else ""
+
+    def region_of(self, node_id: str) -> str:
+        """Name of the fusion region that the node is in; "" for none."""
+        return next((name for name, nodes in self.plan.regions if node_id in nodes), "")
+
+    def region_nodes(self, name: str) -> tuple[str, ...]:
+        """The nodes of a fusion region; none where there is no such region."""
+        return dict(self.plan.regions).get(name, ())
 
     # Opening and closing
 
@@ -176,6 +207,31 @@ class Document:
         """Choose the calibration method of all tensors without one of their own."""
         return self._edit(f"calibrate by {method}", default_method=method)
 
+    def set_method(self, node_ids: Iterable[str], method: str) -> bool:
+        """Choose the calibration method of the nodes' outputs; "" leaves them to the default. False if nothing
+        changes.
+        """
+        ids = [node_id for node_id in dict.fromkeys(node_ids) if node_id in self.nodes]
+        values = {value for node_id in ids for value in self.nodes[node_id].outputs if value}
+        methods = {value: chosen for value, chosen in self.plan.methods.items() if value not in values}
+        if method:
+            methods |= dict.fromkeys(sorted(values), method)
+        return bool(ids) and self._edit(f"ranges of {self._described(ids)} by {method or 'default'}", methods=methods)
+
+    def fuse(self, node_ids: Iterable[str]) -> str:
+        """Have nodes run as one kernel, as a region of the first free name; returns that name."""
+        names = {name for name, _ in self.plan.regions}
+        name = next(name for name in map("region {}".format, count(1)) if name not in names)
+        nodes = tuple(dict.fromkeys(node_ids))
+        self._edit(f"fuse {self._described(list(nodes))}", regions=(*self.plan.regions, (name, nodes)))
+        return name
+
+    def dissolve(self, names: Iterable[str]) -> bool:
+        """Take fusion regions out of the plan; False if there are none of these names."""
+        wanted = {name for name, _ in self.plan.regions} & set(names)
+        kept = tuple(region for region in self.plan.regions if region[0] not in wanted)
+        return bool(wanted) and self._edit(f"dissolve {', '.join(sorted(wanted))}", regions=kept)
+
     def set_target(self, target: str) -> bool:
         return self._edit(f"target {target}", target=target)
 
@@ -188,11 +244,17 @@ class Document:
     # The engine's answers; False when they belong to an older revision
 
     def resolve(
-        self, revision: int, nodes: tuple[NodePlan, ...], refusals: tuple[Refusal, ...], cpu_nodes: int
+        self,
+        revision: int,
+        nodes: tuple[NodePlan, ...],
+        refusals: tuple[Refusal, ...],
+        cpu_nodes: int,
+        regions: tuple[RegionPlan, ...] = (),
     ) -> bool:
         if revision != self.revision:
             return False
-        self.results = replace(self.results, resolved=Resolved.of(revision, nodes, refusals, cpu_nodes))
+        resolved = Resolved.of(revision, nodes, refusals, cpu_nodes, regions)
+        self.results = replace(self.results, resolved=resolved)
         self._notify(Change.RESOLUTION)
         return True
 
@@ -232,5 +294,8 @@ class Document:
         return node.name if node is not None else ids[0]
 
     def _notify(self, change: Change) -> None:
+        if self._held is not None:
+            self._held |= change
+            return
         for listener in self._listeners:
             listener(change)

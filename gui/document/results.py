@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from engine.reports import Errors, NodeError, NodePlan, NodeTime, Refusal, Timing
+from engine.reports import Errors, NodeError, NodePlan, NodeTime, Refusal, RegionPlan, Timing
 
 NO_REVISION = -1
 
@@ -19,10 +19,18 @@ class Resolved:
     nodes: Mapping[str, NodePlan] = field(default_factory=lambda: MappingProxyType({}))
     refusals: tuple[Refusal, ...] = ()
     cpu_nodes: int = 0
+    regions: Mapping[str, RegionPlan] = field(default_factory=lambda: MappingProxyType({}))
 
     @staticmethod
-    def of(revision: int, nodes: tuple[NodePlan, ...], refusals: tuple[Refusal, ...], cpu_nodes: int) -> Resolved:
-        return Resolved(revision, {node.id: node for node in nodes}, refusals, cpu_nodes)
+    def of(
+        revision: int,
+        nodes: tuple[NodePlan, ...],
+        refusals: tuple[Refusal, ...],
+        cpu_nodes: int,
+        regions: tuple[RegionPlan, ...] = (),
+    ) -> Resolved:
+        by_name = {region.name: region for region in regions}
+        return Resolved(revision, {node.id: node for node in nodes}, refusals, cpu_nodes, by_name)
 
     def unit(self, node_id: str) -> str:
         """The id of the node whose kernel computes this one: its own where it is not fused."""

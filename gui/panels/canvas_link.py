@@ -16,6 +16,7 @@ from gui.document.qt_document import QtDocument, SharedView
 from gui.panels import formats
 from gui.panels.facts import NodeFacts, shape_text
 from gui.panels.overlays import Heat, heat_of
+from gui.panels.regions import regions_of
 from gui.panels.scene_builder import decorations_of, scene_of
 
 
@@ -76,6 +77,7 @@ class CanvasLink(QObject):
 
     def _show_decorations(self) -> None:
         self._canvas.setDecorations(decorations_of(self._document))
+        self._canvas.setRegions(regions_of(self._document))
 
     def _show_heat(self) -> None:
         self._canvas.setHeat(self._heat.heat.values, self._heat.heat.scale)

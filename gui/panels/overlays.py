@@ -77,9 +77,11 @@ def _sqnr_scale(label: str, values: list[float]) -> HeatScale:
 
 
 def _latency_scale(label: str, values: list[float]) -> HeatScale:
-    """From the slowest down, three decades at most, on a log axis; higher is worse."""
+    """From the slowest down, three decades at most and the median in the middle at least, on a log axis: a few
+    nodes that cost next to nothing do not make all others look slow. Higher is worse.
+    """
     slowest = max(values)
-    fastest = max(min(values), slowest / 10**LATENCY_DECADES)
+    fastest = max(min(values), slowest / 10**LATENCY_DECADES, median(values) ** 2 / slowest)
     return HeatScale(fastest, slowest, log=True, label=label, unit="µs")
 
 

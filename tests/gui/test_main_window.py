@@ -159,11 +159,69 @@ def test_from_a_bare_model_to_an_export(window: MainWindow, answers: Answers, qt
     assert document.plan.choices == {node: "int16"}
     assert document.calibration.is_done
 
-    answers.path = str(tmp_path / "work.zip")
+    answers.path = str(tmp_path / "export")
     with qtbot.waitSignal(window.session.exported, timeout=WAIT_MS):
         window.actions_.trigger("export.package")
-    assert zipfile.is_zipfile(answers.path)
+    assert zipfile.is_zipfile(tmp_path / "export.qspkg")
     assert errors_of(window) == []
+
+
+def test_a_selection_is_fused_or_refused_with_a_way_out(window: MainWindow, qtbot: QtBot) -> None:
+    document = window.document.document
+    open_model(window, qtbot)
+    start = next(node for node in document.nodes if node.endswith("mlp/fc1/MatMul"))
+    ids = list(document.nodes)
+    chosen = ids[ids.index(start) : ids.index(start) + 4]
+    before = document.results.timed.timing
+    assert before is not None
+
+    window.view.select(chosen)
+    with qtbot.waitSignal(window.session.regionChecked, timeout=WAIT_MS):
+        qtbot.keyClick(window.canvas, Qt.Key.Key_G)
+    refusal = window.notices.board.notices[0]
+    assert refusal.text.startswith("Cannot fuse: 2 products")
+    assert refusal.actions == ("region.show_nodes", "region.fuse_nearest")
+    assert document.plan.regions == ()
+    window.actions_.trigger("region.show_nodes")
+    assert start in window.view.selection
+
+    with qtbot.waitSignal(window.session.regionChecked, timeout=WAIT_MS):
+        window.actions_.trigger("region.fuse_nearest")
+    assert window.notices.board.notices[0].text.startswith("Region 1 fuses")
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    assert document.results.resolved.regions["region 1"].legal
+    timing = document.results.timed.timing
+    assert timing is not None
+    assert timing.latency_ms < before.latency_ms
+    assert [region.name for region in window.canvas._model.regions] == ["region 1"]
+
+    with qtbot.waitSignal(window.session.regionChecked, timeout=WAIT_MS):
+        window.view.select(document.region_nodes("region 1")[:1])
+    assert "legal, saves" in window.inspector.quantisation.texts()["Region"].replace("\u200b", "")
+    qtbot.keyClick(window.canvas, Qt.Key.Key_G, Qt.KeyboardModifier.ShiftModifier)
+    assert document.plan.regions == ()
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    assert document.results.timed.timing == before
+
+
+def test_a_range_method_of_one_node(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:
+    document = window.document.document
+    open_and_calibrate(window, answers, qtbot)
+    node = next(node for node in document.nodes if node.endswith("mlp/fc1/MatMul"))
+    unit = document.results.resolved.unit(node)
+
+    def scale_of() -> float | None:
+        return document.results.resolved.nodes[unit].scale
+
+    before = scale_of()
+    window.view.select((unit,))
+    window.inspector.methodChosen.emit("max")
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+    assert scale_of() != before
+    assert window.inspector.method.box.currentData() == "max"
+    document.undo()
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+    assert scale_of() == before
 
 
 def test_every_view_follows_the_selection(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:

@@ -24,6 +24,8 @@ MIDDLE_FROM = 0.15
 TITLES_FROM = 0.3
 # Below, room is short: bold letters are an eighth wider.
 _BOLD_FROM = 0.45
+# A title that does not fit is set smaller before it is shortened.
+_LEAST_PIXELS = 8.0
 NEAR_FROM = 0.75
 HEADER = 20.0
 _RADIUS = 5.0
@@ -148,7 +150,7 @@ class BoxLayer:
             top = float(header[0, 3]) if len(header) else 0.0
             for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
                 bottom = max(2.0, _STRIP * zoom) if box in self._heat.strips else 0.0
-                self._paint_title(context, box, (x + 2, y + top, width - 4, height - top - bottom))
+                self._paint_title(context, box, (x + 1, y + top, width - 2, height - top - bottom))
 
     def _paint_strips(self, context: PaintContext, found: NDArray[np.int64], shown: NDArray[np.float64]) -> None:
         """The distribution of every closed group's children, best to worst, along the lower side."""
@@ -173,6 +175,7 @@ class BoxLayer:
         x, y, width, height = room
         title, detail = self._title(box), self._detail(box)
         is_bold = zoom >= _BOLD_FROM
+        pixels = context.texts.fitting(title, width, pixels, _LEAST_PIXELS, is_bold)
         if height >= 2.1 * pixels and detail:
             half = height / 2
             context.texts.draw(painter, title, (x, y, width, half), pixels, is_bold, 0.5)
@@ -237,7 +240,9 @@ class BoxLayer:
         used = self._paint_badge(context, box, place, zoom)
         painter.setPen(colour(text_on(header_fill)))
         header = (left, place.y(), width - used, HEADER * zoom)
-        context.texts.draw(painter, self._title(box), header, 12.0 * zoom, True)
+        title = self._title(box)
+        pixels = context.texts.fitting(title, header[2], 12.0 * zoom, 9.0 * zoom, True)
+        context.texts.draw(painter, title, header, pixels, True)
         painter.setPen(self._text_colour(context.theme, box))
         row = 18.0 * zoom
         first = place.y() + (HEADER + 1.0) * zoom
@@ -248,7 +253,8 @@ class BoxLayer:
             context.texts.draw(painter, f"{model.hierarchy.groups[~item].size} ops", room, 11.0 * zoom)
             return
         node = model.scene.nodes[item]
-        context.texts.draw(painter, node.op_type, room, 11.0 * zoom)
+        pixels = context.texts.fitting(node.op_type, room[2], 11.0 * zoom, 8.5 * zoom)
+        context.texts.draw(painter, node.op_type, room, pixels)
         second = (left, first + row - zoom, width, row)
         fused = model.decoration(item).fused_into
         mark = f"⊂ {fused}" if fused else ""

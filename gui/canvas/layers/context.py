@@ -57,6 +57,13 @@ class Texts:
             self._widths[key] = float(face.metrics.horizontalAdvance(text))
         return self._widths[key]
 
+    def fitting(self, text: str, width: float, pixels: float, least: float, bold: bool = False) -> float:
+        """The largest size, from `pixels` down to `least` in whole steps, at which a text fits; `least` if none."""
+        size = round(pixels)
+        while size > least and self.width(text, size, bold) > width:
+            size -= 1
+        return float(size)
+
     def draw(
         self,
         painter: QPainter,

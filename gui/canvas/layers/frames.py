@@ -13,6 +13,8 @@ from gui.canvas.layers.context import PaintContext, colour
 
 _RADIUS = 8.0
 _LEAST_TITLE_PIXELS = 9.5
+# A title without room is set smaller before it is cut off.
+_LEAST_SHRUNK_PIXELS = 8.0
 _LEAST_FRAME_PIXELS = 34.0
 _LEAST_TITLE_ROOM = 56.0
 _MOST_TITLES = 120
@@ -56,7 +58,8 @@ def paint_frame_titles(context: PaintContext) -> None:
         painter.setPen(colour(theme.group_header_text))
         text = _title(context, group, width)
         room = (x + 5, y, width - 10, height)
-        context.texts.draw(painter, text, room, _title_pixels(context), True, elide=Qt.TextElideMode.ElideRight)
+        pixels = context.texts.fitting(text, room[2], _title_pixels(context), _LEAST_SHRUNK_PIXELS, True)
+        context.texts.draw(painter, text, room, pixels, True, elide=Qt.TextElideMode.ElideRight)
 
 
 def _title(context: PaintContext, group: Group, room: float) -> str:

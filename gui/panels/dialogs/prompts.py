@@ -14,7 +14,7 @@ from gui.panels.dialogs.samples import SamplesDialog
 
 MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.qscope);;All files (*)"
 PROJECT_FILTER = "Quantscope projects (*.qscope)"
-EXPORT_FILTERS = {"package": "Packages (*.zip)", "qdq": "ONNX models (*.onnx)"}
+EXPORT_FILTERS = {"package": "Packages (*.qspkg)", "qdq": "ONNX models (*.onnx)"}
 
 
 class Unsaved(Enum):

@@ -96,6 +96,11 @@ def quantisation_rows(facts: Sequence[NodeFacts], detail: NodeDetail | None) -> 
     return rows
 
 
+def region_row(region: str, count: int, state: str, is_legal: bool) -> Row:
+    """The fusion region that the node is in, whether it takes effect, and what it saves."""
+    return Row("Region", f"{region}, {count} nodes, {state}", "Nodes that run as one kernel", not is_legal)
+
+
 def error_rows(facts: Sequence[NodeFacts], is_calibrated: bool) -> list[Row]:
     """Errors with their intervals; over several nodes, the worst."""
     if not is_calibrated:

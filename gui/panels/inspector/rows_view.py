@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt
@@ -86,5 +87,5 @@ def _fill(label: QLabel, value: QLabel, row: Row) -> None:
 
 
 def _breakable(text: str) -> str:
-    """Let long ids break at their slashes, dots and underscores instead of being cut off."""
-    return "".join(f"{char}\u200b" if char in "/._" else char for char in text) if len(text) > 24 else text
+    """Let long ids break at their slashes, dots and underscores instead of being cut off; numbers stay whole."""
+    return re.sub(r"[/_]|\.(?!\d)", "\\g<0>\u200b", text) if len(text) > 24 else text

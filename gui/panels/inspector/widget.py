@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from engine.reports import NodeDetail
+from engine.reports import NodeDetail, RegionVerdict
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.facts import NodeFacts
 from gui.panels.inspector import model
+from gui.panels.inspector.method_choice import MethodChoice
+from gui.panels.inspector.methods import common_method, why_no_method
 from gui.panels.inspector.precision_buttons import PrecisionButtons
 from gui.panels.inspector.rows_view import Section
 from gui.panels.parts import set_role
+from gui.panels.regions import state_text
 from gui.theme import LIGHT, Theme
 
 if TYPE_CHECKING:
@@ -21,12 +24,14 @@ if TYPE_CHECKING:
 
 
 class InspectorPanel(QWidget):
-    """Emits ``precisionChosen`` for the selection, and ``detailWanted`` with the node whose tensors
-    should show.
+    """Emits ``precisionChosen`` and ``methodChosen`` for the selection, ``detailWanted`` with the node whose tensors
+    should show, and ``regionWanted`` with the fusion region of which it should be known what it saves.
     """
 
     precisionChosen = Signal(str)
+    methodChosen = Signal(str)
     detailWanted = Signal(str)
+    regionWanted = Signal(str)
 
     def __init__(self, document: QtDocument, view: SharedView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -34,10 +39,13 @@ class InspectorPanel(QWidget):
         self._view = view
         self._theme = LIGHT
         self._detail: NodeDetail | None = None
+        self._verdict: RegionVerdict | None = None
         self.title = QLabel()
         self.subtitle = QLabel()
         self.precision = PrecisionButtons()
         self.quantisation = Section("Quantisation")
+        self.method = MethodChoice()
+        self.quantisation.layout_.addWidget(self.method)
         self.error = Section("Error")
         self.latency = Section("Latency")
         self.tensors = Section("Tensors")
@@ -67,6 +75,12 @@ class InspectorPanel(QWidget):
         plots.show_detail(detail)
         plots.show()
 
+    def show_verdict(self, verdict: RegionVerdict, is_of_plan: bool) -> None:
+        """Show what the region of the selected node saves, if it is still the one selected."""
+        if is_of_plan and verdict.name == self._region():
+            self._verdict = verdict
+            self.refresh()
+
     def refresh(self) -> None:
         """Show what the document says now about the selection."""
         document = self._document.document
@@ -84,12 +98,29 @@ class InspectorPanel(QWidget):
     def _show_rows(self, facts: list[NodeFacts]) -> None:
         document = self._document.document
         timing = document.results.timed.timing
-        self.quantisation.show_rows(model.quantisation_rows(facts, self._detail))
+        self.quantisation.show_rows([*model.quantisation_rows(facts, self._detail), *self._region_rows()])
+        default = document.plan.default_method
+        self.method.show_choice(common_method(document, facts), default, why_no_method(document, facts))
         self.error.show_rows(model.error_rows(facts, document.calibration.is_done))
         self.latency.show_rows(model.latency_rows(facts, timing.latency_ms * 1000 if timing else None))
         self.source.show_rows(model.source_rows(facts))
         if self._detail is not None:
             self.tensors.show_rows(model.tensor_rows(self._detail))
+
+    def _region(self) -> str:
+        """The fusion region that all selected nodes are in; "" for none or several."""
+        document = self._document.document
+        names = {document.region_of(node_id) for node_id in self._view.selection}
+        return names.pop() if len(names) == 1 else ""
+
+    def _region_rows(self) -> list[model.Row]:
+        document, name = self._document.document, self._region()
+        if not name:
+            return []
+        region = document.results.resolved.regions.get(name)
+        verdict = self._verdict if self._verdict is not None and self._verdict.name == name else None
+        is_legal = region is None or region.legal
+        return [model.region_row(name, len(document.region_nodes(name)), state_text(region, verdict), is_legal)]
 
     def _sections(self) -> tuple[Section, ...]:
         return (self.quantisation, self.error, self.latency, self.tensors, self.source)
@@ -134,6 +165,7 @@ class InspectorPanel(QWidget):
             signal.connect(self.refresh)
         document.resolutionChanged.connect(self._on_resolved)
         self.precision.chosen.connect(self.precisionChosen)
+        self.method.chosen.connect(self.methodChosen)
 
     def _on_selection(self) -> None:
         self._forget_detail()
@@ -146,6 +178,9 @@ class InspectorPanel(QWidget):
 
     def _ask_for_detail(self) -> None:
         selection = self._view.selection
+        self._verdict = None
+        if region := self._region():
+            self.regionWanted.emit(region)
         self.detailWanted.emit(selection[0] if len(selection) == 1 else "")
 
     def _forget_detail(self) -> None:

@@ -61,9 +61,9 @@ class NoticeArea(QWidget):
         self.board.dismiss(text)
         self._refresh()
 
-    def _choose(self, notice: Notice) -> None:
+    def _choose(self, notice: Notice, action: str) -> None:
         self.dismiss(notice.text)
-        self.actionChosen.emit(notice.action)
+        self.actionChosen.emit(action)
 
     def _refresh(self) -> None:
         while (item := self._layout.takeAt(0)) is not None:
@@ -90,9 +90,9 @@ class NoticeArea(QWidget):
         row.setContentsMargins(10, 6, 8, 6)
         row.addWidget(symbol)
         row.addWidget(text, 1)
-        if notice.action:
-            button = QPushButton(self._action_texts.get(notice.action, notice.action))
-            button.clicked.connect(lambda: self._choose(notice))
+        for action in notice.actions:
+            button = QPushButton(self._action_texts.get(action, action))
+            button.clicked.connect(lambda _=False, action=action: self._choose(notice, action))
             row.addWidget(button)
         if notice.details:
             copy = QPushButton("Copy details")

@@ -27,8 +27,11 @@ READY = ActionState(
     has_errors=True,
     undo_label="mark Conv int16",
     redo_label="target x5",
-    selected=1,
-    markable=1,
+    selected=2,
+    markable=2,
+    selected_regions=1,
+    has_refused_region=True,
+    has_nearest_region=True,
     overlay=Overlay.LATENCY,
     has_heat=True,
 )
@@ -59,6 +62,9 @@ def test_each_command_is_complete(spec) -> None:
         ("file.open", ActionState(has_engine=False), "engine is not running"),
         ("go.next_worst", ActionState(is_open=True), "heat map first"),
         ("edit.undo", ActionState(), "nothing to undo"),
+        ("region.fuse", ActionState(is_open=True, selected=1, markable=1), "two operators"),
+        ("region.dissolve", ActionState(is_open=True, selected=1), "fusion region first"),
+        ("region.fuse_nearest", ActionState(is_open=True), "no legal region"),
     ],
 )
 def test_unavailable_commands_say_why(action_id: str, state: ActionState, why: str) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QColor, QImage, QPainter, QWheelEvent
 from PySide6.QtSvg import QSvgGenerator
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import QApplication, QWidget
 from pytestqt.qtbot import QtBot
 
 from gui.canvas.compound import NODE_WIDTH
@@ -27,6 +28,8 @@ SHIFT = Qt.KeyboardModifier.ShiftModifier
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SCALE = HeatScale(1e-6, 1e-2, log=True, label="MSE")
 
+Part = TypeVar("Part", bound=QWidget)
+
 
 @pytest.fixture
 def canvas(qtbot: QtBot) -> Iterator[GraphCanvas]:
@@ -37,6 +40,13 @@ def canvas(qtbot: QtBot) -> Iterator[GraphCanvas]:
     qtbot.waitExposed(widget)
     widget.setScene(swin((2,)))
     yield widget
+
+
+def part(canvas: GraphCanvas, kind: type[Part]) -> Part:
+    """The one widget of a kind over the canvas."""
+    found = canvas.findChild(kind)
+    assert isinstance(found, kind)
+    return found
 
 
 def find(canvas: GraphCanvas, title: str) -> str:
@@ -246,7 +256,7 @@ def test_hovering_reports_and_shows_the_card(canvas: GraphCanvas, qtbot: QtBot) 
     with qtbot.waitSignal(canvas.hovered) as reported:
         qtbot.mouseMove(canvas, at(canvas, node))
     assert reported.args == [node]
-    card = canvas.findChild(HoverCard)
+    card = part(canvas, HoverCard)
     qtbot.waitUntil(lambda: card.isVisible())
     assert card.text() == f"about {node}"
     assert canvas.rect().contains(card.geometry())
@@ -281,7 +291,7 @@ def test_a_context_menu_selects_what_it_is_about(canvas: GraphCanvas, qtbot: QtB
 
 
 def test_the_minimap_shows_when_needed_and_goes_there(canvas: GraphCanvas, qtbot: QtBot) -> None:
-    minimap = canvas.findChild(Minimap)
+    minimap = part(canvas, Minimap)
     assert not minimap.isVisible(), "all is in sight"
     canvas.expandAll()
     canvas.zoomBy(6.0)
@@ -353,7 +363,7 @@ def test_the_dark_theme_is_dark(canvas: GraphCanvas) -> None:
 
 
 def test_the_legend_comes_with_the_heat_and_moves_nothing(canvas: GraphCanvas) -> None:
-    legend, place = canvas.findChild(Legend), canvas.nodeCenter("features")
+    legend, place = part(canvas, Legend), canvas.nodeCenter("features")
     assert not legend.isVisible()
     canvas.setHeat({find(canvas, "Softmax"): 1e-3}, SCALE)
     assert legend.isVisible()

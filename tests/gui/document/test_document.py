@@ -82,6 +82,34 @@ def test_target_and_method_can_be_undone(document: Document) -> None:
     assert document.plan == PlanData()
 
 
+def test_a_method_of_single_tensors_is_one_step(document: Document) -> None:
+    assert document.set_method(["/stem/Conv", "/head/fc/Gemm"], "kl")
+    assert document.plan.methods == {
+        value: "kl" for node in ("/stem/Conv", "/head/fc/Gemm") for value in document.nodes[node].outputs
+    }
+    assert document.method("/stem/Conv") == "kl"
+    assert not document.set_method(["/stem/Conv"], "kl")
+    document.set_method(["/stem/Conv"], "")
+    assert document.method("/stem/Conv") == ""
+    document.undo()
+    document.undo()
+    assert document.plan == PlanData()
+
+
+def test_regions_are_made_and_dissolved_in_steps(document: Document) -> None:
+    assert document.fuse(["/stem/Conv", "/stem/Relu"]) == "region 1"
+    assert document.fuse(["/head/Reshape", "/head/fc/Gemm"]) == "region 2"
+    assert document.region_of("/stem/Relu") == "region 1"
+    assert document.region_nodes("region 2") == ("/head/Reshape", "/head/fc/Gemm")
+    assert document.dissolve(["region 1"])
+    assert not document.dissolve(["region 1", ""])
+    assert document.region_of("/stem/Relu") == ""
+    assert document.fuse(["/stem/Conv", "/stem/Relu"]) == "region 1", "the first free name"
+    for _ in range(4):
+        document.undo()
+    assert document.plan == PlanData()
+
+
 def test_unsaved_is_what_differs_from_the_file(document: Document) -> None:
     assert not document.is_dirty
     document.mark(["/stem/Conv"], "int16")
@@ -152,6 +180,19 @@ def test_listeners_hear_what_changed(document: Document) -> None:
     document.mark(["/stem/Conv"], "int16")
     document.time(document.revision, samples.timing())
     assert heard == [Change.PLAN | Change.STATE, Change.TIMING]
+
+
+def test_listeners_hear_once_of_what_changes_together(document: Document) -> None:
+    heard: list[Change] = []
+    document.subscribe(heard.append)
+    with document.together():
+        pass
+    with document.together(), document.together():
+        document.resolve(document.revision, (), (), 7)
+        document.time(document.revision, samples.timing())
+        assert document.results.resolved.cpu_nodes == 7
+        assert heard == []
+    assert heard == [Change.RESOLUTION | Change.TIMING]
 
 
 def test_fused_nodes_belong_to_their_unit(document: Document) -> None:
