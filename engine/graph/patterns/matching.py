@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from engine.graph.draft import Draft
-from engine.graph.graph import Node
+from engine.graph.graph import Node, TensorType
 from engine.graph.naming import common_scopes
 from engine.ops.base import Op
+from engine.ops.layout import Transpose
 from engine.ops.other import Input
 
 
@@ -23,13 +24,15 @@ class Match:
     """``op`` on ``inputs`` computes what the root and its ``members`` compute together.
 
     ``members`` are the nodes that vanish with the root. The result is named after ``keep`` if given (a node that
-    merely absorbs others), else after the scopes its members share.
+    merely absorbs others), else after the scopes its members share. ``permutation``: the operator works on its first
+    input transposed so, and its result is transposed back; that takes two members at least, all made from that input.
     """
 
     op: Op
     inputs: tuple[str, ...]
     members: tuple[Node, ...]
     keep: Node | None = None
+    permutation: tuple[int, ...] | None = None
 
 
 Pattern: TypeAlias = Callable[[Draft, Node], Match | None]
@@ -97,7 +100,32 @@ def _replaced(draft: Draft, root: Node, match: Match) -> Node:
         namespace = common_scopes(node.namespace for node in nodes)
         node_id = draft.names.scoped(namespace, match.op.type_name)
     result = Node(node_id, match.op, match.inputs, root.outputs, namespace, provenance)
+    if match.permutation is not None and match.permutation != tuple(range(len(match.permutation))):
+        return _replaced_transposed(draft, root, match, result)
     draft.replace(root, result)
     for member in dict.fromkeys(match.members):
         draft.remove(member)
     return result
+
+
+def _replaced_transposed(draft: Draft, root: Node, match: Match, result: Node) -> Node:
+    """Put a transposition, the result and the transposition back in the places of three of the match's nodes."""
+    assert match.permutation is not None
+    forward = match.permutation
+    back = tuple(forward.index(axis) for axis in range(len(forward)))
+    source, output = match.inputs[0], root.outputs[0]
+    kind = draft.types[source]
+    turned = [draft.fresh_name(output) for _ in range(2)]
+    for value in turned:
+        draft.types[value] = TensorType(tuple(kind.shape[axis] for axis in forward), kind.dtype)
+    ids = [draft.names.scoped(result.namespace, "Transpose") for _ in range(2)]
+    first = Node(ids[0], Transpose(forward), (source,), (turned[0],), result.namespace, result.provenance)
+    middle = replace(result, inputs=(turned[0], *result.inputs[1:]), outputs=(turned[1],))
+    last = Node(ids[1], Transpose(back), (turned[1],), root.outputs, result.namespace, result.provenance)
+    inside = set(match.members)
+    places = [node for node in draft.nodes() if node in inside]
+    for old, new in zip((places[0], places[1], root), (first, middle, last), strict=True):
+        draft.replace(old, new)
+    for node in places[2:]:
+        draft.remove(node)
+    return last

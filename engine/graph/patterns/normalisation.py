@@ -54,9 +54,9 @@ def _scaled(draft: Draft, root: Node) -> list[_Scaled]:
     """The readings of ``root`` as a division by a root of a mean square: one for Div, up to two for Mul."""
     numerator, divisor = root.inputs
     if isinstance(root.op, ops.Div):
-        readings = [(numerator, _square_root(draft, divisor))]
+        readings = [(numerator, square_root(draft, divisor))]
     else:
-        readings = [(a, _inverse_root(draft, b)) for a, b in (root.inputs, root.inputs[::-1])]
+        readings = [(a, inverse_root(draft, b)) for a, b in (root.inputs, root.inputs[::-1])]
     found = [(a, _mean_square(draft, *under)) for a, under in readings if under is not None]
     return [
         _Scaled(a, squared, count, epsilon, members)
@@ -71,7 +71,7 @@ def _made_by(draft: Draft, value: str, cls: type[Op]) -> Node | None:
     return node if node is not None and isinstance(node.op, cls) else None
 
 
-def _square_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | None:
+def square_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | None:
     """What ``value`` is the square root of."""
     node = draft.producer(value)
     if node is not None and (isinstance(node.op, ops.Sqrt) or node.op == ops.PowScalar(0.5)):
@@ -79,7 +79,7 @@ def _square_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | Non
     return None
 
 
-def _inverse_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | None:
+def inverse_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | None:
     """What ``value`` is one over the square root of."""
     node = draft.producer(value)
     if node is None:
@@ -87,7 +87,7 @@ def _inverse_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | No
     if node.op == ops.PowScalar(-0.5):
         return node.inputs[0], (node,)
     if isinstance(node.op, ops.Reciprocal) or node.op in (ops.DivInto(1.0), ops.PowScalar(-1.0)):
-        under = _square_root(draft, node.inputs[0])
+        under = square_root(draft, node.inputs[0])
         return None if under is None else (under[0], (node, *under[1]))
     return None
 

@@ -209,6 +209,26 @@ def _slice(output: str, start: str, stop: str, axis: str, source: str = "x") -> 
 
 BOUNDS = {"n0": ints(0), "n1": ints(1), "n2": ints(2), "n3": ints(3), "end": ints(2**63 - 1)}
 
+MOMENTS = {
+    "count1": value(1 / 3), "count3": value(1 / 6), "axis1": ints(1), "axis3": ints(3),
+    "kept1": ints(2, 1, 4, 6), "kept3": ints(2, 3, 4, 1), "gain1": floats(1, 3, 1, 1), "gain3": floats(6),
+}  # fmt: skip
+
+
+def _moments(axis: int, gain: str = "") -> list[NodeProto]:
+    """(x - m) * (rsqrt(max(E[x^2] - m^2, 0) + eps) * gain) with sums that drop their axis."""
+    return [
+        node("ReduceSum", ["x", f"axis{axis}"], ["s"], keepdims=0), node("Mul", ["s", f"count{axis}"], ["m"]),
+        node("Mul", ["x", "x"], ["xx"]), node("ReduceSum", ["xx", f"axis{axis}"], ["ss"], keepdims=0),
+        node("Mul", ["ss", f"count{axis}"], ["mm"]), node("Mul", ["m", "m"], ["m2"]),
+        node("Sub", ["mm", "m2"], ["d"]), node("Max", ["zero", "d"], ["var"]),
+        node("Reshape", ["var", f"kept{axis}"], ["v"]), node("Add", ["v", "eps"], ["ve"]),
+        node("Sqrt", ["ve"], ["sd"]), node("Reciprocal", ["sd"], ["r"]),
+        node("Mul", ["r", gain or f"gain{axis}"], ["g"]), node("Reshape", ["m", f"kept{axis}"], ["mk"]),
+        node("Sub", ["x", "mk"], ["xc"]), node("Mul", ["xc", "g"], ["y"]),
+    ]  # fmt: skip
+
+
 OTHERS = [
     Spelling(
         "softmax",
@@ -222,6 +242,11 @@ OTHERS = [
         "softmax without maximum",
         [node("Exp", ["x"], ["e"]), node("ReduceSum", ["e", "n1"], ["t"]), node("Div", ["e", "t"], ["y"])],
         ["Softmax"], "e", BOUNDS,
+    ),
+    Spelling("LayerNorm of Flax", _moments(3), ["LayerNormalization"], "var", MOMENTS),
+    Spelling(
+        "LayerNorm of Flax across channels", _moments(1),
+        ["Transpose", "LayerNormalization", "Transpose"], "m", MOMENTS,
     ),
     Spelling(
         "softmax of JAX",
@@ -341,6 +366,7 @@ def _near_misses() -> dict[str, tuple[Sequence[NodeProto], dict[str, Array]]]:
     ]  # fmt: skip
     other_axis = [node("Exp", ["x"], ["e"]), node("ReduceSum", ["e", "axes"], ["t"]), node("Div", ["e", "t"], ["y"])]
     return {
+        "moments with a weight along another axis": (_moments(1, "gain3"), MOMENTS),
         "slices that lose elements": (cut, BOUNDS),
         "sigmoid of another slope": (quick, {}),
         "gate without the half": (wrong_gate, {}),
