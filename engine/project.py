@@ -19,7 +19,8 @@ from engine.calibrate.recipe import Recipe, dump_recipe, load_recipe
 from engine.calibrate.result import DEFAULT_METHOD, CalibrationResult, Method, TensorRange
 from engine.errors import ProjectError
 from engine.files import write_atomic
-from engine.plan.types import Plan, Precision, Region
+from engine.plan.types import Plan, Region
+from engine.precision import Precision
 
 FORMAT = 1
 SUFFIX = ".qscope"
