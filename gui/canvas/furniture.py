@@ -58,14 +58,17 @@ class Furniture(QObject):
             return
         scale = min(_MINIMAP.width() / max(layout.width, 1.0), _MINIMAP.height() / max(layout.height, 1.0))
         size = QSize(max(24, round(layout.width * scale)), max(24, round(layout.height * scale)))
+        self._minimap.resize(size)
+        self._minimap.setPicture(lambda: self._overview(renderer, size, scale))
+
+    def _overview(self, renderer: Renderer, size: QSize, scale: float) -> QPixmap:
         ratio = self._canvas.devicePixelRatioF()
         picture = QPixmap(size * ratio)
         picture.setDevicePixelRatio(ratio)
         picture.fill(Qt.GlobalColor.transparent)
         with QPainter(picture) as painter:
             renderer.paint_overview(painter, size.width(), size.height(), Camera(scale, 0.0, 0.0))
-        self._minimap.resize(size)
-        self._minimap.setPicture(picture)
+        return picture
 
     def place(self, camera: Camera) -> None:
         """The view or the window's size changed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PySide6.QtCore import QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QColor, QFont, QFontMetricsF, QImage, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap
@@ -153,7 +155,8 @@ class Minimap(QWidget):
     def __init__(self, parent: QWidget, theme: Theme) -> None:
         super().__init__(parent)
         self._theme = theme
-        self._picture = QPixmap()
+        self._picture: QPixmap | None = None
+        self._make_picture: Callable[[], QPixmap] = QPixmap
         self._view = QRectF()
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("The whole graph. Click or drag to go there.")
@@ -163,9 +166,9 @@ class Minimap(QWidget):
         self._theme = theme
         self.update()
 
-    def setPicture(self, picture: QPixmap) -> None:
-        """Show another graph."""
-        self._picture = picture
+    def setPicture(self, make: Callable[[], QPixmap]) -> None:
+        """Show another graph, or other colours; the picture is made when it is to be seen."""
+        self._picture, self._make_picture = None, make
         self.update()
 
     def setView(self, view: QRectF) -> None:
@@ -174,6 +177,8 @@ class Minimap(QWidget):
         self.update()
 
     def paintEvent(self, event: QPaintEvent) -> None:
+        if self._picture is None:
+            self._picture = self._make_picture()
         with QPainter(self) as painter:
             painter.fillRect(self.rect(), QColor(self._theme.canvas))
             painter.drawPixmap(0, 0, self._picture)

@@ -50,6 +50,7 @@ class Renderer:
     def set_theme(self, theme: Theme) -> None:
         """Paint in other colours from now on."""
         self.theme = theme
+        self._palette: BoxPalette | None = None
         self._texts = Texts(theme.font_family)
         self.layout_changed()
 
@@ -162,7 +163,9 @@ class Renderer:
         if self._boxes is None:
             if self._badges is None:
                 self._badges = badges_of(self._model)
-            self._boxes = BoxLayer(BoxPalette(self.theme, self._model.scale), self._model, self._badges)
+            if self._palette is None or not self._palette.suits(self._model.scale):
+                self._palette = BoxPalette(self.theme, self._model.scale)
+            self._boxes = BoxLayer(self._palette, self._model, self._badges)
         return self._boxes
 
     def paint_overview(self, painter: QPainter, width: int, height: int, camera: Camera) -> None:

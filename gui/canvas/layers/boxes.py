@@ -50,6 +50,10 @@ class BoxPalette:
         self.colours = [*heat, theme.box, *kinds, theme.group_header, theme.box_outline, *precisions]
         self.atlas = ColourAtlas(self.colours)
 
+    def suits(self, scale: HeatScale | None) -> bool:
+        """Whether the palette has the colours of a scale."""
+        return self.map_name == (scale.colour_map if scale else _DEFAULT_MAP)
+
     def body(self, heat: NDArray[np.int64]) -> NDArray[np.int64]:
         """Atlas index of the fill of heat indices (−1: none)."""
         return np.where(heat >= 0, heat, self.blank)
