@@ -172,7 +172,12 @@ def _constant_factor(context: UnitContext, array: NDArray[np.float64], index: in
 
 @LOWER.register(Div)
 def lower_div(context: UnitContext) -> None:
-    """a / b = a * (1 / b): the reciprocal by table, in int16; a constant divisor is inverted beforehand."""
+    """a / b = a * (1 / b): the reciprocal by table, in int16; a constant divisor is inverted beforehand.
+
+    An int8 divisor (what auto plans) has 127 magnitudes, whose reciprocals 16 bits tell apart. An int16 divisor spans
+    more than 16 bits can: below about 1/16 of its largest the quotient saturates (:func:`_largest_reciprocal`). Where
+    divisors that small matter, int8 or float is the better choice; softmax and norms have instructions of their own.
+    """
     dividend, divisor = context.node.inputs
     a_name, a_type = _factor(context, dividend, 0)
     if context.is_constant(divisor):
