@@ -119,7 +119,7 @@ def _group_weights(op: Convolution, by_place: NDArray[np.int8]) -> tuple[DenseWe
     groups = [slice(first, first + width) for first in range(0, by_place.shape[1], width)]
     return tuple(
         DenseWeights(
-            torch.from_numpy(np.ascontiguousarray(by_place[:, group])),
+            torch.from_numpy(np.array(by_place[:, group], order="C")),
             tail_of(op.bias, op.scaling, op.output, group),
             tail_of(split, op.scaling, op.output, group),
         )

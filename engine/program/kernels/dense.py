@@ -56,7 +56,7 @@ def _dense_piece(x: Tensor, weights: DenseWeights, out: Tensor) -> None:
 def _weights_of(op: FullyConnected) -> DenseWeights:
     sums = op.weight.astype(np.int64).sum(axis=1)
     return DenseWeights(
-        torch.from_numpy(np.ascontiguousarray(op.weight.T)),
+        torch.from_numpy(np.array(op.weight.T, order="C")),
         tail_of(op.bias, op.scaling, op.output),
         tail_of(split_bias(op.bias, sums), op.scaling, op.output),
     )
