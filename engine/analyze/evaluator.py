@@ -16,7 +16,7 @@ from engine.analyze.metrics import ErrorSums, error_sums
 from engine.analyze.store import Store
 from engine.errors import Cancelled
 from engine.graph.float_run import FloatModel
-from engine.graph.graph import Graph, Node
+from engine.graph.graph import Graph
 from engine.ops.layout import DepthToSpace, Identity, Reshape, Roll, SpaceToDepth, Transpose
 from engine.plan.masks import COMPUTED_MASK, maskable
 from engine.program.executor import run_instruction
@@ -315,9 +315,3 @@ def _by_unit(program: Program) -> Mapping[str, list[Instruction]]:
         if not is_seam and not isinstance(item.op, FloatKernel):
             units.setdefault(item.unit, []).append(item)
     return units
-
-
-def node_error(node: Node, graph: Graph, by_value: Mapping[str, ErrorSums]) -> ErrorSums | None:
-    """The error of a node: of all its measured outputs together; None where none is measured."""
-    parts = [by_value[value] for value in node.outputs if value in by_value]
-    return _total(parts) if parts else None
