@@ -19,6 +19,9 @@ from gui.panels.overlays import worst_first
 DEFAULT_SIZE = (1600, 1000)
 DEFAULT_TIMEOUT_S = 120.0
 
+LAYOUT_ROUNDS = 6
+"""A text that grew reaches the layouts around it one after the other, each in a round of events of its own."""
+
 
 def render(
     path: str,
@@ -50,7 +53,8 @@ def render(
         window.show()
         try:
             _Rendering(window, Overlay(overlay), timeout_s).wait_for(path)
-            app.processEvents()
+            for _ in range(LAYOUT_ROUNDS):
+                app.processEvents()
             _write(window, output)
         finally:
             window.shutdown()

@@ -38,6 +38,7 @@ class RegionCommands:
         self._reveal = reveal
         self._state_changed = state_changed
         self.refused: RegionVerdict | None = None
+        self._said = ""
         session.regionChecked.connect(self._on_checked)
         session.opened.connect(lambda _: self._forget())
 
@@ -78,15 +79,14 @@ class RegionCommands:
     def _on_checked(self, verdict: RegionVerdict, is_of_plan: bool) -> None:
         if is_of_plan:
             return
-        self._dismiss()
         if verdict.legal:
             self._forget()
             name = self._document.fuse(verdict.nodes)
             text = f"{name.capitalize()} fuses {len(verdict.nodes)} nodes: {saving_text(verdict)}"
-            self._notices.post(Notice(Level.INFO, text))
+            self._say(Notice(Level.INFO, text))
         else:
             self.refused = verdict
-            self._notices.post(self._refusal(verdict))
+            self._say(self._refusal(verdict))
         self._state_changed()
 
     def _refusal(self, verdict: RegionVerdict) -> Notice:
@@ -98,11 +98,13 @@ class RegionCommands:
             more_actions=tuple(action for action in offered if action),
         )
 
-    def _dismiss(self) -> None:
-        """The last refusal no longer stands."""
-        if self.refused is not None:
-            self._notices.dismiss(refusal_text(self.refused))
+    def _say(self, notice: Notice) -> None:
+        """Show a notice in place of the last one about regions."""
+        self._notices.dismiss(self._said)
+        self._said = notice.text
+        self._notices.post(notice)
 
     def _forget(self) -> None:
-        self._dismiss()
+        """The last refusal no longer stands."""
+        self._notices.dismiss(self._said)
         self.refused = None

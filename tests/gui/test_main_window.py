@@ -275,6 +275,7 @@ def test_a_killed_engine_loses_nothing(own_window: MainWindow, qtbot: QtBot) -> 
     document.mark([node], "int16")
     qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
     before = document.results.timed.timing
+    qtbot.waitUntil(lambda: not window.session._client.pending(), timeout=WAIT_MS)  # else the mark's own end settles
     with qtbot.waitSignal(window.session.settled, timeout=WAIT_MS):
         window.session._client.kill_process()
     assert any("nothing is lost" in notice.text for notice in window.notices.board.notices)

@@ -179,8 +179,9 @@ class BoxLayer:
         x, y, width, height = room
         title, detail = self._title(box), self._detail(box)
         is_bold = zoom >= _BOLD_FROM
+        has_two_lines = height >= 2.1 * pixels and bool(detail)
         pixels = context.texts.fitting(title, width, pixels, _LEAST_PIXELS, is_bold)
-        if height >= 2.1 * pixels and detail:
+        if has_two_lines:
             half = height / 2
             context.texts.draw(painter, title, (x, y, width, half), pixels, is_bold, 0.5)
             context.texts.draw(painter, detail, (x, y + half, width, half), pixels, False, 0.5)

@@ -14,7 +14,7 @@ from gui.canvas.model import CanvasModel
 
 _MARGIN = 9.0
 _RADIUS = 9.0
-_TAB_PIXELS = 11.0
+_TAB_PIXELS = (9.0, 11.0)
 _TABS_FROM = 0.22
 
 
@@ -56,19 +56,21 @@ class RegionLayer:
             return
         painter = context.painter
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
-        height = context.texts.face(_TAB_PIXELS, bold=True).height + 1.0
+        least, most = _TAB_PIXELS
+        pixels = min(max(least, 12.0 * context.camera.zoom), most)
+        height = context.texts.face(pixels, bold=True).height + 1.0
         for hull, place in self._shown(context):
             if not hull.is_named:
                 continue
             text = hull.name if hull.is_legal else f"{hull.name}: not in effect"
-            width = context.texts.width(text, _TAB_PIXELS, bold=True) + 10.0
+            width = context.texts.width(text, pixels, bold=True) + 10.0
             tab = QRectF(place.x(), place.y() - height, width, height)
             painter.setPen(Qt.PenStyle.NoPen)
             painter.setBrush(colour(_tint(context, hull)))
             painter.drawRoundedRect(tab, 3.0, 3.0)
             painter.setPen(colour(context.theme.canvas))
             room = (tab.x(), tab.y(), tab.width(), tab.height())
-            context.texts.draw(painter, text, room, _TAB_PIXELS, True, 0.5)
+            context.texts.draw(painter, text, room, pixels, True, 0.5)
 
     def _shown(self, context: PaintContext) -> list[tuple[Hull, QRectF]]:
         if not self.hulls:
