@@ -4,7 +4,7 @@
 PYTHON ?= python3
 ARGS ?=
 
-.PHONY: run test bench setup clean
+.PHONY: run test bench conformance setup clean
 
 run:
 	@$(PYTHON) scripts/setup.py run $(ARGS)
@@ -14,6 +14,9 @@ test:
 
 bench:
 	@$(PYTHON) scripts/setup.py bench $(ARGS)
+
+conformance:
+	@$(PYTHON) scripts/setup.py conformance $(ARGS)
 
 setup:
 	@$(PYTHON) scripts/setup.py setup

@@ -28,9 +28,14 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "quantscope-setup.json"
 PROJECT_FILE = ROOT / "pyproject.toml"
 LOCK_FILE = ROOT / "requirements.lock"
+TOSA = ROOT / ".cache" / "tosa"
 DEMO = ROOT / "resources" / "models" / "swin_fmnist.qscope"
 DEMO_PICTURE = ROOT / "build" / "demo.png"
 DEMO_SAMPLES = 8
+
+# The TOSA reference model: it pins an older numpy and has top-level modules called "tests" and "runner", so that it is
+# kept out of the environment. What runs it puts this folder on the path of a process of its own.
+TOSA_PACKAGES = ("tosa-tools==2026.8.0", "flatbuffers==25.12.19")
 
 # The range that every pinned package has wheels for.
 OLDEST_PYTHON = (3, 11)
@@ -103,7 +108,7 @@ def main() -> int:
 
 def _split_arguments(arguments: list[str]) -> tuple[list[str], list[str]]:
     """What this file reads, and what it hands on as it stands; argparse would take options for its own."""
-    hands_on = arguments[:1] in (["test"], ["bench"])
+    hands_on = arguments[:1] in (["test"], ["bench"], ["conformance"])
     return (arguments[:1], arguments[1:]) if hands_on else (arguments, [])
 
 
@@ -117,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(action=_test)
     bench = commands.add_parser("bench", help="print the figures of tests/benchmarks; the rest goes to them")
     bench.set_defaults(action=_bench)
+    conformance = commands.add_parser("conformance", help="compare exports with the TOSA reference model")
+    conformance.set_defaults(action=_conformance)
     commands.add_parser("setup", help="install everything, development tools too").set_defaults(action=_setup)
     commands.add_parser("lock", help="write the installed versions down").set_defaults(action=_lock)
     commands.add_parser("clean", help="remove what building and testing left").set_defaults(action=_clean)
@@ -168,6 +175,18 @@ def _bench(arguments: argparse.Namespace) -> int:
     _install(development=True, x11=False)
     command = [str(_venv_python()), "-m", "tests.benchmarks", *arguments.passed_on]
     return subprocess.run(command, check=False).returncode
+
+
+def _conformance(arguments: argparse.Namespace) -> int:
+    """Exports on programs that nobody here wrote: the tests that need them, then whole models (ARGS: which)."""
+    _install(development=True, x11=False)
+    _install_tosa()
+    python = str(_venv_python())
+    commands = (
+        [python, "-m", "pytest", "tests/engine/export/tosa"],
+        [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
+    )
+    return max(subprocess.run(command, check=False).returncode for command in commands)
 
 
 def _setup(_arguments: argparse.Namespace) -> int:
@@ -267,6 +286,18 @@ def _install_packages(*, development: bool) -> None:
     _call([*constrained, *verbosity, "setuptools", *_requirements(development)])
     # Everything is there by now, the build backend too, so this step asks no index.
     _call([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
+
+
+def _install_tosa() -> None:
+    """Put the TOSA reference model into its folder, once a version."""
+    stamp = TOSA / "quantscope-setup.json"
+    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == list(TOSA_PACKAGES):
+        return
+    print("Installing the TOSA reference model", flush=True)
+    shutil.rmtree(TOSA, ignore_errors=True)
+    pip = [str(_venv_python()), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--quiet"]
+    _call([*pip, "--no-deps", "--target", str(TOSA), *TOSA_PACKAGES])
+    stamp.write_text(json.dumps(TOSA_PACKAGES), encoding="utf-8")
 
 
 def _compile_kernels() -> None:

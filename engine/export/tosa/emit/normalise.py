@@ -1,0 +1,95 @@
+"""Softmax and normalisation: the numbered steps of the program's definitions, a few TOSA operators each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from engine.export.tosa.emit import steps
+from engine.export.tosa.emit.registry import tosa_form
+from engine.export.tosa.graph import Tensor, TosaGraph
+from engine.export.tosa.schema import TosaOp
+from engine.program import norm, softmax
+from engine.program.types import IntegerLayerNorm, IntegerSoftmax
+
+
+@tosa_form(IntegerSoftmax)
+def emit_softmax(graph: TosaGraph, op: IntegerSoftmax, operands: Sequence[Tensor]) -> Tensor:
+    """The steps of :mod:`engine.program.softmax` along the operator's own axis."""
+    (x,) = operands
+    largest = steps.cast(graph, steps.reduced(graph, TosaOp.REDUCE_MAX, x, op.axis), "int32")
+    difference = steps.binary(graph, TosaOp.SUB, steps.cast(graph, x, "int32"), largest)
+    index = steps.rescale(graph, difference, op.difference_scaling, "int16")
+    exponential = steps.table16(graph, index, op.exp_table)
+    shifted = steps.shift_right(graph, exponential, op.sum_shift)
+    total = steps.reduced(graph, TosaOp.REDUCE_SUM, shifted, op.axis)
+    zeros = steps.leading_zeros(graph, total)
+    normalised = steps.shift_left(graph, total, steps.plus(graph, zeros, -1))
+    reciprocal = _looked_up(graph, normalised, softmax.INDEX_SHIFT, softmax.INDEX_OFFSET, op.reciprocal_table)
+    product = steps.multiply(graph, exponential, reciprocal, softmax.PRODUCT_SHIFT)
+    count = steps.minus_from(graph, softmax.STATIC_EXPONENT + op.sum_shift, zeros)
+    return steps.requantise(graph, steps.shift_right(graph, product, count), op.out, op.output)
+
+
+def _looked_up(graph: TosaGraph, x: Tensor, shift: int, offset: int, table: np.ndarray) -> Tensor:
+    """``TABLE((x >> shift) - offset)``."""
+    place = steps.plus(graph, steps.shift_right(graph, x, shift, rounded=False), -offset)
+    return steps.table16(graph, steps.cast(graph, place, "int16"), table)
+
+
+@tosa_form(IntegerLayerNorm)
+def emit_layernorm(graph: TosaGraph, op: IntegerLayerNorm, operands: Sequence[Tensor]) -> Tensor:
+    """The steps of :mod:`engine.program.norm`, the normalised axes flattened to one."""
+    (x,) = operands
+    outer = x.shape[: x.rank - op.axes_count]
+    rows = steps.reshape(graph, x, (*outer, math.prod(x.shape[x.rank - op.axes_count :])))
+    short, zeros = _shortened(graph, op, _centred(graph, op, steps.cast(graph, rows, "int32")))
+    variance = _variance(graph, op, short, zeros)
+    half = steps.shift_right(graph, steps.plus(graph, steps.leading_zeros(graph, variance), -1), 1, rounded=False)
+    doubled = steps.binary(graph, TosaOp.ADD, half, half)
+    scaled = steps.shift_left(graph, variance, doubled)
+    root = _looked_up(graph, scaled, norm.INDEX_SHIFT, norm.INDEX_OFFSET, op.rsqrt_table)
+    product = steps.multiply(graph, short, root, norm.PRODUCT_SHIFT)
+    count = steps.at_least(graph, steps.minus_from(graph, norm.root_shift(op), half), 0)
+    result = _weighted(graph, op, steps.shift_right(graph, product, count))
+    return steps.reshape(graph, result, x.shape)
+
+
+def _centred(graph: TosaGraph, op: IntegerLayerNorm, x: Tensor) -> Tensor:
+    """Step 1."""
+    if not op.centre:
+        return x
+    total = steps.reduced(graph, TosaOp.REDUCE_SUM, x, -1)
+    scaled = steps.multiply(graph, x, graph.scalar(x.shape[-1], "int32", x.rank))
+    return steps.binary(graph, TosaOp.SUB, scaled, total)
+
+
+def _shortened(graph: TosaGraph, op: IntegerLayerNorm, centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Steps 2 and 3: the rows with 16 bits, and how many zeros led the largest element."""
+    largest = steps.reduced(graph, TosaOp.REDUCE_MAX, steps.absolute(graph, centred), -1)
+    zeros = steps.at_most(graph, steps.leading_zeros(graph, largest), norm.largest_zeros(op))
+    raised = steps.shift_left(graph, centred, steps.plus(graph, zeros, -1))
+    return steps.shift_right(graph, raised, norm.CENTRED_SHIFT), zeros
+
+
+def _variance(graph: TosaGraph, op: IntegerLayerNorm, short: Tensor, zeros: Tensor) -> Tensor:
+    """Steps 4 and 5."""
+    squares = steps.shift_right(graph, steps.multiply(graph, short, short), op.square_shift)
+    total = steps.reduced(graph, TosaOp.REDUCE_SUM, squares, -1)
+    doubled = steps.binary(graph, TosaOp.ADD, zeros, zeros)
+    count = steps.minus_from(graph, -op.epsilon_exponent, doubled)
+    count = steps.at_most(graph, steps.at_least(graph, count, 0), norm.LARGEST_COUNT)
+    mantissa = graph.scalar(op.epsilon_mantissa, "int32", count.rank)
+    epsilon = steps.shift_right(graph, mantissa, count)
+    return steps.at_least(graph, steps.binary(graph, TosaOp.ADD, total, epsilon), 1)
+
+
+def _weighted(graph: TosaGraph, op: IntegerLayerNorm, normalised: Tensor) -> Tensor:
+    """Steps 10 and 11."""
+    if (op.weight_sign < 0).any():
+        normalised = steps.multiply(graph, normalised, graph.constant(op.weight_sign.astype(np.int32)))
+    scaled = steps.rescale(graph, normalised, op.weight, "int32")
+    total = steps.binary(graph, TosaOp.ADD, scaled, graph.constant(op.bias))
+    return steps.narrowed(graph, steps.shift_right(graph, total, op.out_shift), op.output)
