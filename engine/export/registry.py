@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from engine.errors import ExportError
+from engine.export.integer_onnx import write_integer_onnx
 from engine.export.package import write_package
 from engine.export.package_format import SUFFIX
 from engine.export.qdq import write_qdq

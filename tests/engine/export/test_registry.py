@@ -14,6 +14,7 @@ def test_rows_are_keyed_by_their_names() -> None:
     assert {name: exporter.suffix for name, exporter in EXPORTERS.items()} == {
         "package": ".qspkg",
         "qdq": ".qdq.onnx",
+        "integer-onnx": ".integer.onnx",
         "tosa": ".tosa",
     }
 

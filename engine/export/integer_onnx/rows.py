@@ -1,0 +1,127 @@
+"""Softmax, normalisation and bilinear resizing: the steps that their definitions number, in int64."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from engine.export.integer_onnx.registry import writes
+from engine.export.integer_onnx.steps import (
+    MAGNITUDE,
+    cast,
+    clamp,
+    extreme,
+    largest_of_rows,
+    leading_zeros,
+    limited,
+    look_up,
+    power_of_two,
+    reduce,
+    requantise,
+    rescale,
+    rescaled_bound,
+    reshape,
+    shifted_down,
+    shifted_down_by,
+    step,
+    whole,
+)
+from engine.export.onnx_nodes import Emission
+from engine.program import norm, softmax
+from engine.program.types import IntegerLayerNorm, IntegerSoftmax, ResizeLinear
+
+_FRACTION = 2048
+
+
+@writes(IntegerSoftmax)
+def _softmax(op: IntegerSoftmax, emission: Emission) -> None:
+    """Steps 1 to 9 of :mod:`engine.program.softmax`, the axis moved to the end where it is another."""
+    rank = len(emission.shape())
+    order = [axis for axis in range(rank) if axis != op.axis % rank] + [op.axis % rank]
+    is_last = order[-1] == rank - 1
+    x = cast(emission, emission.inputs[0], "int64")
+    rows = x if is_last else step(emission, "Transpose", x, perm=order)
+    difference = step(emission, "Sub", rows, largest_of_rows(emission, rows))
+    bound = 2 * MAGNITUDE[emission.dtype]
+    scaled = rescale(emission, difference, op.difference_scaling, bound)
+    index = limited(emission, scaled, -32768, 0, rescaled_bound(op.difference_scaling, bound))
+    exponential = look_up(emission, op.exp_table, cast(emission, index, "int64"))
+    total = reduce(emission, "ReduceSum", shifted_down(emission, exponential, op.sum_shift), (-1,))
+    zeros = leading_zeros(emission, total)
+    product = shifted_down(
+        emission,
+        step(emission, "Mul", exponential, _reciprocal(op, emission, total, zeros)),
+        softmax.PRODUCT_SHIFT,
+    )
+    count = step(emission, "Sub", whole(softmax.STATIC_EXPONENT + op.sum_shift), zeros)
+    ratio = shifted_down_by(emission, product, count)
+    result = rescale(emission, ratio, op.out, 1 << 30)
+    if not is_last:
+        result = step(emission, "Transpose", result, perm=[int(axis) for axis in np.argsort(order)])
+    clamp(emission, result, op.output, rescaled_bound(op.out, 1 << 30), emission.outputs[0])
+
+
+def _reciprocal(op: IntegerSoftmax, emission: Emission, total: str, zeros: str) -> str:
+    """Steps 5 and 6."""
+    normalised = step(emission, "Mul", total, power_of_two(emission, step(emission, "Sub", zeros, whole(1))))
+    index = step(emission, "Div", normalised, whole(1 << softmax.INDEX_SHIFT))
+    return look_up(emission, op.reciprocal_table, step(emission, "Sub", index, whole(softmax.INDEX_OFFSET)))
+
+
+@writes(IntegerLayerNorm)
+def _layernorm(op: IntegerLayerNorm, emission: Emission) -> None:
+    """Steps 1 to 11 of :mod:`engine.program.norm`."""
+    shape = emission.shape()
+    leading, sizes = len(shape) - op.axes_count, shape[len(shape) - op.axes_count :]
+    x = cast(emission, emission.inputs[0], "int64")
+    rows = x if op.axes_count == 1 else reshape(emission, x, (*(0,) * leading, math.prod(sizes)))
+    centred = _centred(emission, rows, math.prod(sizes)) if op.centre else rows
+    largest = largest_of_rows(emission, step(emission, "Abs", centred))
+    zeros = extreme(emission, "Min", leading_zeros(emission, largest), norm.largest_zeros(op))
+    up = power_of_two(emission, step(emission, "Sub", zeros, whole(1)))
+    short = shifted_down(emission, step(emission, "Mul", centred, up), norm.CENTRED_SHIFT)
+    root, half = _inverse_root(op, emission, short, zeros)
+    product = shifted_down(emission, step(emission, "Mul", short, root), norm.PRODUCT_SHIFT)
+    count = extreme(emission, "Max", step(emission, "Sub", whole(norm.root_shift(op)), half), 0)
+    signed = step(emission, "Mul", shifted_down_by(emission, product, count), op.weight_sign.astype(np.int64))
+    scaled = rescale(emission, signed, op.weight, 1 << 30)
+    result = shifted_down(emission, step(emission, "Add", scaled, op.bias.astype(np.int64)), op.out_shift)
+    if op.axes_count > 1:
+        result = reshape(emission, result, (*(0,) * leading, *sizes))
+    bound = rescaled_bound(op.weight, 1 << 30) + int(np.abs(op.bias.astype(np.int64)).max(initial=0))
+    clamp(emission, result, op.output, bound, emission.outputs[0])
+
+
+def _centred(emission: Emission, rows: str, length: int) -> str:
+    """Step 1 of LayerNorm."""
+    total = reduce(emission, "ReduceSum", rows, (-1,))
+    return step(emission, "Sub", step(emission, "Mul", rows, whole(length)), total)
+
+
+def _inverse_root(op: IntegerLayerNorm, emission: Emission, short: str, zeros: str) -> tuple[str, str]:
+    """Steps 4 to 7: the inverse root of the variance, and h."""
+    squares = shifted_down(emission, step(emission, "Mul", short, short), op.square_shift)
+    total = reduce(emission, "ReduceSum", squares, (-1,))
+    exponent = step(emission, "Sub", whole(-op.epsilon_exponent), step(emission, "Mul", zeros, whole(2)))
+    count = extreme(emission, "Min", extreme(emission, "Max", exponent, 0), norm.LARGEST_COUNT)
+    mantissa = emission.scalar("epsilon", op.epsilon_mantissa, "int64")
+    epsilon = shifted_down_by(emission, mantissa, count)
+    variance = extreme(emission, "Max", step(emission, "Add", total, epsilon), 1)
+    half = step(emission, "Div", step(emission, "Sub", leading_zeros(emission, variance), whole(1)), whole(2))
+    up = power_of_two(emission, step(emission, "Mul", half, whole(2)))
+    index = step(emission, "Div", step(emission, "Mul", variance, up), whole(1 << norm.INDEX_SHIFT))
+    return look_up(emission, op.rsqrt_table, step(emission, "Sub", index, whole(norm.INDEX_OFFSET))), half
+
+
+@writes(ResizeLinear)
+def _resize_linear(op: ResizeLinear, emission: Emission) -> None:
+    """Rows first, then columns: the sums are whole numbers, so their order does not matter."""
+    rank = len(emission.shape())
+    x = cast(emission, emission.inputs[0], "int64")
+    axes = zip(op.low, op.high, op.fraction, strict=True)
+    for axis, (low, high, fraction) in enumerate(axes):
+        weight = fraction.astype(np.int64).reshape(-1, *(1,) * (1 - axis))
+        near, far = (step(emission, "Gather", x, place, axis=rank - 2 + axis) for place in (low, high))
+        x = step(emission, "Add", step(emission, "Mul", near, _FRACTION - weight), step(emission, "Mul", far, weight))
+    requantise(emission, x, op.scaling, op.output, MAGNITUDE[emission.dtype] * _FRACTION**2)

@@ -1,0 +1,91 @@
+"""The demo models whole: every value of the program in ONNX Runtime."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from engine.export.integer_onnx import integer_model, write_integer_onnx
+from engine.program.types import FloatKernel, Program
+from engine.session import Session
+from tests.engine.export.demos import Marks, expected_outputs, opened, stacked
+from tests.engine.export.integer_onnx.runtime import LEVELS, computed, mismatches, runtime
+
+PLANS: dict[str, tuple[str, Marks]] = {
+    "mobile_int8": ("mobile_fmnist", ()),
+    "mobile_mixed": ("mobile_fmnist", (("se/", "int16"), ("blocks.3", "int16"))),
+    "swin_int8": ("swin_fmnist", ()),
+    "swin_mixed": ("swin_fmnist", (("layers.0", "int16"), ("layers.1/blocks.1/mlp", "int16"))),
+}
+SAMPLES = 8
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("plan", PLANS)
+def test_every_value_has_the_program_s_bits(plan: str, level: str) -> None:
+    session = opened(*PLANS[plan])
+    program, model = session.program(), integer_model(session, intermediates=True)
+    assert len(model.proto.graph.output) == len(program.outputs) + sum(len(i.outputs) for i in program.instructions)
+    runner = runtime(model.proto, level)
+    for sample in session.samples(SAMPLES):
+        assert {name: n for name, n in mismatches(model, runner, program, sample.inputs).items() if n} == {}
+
+
+def from_float(program: Program) -> set[str]:
+    """Values that a float node computes, or that are computed from one."""
+    reached: set[str] = set()
+    for item in program.instructions:
+        if isinstance(item.op, FloatKernel) or reached.intersection(item.inputs):
+            reached.update(item.outputs)
+    return reached
+
+
+def test_only_what_follows_float_nodes_may_differ() -> None:
+    session = opened("mobile_fmnist", (("blocks.2", "float"),))
+    program, model = session.program(), integer_model(session, intermediates=True)
+    floats = from_float(program)
+    assert floats and "stay in float" in model.notes[1]
+    (sample,) = session.samples(1)
+    for level in LEVELS:
+        counts = mismatches(model, runtime(model.proto, level), program, sample.inputs)
+        assert {name for name, count in counts.items() if count} <= floats
+
+
+def exported(session: Session, path: Path) -> onnx.ModelProto:
+    session.export(path, "integer-onnx")
+    return onnx.load(path)
+
+
+@pytest.mark.parametrize("name", ["mobile_fmnist", "swin_fmnist"])
+def test_the_file_computes_the_session_s_outputs_with_any_batch(name: str, tmp_path: Path) -> None:
+    session = opened(name)
+    session.graph = replace(session.graph, symbolic_batch=True)
+    model = exported(session, tmp_path / "m.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert {entry.domain for entry in model.opset_import} == {""}
+    assert {node.domain for node in model.graph.node} == {""}
+    runner = runtime(model, "optimised")
+    assert runner.get_inputs()[0].shape == ["batch", 1, 28, 28]
+    found = computed(runner, stacked(session, SAMPLES))
+    assert list(found) == ["logits"]
+    assert np.array_equal(found["logits"], expected_outputs(session, SAMPLES)["logits"])
+
+
+def test_fixed_batch_stays_fixed() -> None:
+    session = opened("mobile_fmnist")
+    session.graph = replace(session.graph, symbolic_batch=False)
+    runner = runtime(integer_model(session).proto)
+    assert runner.get_inputs()[0].shape == [1, 1, 28, 28]
+
+
+def test_weights_are_written_in_8_bits() -> None:
+    session = opened("mobile_fmnist")
+    stream = io.BytesIO()
+    notes = write_integer_onnx(session, stream)
+    assert "integer instructions" in notes[0]
+    assert len(stream.getvalue()) < 600_000
