@@ -14,13 +14,13 @@ def test_rows_are_keyed_by_their_names() -> None:
     assert {name: exporter.suffix for name, exporter in EXPORTERS.items()} == {
         "package": ".qspkg",
         "qdq": ".qdq.onnx",
-        "integer-onnx": ".integer.onnx",
         "tosa": ".tosa",
+        "integer-onnx": ".integer.onnx",
     }
 
 
 def test_unknown_format_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(ExportError, match="unknown format 'tflite'; choose one of package, qdq, tosa"):
+    with pytest.raises(ExportError, match="unknown format 'tflite'; choose one of package, qdq, tosa, integer-onnx"):
         opened("mobile_fmnist").export(tmp_path / "x", "tflite")
     assert not list(tmp_path.iterdir())
 
