@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
-from PySide6.QtCore import QEventLoop, QObject, QSettings, QTimer
+from PySide6.QtCore import (
+    QEventLoop,
+    QMessageLogContext,
+    QObject,
+    QSettings,
+    QTimer,
+    QtMsgType,
+    qFormatLogMessage,
+    qInstallMessageHandler,
+)
 
 from engine.errors import EngineCrash, ExportError, QuantscopeError
 from gui.app import application, make_window
@@ -46,7 +58,7 @@ def render(
     """
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
     app = application()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_platform_hints():
         settings = QSettings(str(Path(folder) / "settings.ini"), QSettings.Format.IniFormat)
         window = make_window(preferences=Preferences(settings))
         window.resize(*size)
@@ -60,6 +72,27 @@ def render(
             window.shutdown()
             window.hide()
             window.deleteLater()
+
+
+@contextmanager
+def _without_platform_hints() -> Generator[None]:
+    """Keep Qt's word about hints to a window manager, of which the offscreen platform has none, from the terminal."""
+
+    def pass_on(kind: QtMsgType, context: QMessageLogContext, message: str) -> None:
+        if message not in _PLATFORM_HINTS:
+            print(qFormatLogMessage(kind, context, message), file=sys.stderr)
+
+    previous = qInstallMessageHandler(pass_on)
+    try:
+        yield
+    finally:
+        qInstallMessageHandler(previous)
+
+
+_PLATFORM_HINTS = (
+    "This plugin does not support propagateSizeHints()",
+    "This plugin does not support raise()",
+)
 
 
 class _Rendering(QObject):

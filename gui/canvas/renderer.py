@@ -66,7 +66,8 @@ class Renderer:
         self._regions: RegionLayer | None = None
 
     def decorations_changed(self) -> None:
-        """Precisions or fusion changed; everything is where it was."""
+        """Precisions or fusion changed; everything is where it was, but edges may name other element types."""
+        self._cache = _Cache()
         self._badges: list[Badge] | None = None
         self.heat_changed()
 

@@ -27,11 +27,12 @@ class SceneNode:
 
 @dataclass(frozen=True)
 class SceneEdge:
-    """A tensor from one node to another; `label` is its shape and dtype."""
+    """A tensor from one node to another; `label` is its shape, `dtype` the element type in the model."""
 
     source: str
     target: str
     label: str = ""
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ class Scene:
 class Decoration:
     """A node's precision: what was asked for, what the target makes of it, and the region it is fused into.
 
+    `dtype` is the element type of its outputs as planned, which edges show instead of the model's.
+
     `requested` is "auto" or "" where the user chose nothing. `fused_into` is the title of the node whose kernel
     computes this one, "" if it has its own.
     """
@@ -67,6 +70,7 @@ class Decoration:
     requested: str = ""
     effective: str = ""
     fused_into: str = ""
+    dtype: str = ""
 
     @property
     def is_user_choice(self) -> bool:

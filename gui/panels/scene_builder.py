@@ -17,7 +17,7 @@ def scene_of(graph: GraphInfo) -> Scene:
     return Scene(
         nodes=tuple(_scene_node(info, residents[info.namespace] == 1) for info in graph.nodes),
         edges=tuple(
-            SceneEdge(edge.source, edge.target, f"{shape_text(edge.shape)} {edge.dtype}") for edge in graph.edges
+            SceneEdge(edge.source, edge.target, shape_text(edge.shape), edge.dtype) for edge in graph.edges
         ),
     )
 
@@ -53,4 +53,5 @@ def _decoration(document: Document, node_id: str) -> Decoration:
         requested=document.requested(node_id),
         effective=plan.effective,
         fused_into=anchor.name if anchor is not None and anchor.id != node_id else "",
+        dtype=plan.dtype,
     )

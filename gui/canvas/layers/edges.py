@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from gui.canvas.batch import draw_lines, draw_stamps, is_raster
 from gui.canvas.compound import CompoundLayout
 from gui.canvas.layers.context import PaintContext, colour
 from gui.canvas.lines import EdgeLines, rounded_lines, straight_lines, touching
+from gui.canvas.scene import Decoration, SceneEdge
 from gui.theme import Theme, mixed
 
 _ROUNDED_FROM = 0.35
@@ -135,7 +137,8 @@ class EdgeLayer:
             if box not in place:
                 continue
             x, y, width, tall = place[box]
-            text = _tensor_text(model.scene.edges[int(self._layout.link_edge[link])].label, count, self._layout, link)
+            edge = model.scene.edges[int(self._layout.link_edge[link])]
+            text = _tensor_text(tensor_label(edge, model.decorations), count, self._layout, link)
             # A closed group has its cards behind it.
             below = y + tall + (8 if self._layout.items[box] < 0 else 4) * camera.zoom
             room = (x + width / 2 + 5 * camera.zoom, below, width / 2 + 36 * camera.zoom, height)
@@ -174,6 +177,17 @@ def _short(item_id: str) -> str:
 def _tensor_text(label: str, count: int, layout: CompoundLayout, link: int) -> str:
     several = int(layout.link_count[link]) > 1 and layout.items[int(layout.link_source[link])] < 0
     return f"{label} …" if several and count > 1 else label
+
+
+def tensor_label(edge: SceneEdge, decorations: Mapping[str, Decoration]) -> str:
+    """Shape and element type of a tensor: the type as planned, the model's until there is a plan."""
+    source = decorations.get(edge.source)
+    dtype = source.dtype if source is not None and source.dtype else edge.dtype
+    return f"{edge.label} {_SHORT_DTYPES.get(dtype, dtype)}".rstrip()
+
+
+_SHORT_DTYPES = {"float32": "f32", "float16": "f16", "int8": "i8", "int16": "i16", "int32": "i32", "int64": "i64"}
+"""As badges write them; room between boxes is scarce."""
 
 
 def _arrowhead(size: float, tint: str) -> QPixmap:
