@@ -77,13 +77,13 @@ def rescale(emission: Emission, x: str, scaling: Scaling, bound: int, shape: tup
         shape: Shape in which multipliers per channel broadcast.
 
     Raises:
-        ExportError: The product may exceed 63 bits.
+        ExportError: The product may exceed 62 bits.
     """
     multiplier, shift = _parameters(scaling.multiplier, shape), _parameters(scaling.shift, shape)
     largest = bound * int(scaling.multiplier.max())
     if largest >= _LIFT:
         raise ExportError(
-            f"accumulators of up to {bound} times {int(scaling.multiplier.max())} exceed 63 bits",
+            f"accumulators of up to {bound} times {int(scaling.multiplier.max())} exceed 62 bits",
             node=emission.label,
             hint="mark the node float",
         )

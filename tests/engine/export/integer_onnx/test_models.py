@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from engine.export.integer_onnx import integer_model, write_integer_onnx
 from engine.program.types import FloatKernel, Program
@@ -89,3 +91,29 @@ def test_weights_are_written_in_8_bits() -> None:
     notes = write_integer_onnx(session, stream)
     assert "integer instructions" in notes[0]
     assert len(stream.getvalue()) < 600_000
+
+
+@pytest.mark.parametrize("name", ["mobile_fmnist", "swin_fmnist"])
+def test_onnx_s_own_evaluator_gives_the_same_bits(name: str) -> None:
+    session = opened(name)
+    evaluator = ReferenceEvaluator(integer_model(session).proto)
+    (sample,) = session.samples(1)
+    (found,) = evaluator.run(None, dict(sample.inputs))
+    assert np.array_equal(found, session.run(sample.inputs)["logits"])
+
+
+def test_batch_stays_fixed_where_it_is_summed_over(tmp_path: Path) -> None:
+    """The divisor of a mean is a constant of the program."""
+    x, y = (helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in (("x", ["b", 8]), ("y", [1, 8])))
+    axes = numpy_helper.from_array(np.array([0]), "axes")
+    nodes = [helper.make_node("Relu", ["x"], ["r"]), helper.make_node("ReduceMean", ["r", "axes"], ["y"])]
+    model = helper.make_model(
+        helper.make_graph(nodes, "m", [x], [y], [axes]), opset_imports=[helper.make_opsetid("", 20)]
+    )
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32))
+    session = Session.open(tmp_path / "m.onnx")
+    session.calibrate(tmp_path / "x.npz")
+    exported = integer_model(session)
+    assert runtime(exported.proto).get_inputs()[0].shape == [1, 8]
+    assert exported.notes[-1].startswith("the batch is fixed")

@@ -175,7 +175,7 @@ def test_far_beyond_the_bounds_is_limited() -> None:
     check(ExtremeScaled(scaling, scaling_for(1.0), INT16, maximum=False), every, every[::-1].copy())
 
 
-def test_products_beyond_63_bits_are_refused() -> None:
+def test_products_beyond_62_bits_are_refused() -> None:
     scaling = Scaling(np.array([2**31 - 1], np.int32), np.array([40], np.int8))
     program, known = single(SumReduce((0,), False, scaling, INT8), np.zeros((2**17,), np.int16))
     with pytest.raises(ExportError, match="node 'node': accumulators of up to 4294967296 times 2147483647 exceed"):
