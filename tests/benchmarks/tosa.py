@@ -4,8 +4,8 @@
 
 A row a model and sample: integer segments, their TOSA operators and size, how many values and elements were compared,
 and how many elements differ (must be: none). ``--outputs`` compares the outputs of the segments alone, of the files as
-the export writes them. The demo models are the default; names of ``tests.benchmarks.zoo`` are taken too. The reference
-model is plain loops: EfficientNet-Lite0 takes it a minute, DINOv2 ten. It comes with ``make conformance``.
+the export writes them. The demo models are the default; names of ``tests.benchmarks.zoo`` are taken too, each within
+half a minute. The reference model comes with ``make conformance``.
 """
 
 from __future__ import annotations

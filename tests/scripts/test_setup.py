@@ -183,3 +183,16 @@ def test_help_works_without_any_package() -> None:
 def _lock_lines(setup: ModuleType) -> list[str]:
     lines = setup.LOCK_FILE.read_text(encoding="utf-8").splitlines()
     return [line for line in lines if line and not line.startswith("#")]
+
+
+def test_reference_model_is_installed_apart_and_once(
+    setup: ModuleType, calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tosa"
+    monkeypatch.setattr(setup, "TOSA", folder)
+    monkeypatch.setattr(setup, "_call", lambda command: (calls.append(command), folder.mkdir()))
+    setup._install_tosa()
+    setup._install_tosa()
+    (command,) = calls
+    assert "--no-deps" in command
+    assert command[command.index("--target") + 1] == str(folder)

@@ -52,7 +52,10 @@ def same_type(graph: TosaGraph, operands: Sequence[Tensor]) -> tuple[Tensor, Ten
 @tosa_form(ExtremeScaled)
 def emit_extreme(graph: TosaGraph, op: ExtremeScaled, operands: Sequence[Tensor]) -> Tensor:
     """RESCALE to int32, MAXIMUM or MINIMUM, clamp."""
-    a, b = (_wide(graph, x, scaling) for x, scaling in zip(operands, (op.a, op.b), strict=True))
+    a, b = (
+        steps.rescale(graph, steps.within_reach(graph, x, scaling), scaling, "int32")
+        for x, scaling in zip(operands, (op.a, op.b), strict=True)
+    )
     return steps.narrowed(graph, steps.extreme(graph, a, b, maximum=op.maximum), op.output)
 
 

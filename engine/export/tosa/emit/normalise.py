@@ -12,7 +12,9 @@ from engine.export.tosa.emit.registry import tosa_form
 from engine.export.tosa.graph import Tensor, TosaGraph
 from engine.export.tosa.schema import TosaOp
 from engine.program import norm, softmax
-from engine.program.types import IntegerLayerNorm, IntegerSoftmax
+from engine.program.types import IntegerLayerNorm, IntegerSoftmax, Scaling
+
+_LARGEST_STEEP_SHIFT = 30
 
 
 @tosa_form(IntegerSoftmax)
@@ -90,6 +92,23 @@ def _weighted(graph: TosaGraph, op: IntegerLayerNorm, normalised: Tensor) -> Ten
     """Steps 10 and 11."""
     if (op.weight_sign < 0).any():
         normalised = steps.multiply(graph, normalised, graph.constant(op.weight_sign.astype(np.int32)))
-    scaled = steps.rescale(graph, normalised, op.weight, "int32")
-    total = steps.binary(graph, TosaOp.ADD, scaled, graph.constant(op.bias))
+    total = steps.binary(graph, TosaOp.ADD, _scaled(graph, op.weight, normalised), graph.constant(op.bias))
     return steps.narrowed(graph, steps.shift_right(graph, total, op.out_shift), op.output)
+
+
+def _scaled(graph: TosaGraph, weight: Scaling, x: Tensor) -> Tensor:
+    """``weight_j(x)`` for x below 2^30, in int32.
+
+    RESCALE takes no such x at shifts below 31. MUL has the same rounding and no such limit, but one shift for all: the
+    channels of each of these shifts are a product of their own, in which the other multipliers are 0.
+    """
+    steep = (weight.shift <= _LARGEST_STEEP_SHIFT) & (weight.multiplier != 0)
+    rest = Scaling(np.where(steep, 0, weight.multiplier).astype(np.int32), weight.shift)
+    parts = [steps.rescale(graph, x, rest, "int32")] if rest.multiplier.any() or not steep.any() else []
+    for shift in np.unique(weight.shift[steep]):
+        multiplier = np.where(steep & (weight.shift == shift), weight.multiplier, 0).astype(np.int32)
+        parts.append(steps.multiply(graph, x, graph.constant(multiplier), int(shift)))
+    total = parts[0]
+    for part in parts[1:]:
+        total = steps.binary(graph, TosaOp.ADD, total, part)
+    return total

@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 
 from engine.export.tosa.graph import Shape, Tensor, TosaGraph
 from engine.export.tosa.schema import NAN_PROPAGATE, SINGLE_ROUND, TosaOp
+from engine.program.arithmetic import LARGEST_SHIFT
 from engine.program.types import Output, Scaling
+
+_RANGE_BITS = 31
+_REACH = {"int8": 128, "int16": 32768, "int32": 2**_RANGE_BITS - 1}
+"""Magnitude up to which values of a type have to be expected (-2^31 is never reached)."""
 
 # ------------------------------------------------------------------------------------------------ layout
 
@@ -196,7 +201,7 @@ def rescale(graph: TosaGraph, x: Tensor, scaling: Scaling, dtype: str) -> Tensor
     if wide and scaling.multiplier.max() > np.iinfo(np.int16).max:
         raise graph.refuse("requantisation of 48 bits by a multiplier of 32 bits")
     multiplier = graph.constant(scaling.multiplier.astype(np.int16 if wide else np.int32))
-    operands = (x, multiplier, graph.constant(scaling.shift), zero_point(graph, x.dtype), zero_point(graph, dtype))
+    operands = (x, multiplier, graph.constant(_shifts(scaling)), zero_point(graph, x.dtype), zero_point(graph, dtype))
     return graph.add(
         TosaOp.RESCALE,
         operands,
@@ -210,6 +215,27 @@ def rescale(graph: TosaGraph, x: Tensor, scaling: Scaling, dtype: str) -> Tensor
     )
 
 
+def _shifts(scaling: Scaling) -> NDArray[np.int8]:
+    """The shifts; those of multipliers 0, whose products are 0 with any, the largest: TOSA takes no accumulator beyond
+    ``2 ** (shift - 1)``."""
+    return np.where(scaling.multiplier == 0, LARGEST_SHIFT, scaling.shift).astype(np.int8)
+
+
+def within_reach(graph: TosaGraph, x: Tensor, scaling: Scaling) -> Tensor:
+    """The tensor limited to magnitudes below ``2 ** (shift - 1)``, which TOSA demands of what it rescales.
+
+    Whatever is cut would be 2^29 or more after scaling: for results of 16 bits, nothing changes.
+    """
+    limit = (np.int64(1) << np.minimum(_shifts(scaling).astype(np.int64) - 1, _RANGE_BITS)) - 1
+    if x.dtype == "int48" or (limit >= _REACH[x.dtype]).all():
+        return x
+    if x.dtype == "int32":
+        lowered = extreme(graph, x, graph.constant(limit, "int32"), maximum=False)
+        return extreme(graph, lowered, graph.constant(-limit, "int32"), maximum=True)
+    smallest = int(limit.min())
+    return clamp(graph, x, Output(x.dtype, -smallest, smallest))
+
+
 def clamp(graph: TosaGraph, x: Tensor, output: Output) -> Tensor:
     """Limit an int8 or int16 tensor to the output's bounds."""
     bounds = np.iinfo(output.dtype)
@@ -221,7 +247,7 @@ def clamp(graph: TosaGraph, x: Tensor, output: Output) -> Tensor:
 
 def requantise(graph: TosaGraph, x: Tensor, scaling: Scaling, output: Output) -> Tensor:
     """``clamp(scaling(x))`` in the output's type."""
-    return clamp(graph, rescale(graph, x, scaling, output.dtype), output)
+    return clamp(graph, rescale(graph, within_reach(graph, x, scaling), scaling, output.dtype), output)
 
 
 def narrowed(graph: TosaGraph, x: Tensor, output: Output) -> Tensor:

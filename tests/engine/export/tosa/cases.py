@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -33,6 +33,7 @@ from engine.program.types import (
     ProgramOp,
     Requantise,
     ResizeLinear,
+    Scaling,
     SumReduce,
 )
 from engine.qtype import QType
@@ -126,6 +127,11 @@ def _convolutions() -> Iterator[tuple[str, Case]]:
             "groups": convolution(dtype, 6, 4, 2, (3, 3), pads=(1, 0, 0, 1), strides=(2, 2)),
         }.items():
             yield f"convolution-{name}-{dtype}", Case(op, (image,))
+        dead = convolution(dtype, 6, 8, 1, (3, 3))
+        scaling = Scaling(dead.scaling.multiplier.copy(), dead.scaling.shift.copy())
+        scaling.multiplier[2], scaling.shift[2] = 0, 31 if dtype == "int8" else 15
+        dead = replace(dead, scaling=scaling, bias=np.full(8, 2**30))
+        yield f"convolution-dead-{dtype}", Case(dead, (image,))
         line = convolution(dtype, 4, 6, 2, (3,), strides=(2,), pads=(1, 0), dilations=(2,))
         yield f"convolution-line-{dtype}", Case(line, (integers(5, (2, 4, 17), dtype),))
 
@@ -191,6 +197,11 @@ def _functions() -> Iterator[tuple[str, Case]]:
         yield f"widen-{output.dtype}", Case(Requantise(scaling_for(200.7), output), (all8,))
         yield f"narrow-{output.dtype}", Case(Requantise(scaling_for(1 / 250.3), output), (all16,))
         yield f"vanish-{output.dtype}", Case(Requantise(scaling_for(0.0), output), (all16,))
+        yield f"saturate-{output.dtype}", Case(Requantise(scaling_for(2.0**16), output), (all16,))
+        steep = MultiplyScaled(scaling_for(0.7), output)
+        yield f"saturate-product-{output.dtype}", Case(steep, (all16, all16))
+        far = ExtremeScaled(scaling_for(2.0**20), scaling_for(1.0), output, maximum=False)
+        yield f"saturate-extreme-{output.dtype}", Case(far, (all16, all16[::-1].copy()))
 
 
 def _reductions() -> Iterator[tuple[str, Case]]:
@@ -237,6 +248,11 @@ def _norms() -> Iterator[tuple[str, Case]]:
                     scale, dtype, shape[-1], 1e-5, weight, bias, 4.0 / output.high, output, centre=centre
                 )
                 yield f"norm-{index}-{dtype}-{centre}", Case(op, (x,))
+    single = np.zeros((2, 64), np.int16)
+    single[0, 3], single[1, 5] = 32767, -32767
+    weight = np.linspace(-400, 400, 64)
+    op = integer_layernorm(1e-3, "int16", 64, 1e-5, weight, np.ones(64), 1e-5, INT16, centre=False)
+    yield "norm-steep", Case(op, (single,))
     ramp, zeros = np.linspace(-1, 1, 24).reshape(4, 6), np.zeros((4, 6))
     op = integer_layernorm(0.1, "int8", 24, 1e-5, ramp, zeros, 0.03, INT8, centre=True, axes_count=2)
     yield "norm-two-axes", Case(op, (integers(0, (3, 4, 6), "int8"),))
