@@ -138,8 +138,7 @@ class TosaGraph:
 
     def _tensor(self, shape: Shape, dtype: str) -> Tensor:
         if len(shape) > LARGEST_RANK or 0 in shape:
-            limit = f"(rank 1 to {LARGEST_RANK}, no empty axis)"
-            raise self.refuse(f"a tensor of shape {list(shape)} {limit}")
+            raise self.refuse(f"a tensor of shape {list(shape)} (at most {LARGEST_RANK} axes, none empty)")
         tensor = Tensor(f"tensor{len(self.tensors)}", tuple(int(size) for size in shape), dtype)
         self.tensors.append(tensor)
         return tensor

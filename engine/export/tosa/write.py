@@ -86,7 +86,8 @@ def _stem(path: Path) -> str:
 def _notes(steps: tuple[Step, ...], others: list[Path]) -> Iterator[str]:
     written = [step.tosa for step in steps if step.tosa is not None]
     operators = sum(tosa.operators for tosa in written)
-    yield f"TOSA 1.0 (pro-int, ext-int16): {len(written)} integer segments, {operators} operators with their constants"
+    files = "1 file" if len(written) == 1 else f"{len(written)} files, one for each integer segment"
+    yield f"TOSA 1.0 (pro-int, ext-int16): {files}; {operators} operators, constants among them"
     yield f"beside it: {', '.join(other.name for other in others)}"
     yield "inputs and outputs are integers; the JSON file has their types and scales"
     floats = sum(len(step.segment.instructions) for step in steps if step.segment.kind != INTEGER)

@@ -49,6 +49,10 @@ def fitted(
         size = image.shape[1 + axis]
         rest = (size - 1 + before + after - (kernel[axis] - 1) * dilations[axis]) % strides[axis]
         kept = max(after - rest, 0)
+        if rest - (after - kept) >= size:  # every window lies in the padding before the image
+            amounts = [before if place == 1 + axis else 0 for place in range(image.rank)]
+            image = steps.pad(graph, image, amounts, (0,) * image.rank, 0)
+            size, before = size + before, 0
         image = steps.take_slice(graph, image, 1 + axis, 0, size - (rest - (after - kept)))
         edges += [before, kept]
     return image, tuple(edges)

@@ -84,11 +84,44 @@ def integers(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.select([extreme == 0, extreme == 1], [-high, high], values).astype(dtype)
 
 
+def random_case(rng: np.random.Generator) -> Case:
+    """A convolution or pooling of random sizes, strides, pads, dilations and groups."""
+
+    def pair(low: int, high: int) -> tuple[int, int]:
+        first, second = rng.integers(low, high + 1, 2)
+        return int(first), int(second)
+
+    dtype, groups = DTYPES[rng.integers(2)], int(rng.choice((1, 2, 4)))
+    channels, outputs = (groups * count for count in pair(1, 3))
+    kernel, strides, dilations = pair(1, 4), pair(1, 4), pair(1, 3)
+    pads = (*pair(0, 3), *pair(0, 3))
+    least = [max(dilation * (size - 1) + 1, 1) for size, dilation in zip(kernel, dilations, strict=True)]
+    height, width = (size + int(rng.integers(0, 7)) for size in least)
+    x = integers(int(rng.integers(2**16)), (2, channels, height, width), dtype)
+    within = tuple(min(pad, size - 1) for pad, size in zip(pads, kernel * 2, strict=True))
+    ops: tuple[ProgramOp, ...] = (
+        convolution(dtype, channels, outputs, groups, kernel, strides=strides, pads=pads, dilations=dilations),
+        convolution(
+            dtype, channels, outputs, groups, kernel, transposed=True,
+            strides=strides, pads=within, dilations=dilations, output_padding=(strides[0] - 1, 0),
+        ),
+        MaximumPool(kernel, strides, pads, dilations),
+        AveragePoolInteger(kernel, strides, within, tuple(pad // 2 for pad in within)),
+    )  # fmt: skip
+    return Case(ops[rng.integers(len(ops))], (x,))
+
+
+def _random() -> Iterator[tuple[str, Case]]:
+    rng = np.random.default_rng(2026)
+    for index in range(100):
+        yield f"random-{index}", random_case(rng)
+
+
 @cache
 def cases() -> Mapping[str, Case]:
     """All cases by name."""
     parts = (_convolutions(), _transposed(), _products(), _pairs(), _functions(), _reductions(), _pools(), _norms())
-    return {name: case for part in (*parts, _softmaxes(), _resizes(), _movements()) for name, case in part}
+    return {name: case for part in (*parts, _softmaxes(), _resizes(), _movements(), _random()) for name, case in part}
 
 
 def convolution(
@@ -127,6 +160,8 @@ def _convolutions() -> Iterator[tuple[str, Case]]:
             "groups": convolution(dtype, 6, 4, 2, (3, 3), pads=(1, 0, 0, 1), strides=(2, 2)),
         }.items():
             yield f"convolution-{name}-{dtype}", Case(op, (image,))
+        small = convolution(dtype, 2, 3, 1, (2, 4), strides=(4, 3), pads=(2, 4, 1, 1), dilations=(1, 1))
+        yield f"convolution-of-padding-{dtype}", Case(small, (integers(6, (1, 2, 1, 1), dtype),))
         dead = convolution(dtype, 6, 8, 1, (3, 3))
         scaling = Scaling(dead.scaling.multiplier.copy(), dead.scaling.shift.copy())
         scaling.multiplier[2], scaling.shift[2] = 0, 31 if dtype == "int8" else 15
