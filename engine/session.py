@@ -500,7 +500,8 @@ class Session:
         return twin
 
     def export(self, path: str | Path, format: str = "package") -> ExportSummary:
-        """Write an export: ``package`` (what ``quantscope run`` executes) or ``qdq`` (ONNX for other runtimes).
+        """Write an export: ``package`` (what ``quantscope run`` executes), ``qdq`` (ONNX for other runtimes),
+        ``integer-onnx`` (ONNX with the program's own bits) or ``tosa``.
 
         Raises:
             ExportError: The format is unknown, a node cannot be expressed, or the file cannot be written.

@@ -141,7 +141,7 @@ def estimate(
 @app.command()
 def export(
     project: ProjectArgument,
-    format: Annotated[str, typer.Option("--format", metavar="package|qdq", help="What to write.")],
+    format: Annotated[str, typer.Option("--format", metavar="package|qdq|integer-onnx|tosa", help="What to write.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", show_default=False)],
     json: JsonOption = None,
 ) -> None:

@@ -57,8 +57,8 @@ EXPORTERS: Mapping[str, Exporter] = {
     for exporter in (
         Exporter("package", "Quantscope package", SUFFIX, _one_file(write_package)),
         Exporter("qdq", "ONNX with quantise and dequantise nodes", ".qdq.onnx", _one_file(write_qdq)),
-        Exporter("tosa", "TOSA 1.0 integer segments", ".tosa", _write_tosa),
         Exporter("integer-onnx", "ONNX in integers, bit for bit", ".integer.onnx", _one_file(write_integer_onnx)),
+        Exporter("tosa", "TOSA 1.0 integer segments", ".tosa", _write_tosa),
     )
 }
 

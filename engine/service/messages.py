@@ -103,7 +103,7 @@ class Save(Request, frozen=True, tag="save"):
 
 
 class Export(Request, frozen=True, tag="export"):
-    """Write an export (``package`` or ``qdq``); answers Exported."""
+    """Write an export in a format of :mod:`engine.export.registry`; answers Exported."""
 
     format: str
     path: str

@@ -13,6 +13,7 @@ from engine.errors import PlanError
 from engine.reports import Evaluation, ExportSummary
 from gui.client.session import BIND_COMMAND, EngineSession
 from gui.document.document import Document
+from gui.document.exports import EXPORT_FORMATS
 from gui.document.notice import Level, Notice
 from gui.document.preferences import Preferences
 from gui.panels import formats
@@ -21,7 +22,6 @@ from gui.panels.dialogs.prompts import Prompts, Unsaved
 from gui.panels.welcome.model import with_opened
 
 PROJECT_SUFFIX = ".qscope"
-EXPORT_SUFFIXES = {"package": ".qspkg", "qdq": ".qdq.onnx"}
 CALIBRATE_COMMAND = "model.calibrate"
 UNCALIBRATED = "This model is not calibrated: latency is shown, errors cannot be measured yet."
 
@@ -73,9 +73,8 @@ class FileCommands:
             "file.quit": self._close,
             CALIBRATE_COMMAND: self.ask_and_calibrate,
             "model.evaluate": self.ask_and_evaluate,
-            "export.package": partial(self.ask_and_export, "package"),
-            "export.qdq": partial(self.ask_and_export, "qdq"),
             "engine.restart": self._session.restart,
+            **{row.command: partial(self.ask_and_export, row.name) for row in EXPORT_FORMATS.values()},
         }
 
     def ask_and_open(self) -> None:
@@ -140,7 +139,7 @@ class FileCommands:
             self._session.evaluate(source.path, source.split, source.samples)
 
     def ask_and_export(self, export_format: str) -> None:
-        suffix = EXPORT_SUFFIXES[export_format]
+        suffix = EXPORT_FORMATS[export_format].suffix
         suggested = Path(self._document.opened_path).with_suffix(suffix)
         path = self.prompts.path_to_export(export_format, str(suggested))
         if path:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from gui.actions import state as when
 from gui.actions.state import ActionState, Condition
+from gui.document.exports import EXPORT_FORMATS
 from gui.document.overlay import Overlay
 
 MENUS = ("File", "Edit", "Precision", "View", "Go", "Help")
@@ -216,9 +217,9 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.can_export,
     ),
     ActionSpec(
-        "export.package",
-        "Export Package …",
-        "Write a package that runs with the same bits",
+        EXPORT_FORMATS["package"].command,
+        EXPORT_FORMATS["package"].title,
+        EXPORT_FORMATS["package"].help,
         "File",
         group=3,
         shortcuts=("Ctrl+Shift+E",),
@@ -226,13 +227,10 @@ ACTIONS: tuple[ActionSpec, ...] = (
         tool_group="model",
         unavailable=when.can_export,
     ),
-    ActionSpec(
-        "export.qdq",
-        "Export QDQ ONNX …",
-        "Write an ONNX file with quantise and dequantise nodes",
-        "File",
-        group=3,
-        unavailable=when.can_export,
+    *(
+        ActionSpec(row.command, row.title, row.help, "File", group=3, unavailable=when.can_export)
+        for row in EXPORT_FORMATS.values()
+        if row.name != "package"
     ),
     ActionSpec("file.quit", "Quit", "Close the window", "File", group=9, shortcuts=("Ctrl+Q",)),
     ActionSpec(

@@ -158,7 +158,7 @@ class EngineSession(QObject):
         self._submit(lambda i: Save(id=i, path=path), handle, f"Saving {Path(path).name}")
 
     def export(self, export_format: str, path: str) -> None:
-        """Write an export (``package`` or ``qdq``)."""
+        """Write an export in one of the formats of :mod:`gui.document.exports`."""
 
         def handle(answer: AnyAnswer) -> None:
             if isinstance(answer, Exported):

@@ -9,12 +9,12 @@ from importlib.metadata import PackageNotFoundError, version
 
 from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
 
+from gui.document.exports import EXPORT_FORMATS
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
 
 MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.qscope);;All files (*)"
 PROJECT_FILTER = "Quantscope projects (*.qscope)"
-EXPORT_FILTERS = {"package": "Packages (*.qspkg)", "qdq": "ONNX models (*.onnx)"}
 
 
 class Unsaved(Enum):
@@ -46,7 +46,7 @@ class Prompts:
         return path
 
     def path_to_export(self, export_format: str, suggested: str) -> str:
-        names = EXPORT_FILTERS[export_format]
+        names = EXPORT_FORMATS[export_format].filter
         path, _ = QFileDialog.getSaveFileName(self._parent, f"Export {export_format}", suggested, names)
         return path
 
