@@ -138,7 +138,8 @@ def test_result_as_json() -> None:
 
 def test_minus_infinity_is_meant_where_masks_are_made(tmp_path: Path, samples: np.ndarray) -> None:
     def run(batch: Batch, visit: Visit, op: Op, mask: float) -> None:
-        visit(Node("mask", op, ("x",), ("masked",)), [np.where(batch["x"] > 0, batch["x"], np.float32(mask))])
+        x = np.asarray(batch["x"], np.float32)
+        visit(Node("mask", op, ("x",), ("masked",)), [np.where(x > 0, x, np.float32(mask))])
 
     data = dataset_of(tmp_path, samples)
     found = collect(lambda batch, visit: run(batch, visit, Where(), -np.inf), data, values=["masked"])
