@@ -40,7 +40,7 @@ from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import resolve
-from engine.plan.scales import assign_types
+from engine.plan.scales import ValueTypes, assign_types
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
 from engine.program.lowering.assemble import UnitCache, has_lowering, lower
@@ -102,7 +102,8 @@ class Session:
         self._units = UnitCache()
         self._evaluator: Evaluator | None = None
         self._resolved: tuple[Plan, Target, Resolution] | None = None
-        self._lowered: tuple[Resolution, CalibrationResult, Program] | None = None
+        self._typed: tuple[Resolution, CalibrationResult, ValueTypes] | None = None
+        self._lowered: tuple[ValueTypes, Program] | None = None
         self._dataset: tuple[DataSource, Dataset] | None = None
         self._estimator: tuple[Target, Estimator] | None = None
 
@@ -403,14 +404,20 @@ class Session:
             CalibrationError: The session is not calibrated.
             GraphError: NaN in weights, or an accumulator that could overflow.
         """
+        values = self._value_types()
+        if self._lowered is None or self._lowered[0] is not values:
+            self._lowered = (values, lower(self.graph, self.resolve(), values, self._units))
+        return self._lowered[1]
+
+    def _value_types(self) -> ValueTypes:
+        """The type of every value, computed once for a plan and a calibration. Raises CalibrationError."""
         resolution = self.resolve()
         if self.calibration is None:
             raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
-        known = self._lowered
+        known = self._typed
         if known is None or known[0] is not resolution or known[1] is not self.calibration:
-            program = lower(self.graph, self.plan, resolution, self.scale_of, self._units)
-            self._lowered = (resolution, self.calibration, program)
-            return program
+            values = assign_types(self.graph, self.plan, resolution, self.scale_of)
+            self._typed = known = (resolution, self.calibration, values)
         return known[2]
 
     def estimate(self) -> Timing:
@@ -518,9 +525,7 @@ class Session:
     def node_plans(self) -> tuple[NodePlan, ...]:
         """Requested and effective precision of every node, with scales once calibrated."""
         resolution = self.resolve()
-        types = None
-        if self.calibration is not None:
-            types = assign_types(self.graph, self.plan, resolution, self.scale_of)
+        types = None if self.calibration is None else self._value_types().types
         return describe_plan(self.graph, self.plan, resolution, types)
 
     def refusals(self) -> tuple[Refusal, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from engine.graph.graph import Graph, Node
@@ -19,7 +20,16 @@ ScaleOf = Callable[[str, int], float]
 """(value name, largest integer) -> scale from the calibration's range for that value."""
 
 
-def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: ScaleOf) -> Mapping[str, QType]:
+@dataclass(frozen=True, eq=False)
+class ValueTypes:
+    """``types``: the program type of every value that some unit materialises. ``scales`` are what they were made with,
+    for values that are quantised only at a seam."""
+
+    types: Mapping[str, QType]
+    scales: BoundedScales
+
+
+def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: ScaleOf) -> ValueTypes:
     """The program type of every value that some unit materialises.
 
     Softmax outputs never exceed 1, whatever a histogram's bin says; masks do not take the range of their logits.
@@ -31,7 +41,7 @@ def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: Sca
         for value in node.outputs:
             if value:
                 types[value] = _type_of(graph, plan, resolution, scales, node, value, types)
-    return MappingProxyType(types)
+    return ValueTypes(MappingProxyType(types), scales)
 
 
 class BoundedScales:

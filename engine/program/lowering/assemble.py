@@ -10,8 +10,8 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
-from engine.plan.scales import BoundedScales, ScaleOf, assign_types, quantised_type
-from engine.plan.types import Plan, Resolution, Unit
+from engine.plan.scales import ScaleOf, ValueTypes, quantised_type
+from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.types import (
@@ -64,17 +64,13 @@ def _fed(value: str) -> str:
     return f"{value}@input"
 
 
-def lower(
-    graph: Graph, plan: Plan, resolution: Resolution, scale_of: ScaleOf, cache: UnitCache | None = None
-) -> Program:
-    """The integer program of a resolved plan.
+def lower(graph: Graph, resolution: Resolution, values: ValueTypes, cache: UnitCache | None = None) -> Program:
+    """The integer program of a resolved plan whose values have been given their types.
 
     Raises GraphError naming the node where weights hold NaN, an accumulator could overflow, or scales lie too far
     apart.
     """
-    types = assign_types(graph, plan, resolution, scale_of)
-    seams = BoundedScales(graph, scale_of)
-    assembler = _Assembler(graph, resolution, seams, dict(types), cache or UnitCache())
+    assembler = _Assembler(graph, resolution, values.scales, dict(values.types), cache or UnitCache())
     return assembler.run()
 
 

@@ -134,7 +134,7 @@ def test_resolution_depends_on_the_plan_alone(case: tuple[Graph, Plan, Target], 
 def test_every_materialised_value_has_a_type(case: tuple[Graph, Plan, Target]) -> None:
     graph, plan, target = case
     resolution = resolve(graph, plan, target, has_lowering)
-    types = assign_types(graph, plan, resolution, lambda value, largest: 1.0 / largest)
+    types = assign_types(graph, plan, resolution, lambda value, largest: 1.0 / largest).types
     for unit in resolution.units:
         for value in graph.by_id[unit.last].outputs:
             assert types[value].dtype == resolution.dtypes[value]
@@ -296,7 +296,7 @@ def test_a_scaling_costs_nothing() -> None:
     builder.node("y", Add(), "half", x)
     graph = builder.build("y")
     found = resolved(graph)
-    types = assign_types(graph, Plan(), found, lambda value, largest: 0.25)
+    types = assign_types(graph, Plan(), found, lambda value, largest: 0.25).types
     assert found.effective["half"].precision is Precision.INT8
     assert (types["x"].scale, types["half"].scale) == (0.25, 0.125)
     marked = Plan(MappingProxyType({"half": Precision.LUT}))
@@ -311,7 +311,7 @@ def test_layout_passes_scales_on_and_a_class_token_does_not_take_them() -> None:
     builder.node("y", Concat(1), "t", token, shape=(1, 8, 6, 6))
     graph = builder.build("y")
     scales = {"x": 0.1, "t": 9.0, "y": 0.5}
-    types = assign_types(graph, Plan(), resolved(graph), lambda value, largest: scales[value])
+    types = assign_types(graph, Plan(), resolved(graph), lambda value, largest: scales[value]).types
     assert (types["t"].scale, types["y"].scale) == (0.1, 0.5)
 
 
@@ -330,7 +330,7 @@ def masked(value: float, reader: object) -> Graph:
 )
 def test_a_mask_does_not_take_the_range_of_its_logits(graph: Graph, clipped: bool) -> None:
     ranges = {"x": 4.0, "m": 100.0, "y": 1.5}
-    types = assign_types(graph, Plan(), resolved(graph), lambda value, largest: ranges[value] / largest)
+    types = assign_types(graph, Plan(), resolved(graph), lambda value, largest: ranges[value] / largest).types
     assert types["m"].scale * 127 == pytest.approx(12.0 if clipped else 100.0)
     assert types["y"].scale * 127 == pytest.approx(1.0 if isinstance(graph.nodes[-1].op, Softmax) else 1.5)
 

@@ -22,7 +22,7 @@ from engine.plan.regions import check_region
 from engine.plan.resolve import resolve
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
-from engine.program.lowering.assemble import has_lowering, lower
+from engine.program.lowering.assemble import has_lowering
 from engine.session import Session
 from engine.simulate.estimate import Estimator, estimate
 from engine.simulate.fusion import Kernel, find_room
@@ -31,6 +31,7 @@ from engine.simulate.timing import Bound, Timing
 from engine.target.target import Target, load_target
 from tests.engine.plan.graphs import graphs
 from tests.engine.plan.test_regions import selections
+from tests.engine.program.lowering.cases import lowered_with
 
 from .graphs import GraphBuilder
 
@@ -249,7 +250,7 @@ def test_the_program_does_not_depend_on_regions(
 ) -> None:
     graph, regions, marks, target = case
     programs = [
-        lower(graph, plan, resolve(graph, plan, target, has_lowering), lambda value, largest: 4.0 / largest)
+        lowered_with(graph, plan, resolve(graph, plan, target, has_lowering), lambda value, largest: 4.0 / largest)
         for plan in (Plan(MappingProxyType(marks)), Plan(MappingProxyType(marks), regions=regions))
     ]
     apart, fused = programs

@@ -14,10 +14,11 @@ from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph
 from engine.ops.other import Input
 from engine.plan.resolve import resolve
-from engine.plan.types import Plan
+from engine.plan.scales import ScaleOf, assign_types
+from engine.plan.types import Plan, Resolution
 from engine.precision import Precision
 from engine.program.executor import run_program
-from engine.program.lowering.assemble import has_lowering, lower
+from engine.program.lowering.assemble import UnitCache, has_lowering, lower
 from engine.program.types import Instruction, Program
 from engine.qtype import INTEGER_RANGE
 from engine.target.target import load_target
@@ -45,13 +46,20 @@ class Case:
         return float(10.0 * np.log10((self.reference[value] ** 2).sum() / (error**2).sum()))
 
 
+def lowered_with(
+    graph: Graph, plan: Plan, resolution: Resolution, scale_of: ScaleOf, cache: UnitCache | None = None
+) -> Program:
+    """The program with scales from a function instead of a calibration."""
+    return lower(graph, resolution, assign_types(graph, plan, resolution, scale_of), cache)
+
+
 def lowered(graph: Graph, feeds: Feeds, marks: Mapping[str, Precision] | None = None) -> Program:
     """The program with scales from the largest magnitude of each value."""
     plan = Plan(MappingProxyType(dict(marks or {})))
     values = FloatModel(graph).run(feeds, keep=[value for node in graph.nodes for value in node.outputs])
     peaks = {name: float(tensor.abs().max()) or 1.0 for name, tensor in values.items() if tensor.is_floating_point()}
     resolution = resolve(graph, plan, TARGET, has_lowering)
-    return lower(graph, plan, resolution, lambda value, largest: peaks[value] / largest)
+    return lowered_with(graph, plan, resolution, lambda value, largest: peaks[value] / largest)
 
 
 def compared(graph: Graph, feeds: Feeds, marks: Mapping[str, Precision] | None = None) -> Case:

@@ -48,14 +48,14 @@ from engine.ops.reduce import (
 from engine.plan.resolve import resolve
 from engine.plan.types import Plan
 from engine.precision import Precision
-from engine.program.lowering.assemble import UnitCache, has_lowering, lower
+from engine.program.lowering.assemble import UnitCache, has_lowering
 from engine.program.lowering.context import LOWER
 from engine.program.lowering.mac import quantise_weight
 from engine.program.types import Convolution, DataMovement, FullyConnected, Program, Quantise, Requantise, Table8
 from engine.qtype import INTEGER_RANGE
 from tests.engine.plan.graphs import SHAPE, Builder
 
-from .cases import TARGET, compared, everywhere, inputs_of, lowered
+from .cases import TARGET, compared, everywhere, inputs_of, lowered, lowered_with
 
 DTYPES = ("int8", "int16")
 RNG = np.random.default_rng(7)
@@ -243,7 +243,7 @@ def test_quotient_by_a_constant() -> None:
 def lower_with_ones(graph: Graph) -> object:
     """Lower with a range of 1 for every value: for constants that the float model cannot compute with."""
     plan = Plan(MappingProxyType({}))
-    return lower(graph, plan, resolve(graph, plan, TARGET, has_lowering), lambda value, largest: 1.0 / largest)
+    return lowered_with(graph, plan, resolve(graph, plan, TARGET, has_lowering), lambda value, largest: 1.0 / largest)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -499,7 +499,7 @@ def test_scales_that_no_multiplier_bridges_are_refused_by_name() -> None:
     plan = Plan(MappingProxyType({}))
     resolution = resolve(graph, plan, TARGET, has_lowering)
     with pytest.raises(GraphError, match=r"node 'y': cannot be requantised: scaling factor .* too large"):
-        lower(graph, plan, resolution, lambda value, largest: scales[value])
+        lowered_with(graph, plan, resolution, lambda value, largest: scales[value])
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
@@ -538,7 +538,7 @@ def test_a_mark_and_its_undo_give_the_same_instructions_with_cached_units() -> N
     def program(marks: dict[str, Precision]) -> Program:
         plan = Plan(MappingProxyType(marks))
         resolution = resolve(graph, plan, TARGET, has_lowering)
-        return lower(graph, plan, resolution, lambda value, largest: 1.0 / largest, cache)
+        return lowered_with(graph, plan, resolution, lambda value, largest: 1.0 / largest, cache)
 
     before = program({})
     between = program({"c": Precision.FLOAT})

@@ -154,7 +154,7 @@ def test_what_others_read_too_keeps_its_range() -> None:
     graph = Graph(graph.name, graph.nodes, graph.types, graph.constants, graph.inputs, ("y", "mask"))
     thresholds = {"x": 4.0, "keep": 1.0, "hidden": 1.0, "mask": 1e9, "masked": 1e9, "y": 1.0}
     resolution = resolve(graph, Plan(), TARGET, has_lowering)
-    types = assign_types(graph, Plan(), resolution, lambda value, largest: thresholds[value] / largest)
+    types = assign_types(graph, Plan(), resolution, lambda value, largest: thresholds[value] / largest).types
     assert types["mask"].scale == 1e9 / 127
     assert types["masked"].scale == (4.0 + MASK_MARGIN) / 127
 
