@@ -5,7 +5,7 @@ Work does not depend on the target: :mod:`engine.simulate.estimate` turns it int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -453,31 +453,28 @@ def _slice(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 def _split(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     """One copy a piece, each in chunks of its own rows."""
     assert isinstance(node.op, Split)
-    moves: list[Move] = []
     source = node.inputs[0]
-    for value in node.outputs:
-        if not value:
-            continue
-        shape = graph.types[value].shape
-        elements, chunk = prod(shape), movement.axis_chunk(shape, node.op.axis)
-        moves.append(_run(source, elements, chunk, _element_bytes(graph, node, source, dtypes), Direction.LOAD))
-        moves.append(_run(value, elements, chunk, _element_bytes(graph, node, value, dtypes), Direction.STORE))
-    return Work(moves=tuple(move for move in moves if move.size_bytes), is_rearranging=True)
+    return _pieces(graph, node, dtypes, node.op.axis, [(value, source, value) for value in node.outputs if value])
 
 
 @WORK.register(Concat)
 def _concat(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     """One copy an input, each in chunks of its own rows."""
     assert isinstance(node.op, Concat)
-    moves: list[Move] = []
     out = node.outputs[0]
-    for value in node.inputs:
-        if not value:
-            continue
-        shape = graph.types[value].shape
-        elements, chunk = prod(shape), movement.axis_chunk(shape, node.op.axis)
-        moves.append(_run(value, elements, chunk, _element_bytes(graph, node, value, dtypes), Direction.LOAD))
-        moves.append(_run(out, elements, chunk, _element_bytes(graph, node, out, dtypes), Direction.STORE))
+    return _pieces(graph, node, dtypes, node.op.axis, [(value, value, out) for value in node.inputs if value])
+
+
+def _pieces(
+    graph: Graph, node: Node, dtypes: Mapping[str, str], axis: int, pieces: Sequence[tuple[str, str, str]]
+) -> Work:
+    """Copies of pieces along an axis: (the piece, the value it is read from, the value it is written to)."""
+    moves: list[Move] = []
+    for piece, source, target in pieces:
+        shape = graph.types[piece].shape
+        elements, chunk = prod(shape), movement.axis_chunk(shape, axis)
+        moves.append(_run(source, elements, chunk, _element_bytes(graph, node, source, dtypes), Direction.LOAD))
+        moves.append(_run(target, elements, chunk, _element_bytes(graph, node, target, dtypes), Direction.STORE))
     return Work(moves=tuple(move for move in moves if move.size_bytes), is_rearranging=True)
 
 
