@@ -40,7 +40,7 @@ from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import resolve
-from engine.plan.scales import ValueTypes, assign_types
+from engine.plan.scales import ScaleOf, ValueTypes, assign_types
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
 from engine.program.lowering.assemble import UnitCache, has_lowering, lower
@@ -384,19 +384,6 @@ class Session:
             self._resolved = (self.plan, self.target, resolution)
         return self._resolved[2]
 
-    def scale_of(self, value: str, largest: int) -> float:
-        """The scale of a value whose largest integer is ``largest``, by its calibration method.
-
-        Raises:
-            CalibrationError: The session is not calibrated, or not for this value.
-        """
-        if self.calibration is None:
-            raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
-        found = self.calibration.ranges.get(value)
-        if found is None:
-            raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
-        return found.scale(self.plan.methods.get(value, self.plan.default_method), largest)
-
     def program(self) -> Program:
         """The integer program of the plan.
 
@@ -416,7 +403,8 @@ class Session:
             raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
         known = self._typed
         if known is None or known[0] is not resolution or known[1] is not self.calibration:
-            values = assign_types(self.graph, self.plan, resolution, self.scale_of)
+            scale_of = _scales(self.calibration, self.plan)
+            values = assign_types(self.graph, self.plan, resolution, scale_of)
             self._typed = known = (resolution, self.calibration, values)
         return known[2]
 
@@ -548,6 +536,22 @@ class Session:
 def _listed(nodes: Sequence[str], most: int = 8) -> str:
     names = ", ".join(f"'{node}'" for node in nodes[:most])
     return names if len(nodes) <= most else f"{names} and {len(nodes) - most} more"
+
+
+def _scales(calibration: CalibrationResult, plan: Plan) -> ScaleOf:
+    """The scale of a value whose largest integer is given, by the calibration method that the plan has for it.
+
+    It raises CalibrationError for a value that was not calibrated, and knows no session: types that outlive a plan would
+    otherwise keep one.
+    """
+
+    def scale_of(value: str, largest: int) -> float:
+        found = calibration.ranges.get(value)
+        if found is None:
+            raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
+        return found.scale(plan.methods.get(value, plan.default_method), largest)
+
+    return scale_of
 
 
 def _ranges_of(
