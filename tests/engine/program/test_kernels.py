@@ -27,6 +27,8 @@ from engine.program.types import (
     FloatKernel,
     FullyConnected,
     Instruction,
+    IntegerLayerNorm,
+    IntegerSoftmax,
     MatrixProduct,
     MaximumPool,
     MultiplyScaled,
@@ -74,6 +76,32 @@ def integers(seed: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     values = rng.integers(-high, high + 1, shape)
     extreme = rng.integers(0, 4, shape)
     return np.select([extreme == 0, extreme == 1], [-high, high], values).astype(dtype)
+
+
+def random_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> tuple[IntegerSoftmax, np.ndarray]:
+    """A softmax of logits that spread over up to 100, and integers for it."""
+    spread = np.random.default_rng(seed).uniform(0.5, 100)
+    output = INT8 if seed % 2 else INT16
+    op = integer_softmax(spread / LARGEST[dtype], dtype, axis, shape[axis], 1.0 / output.high, output)
+    return op, integers(seed, shape, dtype)
+
+
+def random_layernorm(
+    seed: int, dtype: str, centre: bool, shape: tuple[int, ...]
+) -> tuple[IntegerLayerNorm, np.ndarray]:
+    """A LayerNorm (RMSNorm without ``centre``) with a vanishing weight, and integers with narrow and constant rows."""
+    rng = np.random.default_rng(seed)
+    n = shape[-1]
+    weight, bias = rng.normal(size=n), rng.normal(size=n)
+    weight[0] = 0.0
+    output = INT8 if seed % 2 else INT16
+    op = integer_layernorm(
+        10.0 ** rng.integers(-5, 1), dtype, n, 1e-5, weight, bias, 4.0 / output.high, output, centre=centre
+    )
+    x = integers(seed, shape, dtype)
+    x[0] = np.clip(x[0], -2, 3)
+    x[-1] = 17
+    return op, x
 
 
 def with_strides(x: np.ndarray, layout: str) -> torch.Tensor:
@@ -137,9 +165,7 @@ def test_convolution(seed: int, dtype: str, layout: str, sizes: tuple[int, int, 
     strides = data.draw(st.tuples(st.integers(1, 2), st.integers(1, 3)))
     dilations = data.draw(st.tuples(st.integers(1, 2), st.integers(1, 2)))
     pads = data.draw(st.tuples(*[st.integers(0, 3)] * 4))
-    op = convolution_of(
-        seed, dtype, channels, outputs, groups, kernel, strides=strides, pads=pads, dilations=dilations
-    )
+    op = convolution_of(seed, dtype, channels, outputs, groups, kernel, strides=strides, pads=pads, dilations=dilations)
     check(op, integers(seed + 1, (2, channels, 9, 11), dtype), layout=layout)
 
 
@@ -147,9 +173,7 @@ def test_convolution(seed: int, dtype: str, layout: str, sizes: tuple[int, int, 
 @pytest.mark.parametrize(("channels", "outputs", "groups"), [(40, 24, 1), (64, 64, 64), (16, 8, 2)])
 def test_convolution_at_usual_sizes(dtype: str, channels: int, outputs: int, groups: int) -> None:
     for kernel, pads in (((1, 1), (0, 0, 0, 0)), ((3, 3), (1, 1, 1, 1)), ((5, 5), (1, 2, 2, 1))):
-        op = convolution_of(
-            7, dtype, channels, outputs, groups, kernel, strides=(1, 1), pads=pads, dilations=(1, 1)
-        )
+        op = convolution_of(7, dtype, channels, outputs, groups, kernel, strides=(1, 1), pads=pads, dilations=(1, 1))
         check(op, integers(3, (1, channels, 14, 15), dtype), layout="last")
 
 
@@ -297,10 +321,7 @@ def test_reductions(dtype: str, axes: tuple[int, ...], keepdims: bool) -> None:
 @bounded
 @given(seeds, st.sampled_from(DTYPES), st.integers(0, 2), st.sampled_from(((3, 4, 49), (2, 300, 5), (1, 3, 1))))
 def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> None:
-    x = integers(seed, shape, dtype)
-    spread = np.random.default_rng(seed).uniform(0.5, 100)
-    output = INT8 if seed % 2 else INT16
-    op = integer_softmax(spread / LARGEST[dtype], dtype, axis, shape[axis], 1.0 / output.high, output)
+    op, x = random_softmax(seed, dtype, axis, shape)
     check(op, x)
     check(op, np.zeros_like(x))
 
@@ -308,17 +329,7 @@ def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> No
 @bounded
 @given(seeds, st.sampled_from(DTYPES), st.booleans(), st.sampled_from(((3, 5, 96), (40, 7), (2, 1, 1500), (5, 1))))
 def test_layernorm(seed: int, dtype: str, centre: bool, shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(seed)
-    n = shape[-1]
-    weight, bias = rng.normal(size=n), rng.normal(size=n)
-    weight[0] = 0.0
-    output = INT8 if seed % 2 else INT16
-    op = integer_layernorm(
-        10.0 ** rng.integers(-5, 1), dtype, n, 1e-5, weight, bias, 4.0 / output.high, output, centre=centre
-    )
-    x = integers(seed, shape, dtype)
-    x[0] = np.clip(x[0], -2, 3)
-    x[-1] = 17
+    op, x = random_layernorm(seed, dtype, centre, shape)
     check(op, x)
     check(op, x, layout="gaps")
 

@@ -14,7 +14,6 @@ from engine.ops import layout
 from engine.ops.elementwise import Relu
 from engine.program.arithmetic import scaling_for
 from engine.program.norm import integer_layernorm
-from engine.program.softmax import integer_softmax
 from engine.program.tables import table8, table16
 from engine.program.types import (
     AddScaled,
@@ -37,7 +36,17 @@ from engine.program.types import (
     SumReduce,
 )
 from tests.engine.export.integer_onnx.runtime import check, fixed, single
-from tests.engine.program.test_kernels import DTYPES, INT8, INT16, LARGEST, convolution_of, integers, output_of
+from tests.engine.program.test_kernels import (
+    DTYPES,
+    INT8,
+    INT16,
+    LARGEST,
+    convolution_of,
+    integers,
+    output_of,
+    random_layernorm,
+    random_softmax,
+)
 
 few = settings(max_examples=12, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**16)
@@ -210,10 +219,7 @@ def test_reductions(dtype: str, axes: tuple[int, ...], keepdims: bool) -> None:
 @few
 @given(seeds, st.sampled_from(DTYPES), st.integers(-1, 2), st.sampled_from(((3, 4, 49), (2, 300, 5), (1, 3, 1))))
 def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> None:
-    x = integers(seed, shape, dtype)
-    spread = np.random.default_rng(seed).uniform(0.5, 100)
-    output = INT8 if seed % 2 else INT16
-    op = integer_softmax(spread / LARGEST[dtype], dtype, axis, shape[axis], 1.0 / output.high, output)
+    op, x = random_softmax(seed, dtype, axis, shape)
     check(op, x)
     check(op, np.zeros_like(x))
 
@@ -221,17 +227,7 @@ def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> No
 @few
 @given(seeds, st.sampled_from(DTYPES), st.booleans(), st.sampled_from(((3, 5, 96), (40, 7), (2, 1, 1500), (5, 1))))
 def test_layernorm(seed: int, dtype: str, centre: bool, shape: tuple[int, ...]) -> None:
-    rng = np.random.default_rng(seed)
-    n = shape[-1]
-    weight, bias = rng.normal(size=n), rng.normal(size=n)
-    weight[0] = 0.0
-    output = INT8 if seed % 2 else INT16
-    op = integer_layernorm(
-        10.0 ** rng.integers(-5, 1), dtype, n, 1e-5, weight, bias, 4.0 / output.high, output, centre=centre
-    )
-    x = integers(seed, shape, dtype)
-    x[0] = np.clip(x[0], -2, 3)
-    x[-1] = 17
+    op, x = random_layernorm(seed, dtype, centre, shape)
     check(op, x)
 
 
