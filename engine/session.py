@@ -541,8 +541,7 @@ def _listed(nodes: Sequence[str], most: int = 8) -> str:
 def _scales(calibration: CalibrationResult, plan: Plan) -> ScaleOf:
     """The scale of a value whose largest integer is given, by the calibration method that the plan has for it.
 
-    It raises CalibrationError for a value that was not calibrated, and knows no session: types that outlive a plan would
-    otherwise keep one.
+    It raises CalibrationError for a value that was not calibrated. It knows no session: kept types would keep that too.
     """
 
     def scale_of(value: str, largest: int) -> float:
