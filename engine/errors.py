@@ -97,6 +97,14 @@ class PackageError(QuantscopeError):
     """A compiled package is damaged, of an unknown version, or is given inputs it does not declare."""
 
 
+class ThirdPartyError(QuantscopeError):
+    """A program that confirms our results refused what it was given, crashed, or took too long."""
+
+
+class ThirdPartyMissingError(ThirdPartyError):
+    """A program that could confirm our results is not installed; the hint is the command that installs it."""
+
+
 class EngineCrash(QuantscopeError):  # noqa: N818 - an event that befell the process, not a wrong input
     """The engine process ended or broke its protocol; the project in the window is intact."""
 

@@ -29,6 +29,7 @@ from engine.export.integer_onnx import IntegerModel, integer_model
 from engine.program.executor import run_program
 from engine.program.types import FloatKernel, Instruction, Program
 from engine.session import Session
+from engine.verify.values import from_float
 from tests.benchmarks.models import ModelUnavailableError, cache_folder, model_path
 from tests.benchmarks.zoo import CASES, photographs
 
@@ -70,18 +71,9 @@ def opened(name: str, samples: int, folder: Path) -> Session:
     return session
 
 
-def after_float(program: Program) -> frozenset[str]:
-    """Values that a float node computes, or that are computed from one."""
-    reached: set[str] = set()
-    for item in program.instructions:
-        if isinstance(item.op, FloatKernel) or reached.intersection(item.inputs):
-            reached.update(item.outputs)
-    return frozenset(reached)
-
-
 def compare(program: Program, model: IntegerModel, found: Arrays, sample: Arrays, counts: Counts) -> None:
     """Add one sample's mismatches to ``counts``."""
-    floats = after_float(program)
+    floats = from_float(program)
 
     def visit(item: Instruction, _operands: Sequence[Tensor | None], results: Sequence[Tensor]) -> None:
         for value, result in zip(item.outputs, results, strict=True):

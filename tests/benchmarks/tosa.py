@@ -21,12 +21,12 @@ import numpy as np
 import torch
 
 from engine.calibrate.recipe import load_recipe
-from engine.errors import QuantscopeError
+from engine.errors import QuantscopeError, ThirdPartyError
 from engine.session import Session
+from engine.verify.tosa import compare_tosa
+from engine.verify.tosa_reference import find_reference_model
 from tests.benchmarks import zoo
 from tests.benchmarks.models import ModelUnavailableError, cache_folder, model_path
-from tests.engine.export.tosa.compare import compared
-from tests.engine.export.tosa.reference_model import FOLDER, ReferenceModelError
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 DEMOS = ("swin_fmnist", "mobile_fmnist")
@@ -64,17 +64,18 @@ def rows(name: str, options: argparse.Namespace) -> Iterator[tuple[str, bool]]:
             session.mark("*", options.precision)
         for index, sample in enumerate(session.samples(options.samples)):
             start = time.perf_counter()
-            found = compared(session, sample.inputs, intermediates=not options.outputs)
-            differing = sum(found.mismatches.values())
+            found = compare_tosa(session, [sample.inputs], intermediates=not options.outputs)
+            tally = found.tally
             size = sum(len(segment.data) for segment in found.segments)
             operators = sum(segment.operators for segment in found.segments)
             text = (
                 f"{name} {options.precision}, sample {index}: {len(found.segments)} segments, {operators} operators, "
-                f"{size / 1e6:.2f} MB; {found.values} values, {found.elements} elements, {differing} differ "
+                f"{size / 1e6:.2f} MB; {len(tally.values)} values, {tally.elements} elements, "
+                f"{tally.differing} differ "
                 f"({time.perf_counter() - start:.1f} s)"
             )
-            first = next(iter(found.mismatches), None)
-            yield (text if first is None else f"{text}; the first value is {first}"), differing == 0
+            first = tally.first()
+            yield (f"{text}; the first value is {first}" if first else text), not first
 
 
 def main() -> None:
@@ -88,8 +89,10 @@ def main() -> None:
     unknown = [name for name in options.names if name not in (*DEMOS, *zoo.CASES)]
     if unknown:
         parser.error(f"no model named {', '.join(unknown)}")
-    if not (FOLDER / "tosa_reference_model").is_dir():
-        sys.exit("the TOSA reference model is not installed: make conformance")
+    try:
+        find_reference_model()
+    except ThirdPartyError as error:
+        sys.exit(str(error))
     torch.set_num_threads(1)
     failed = False
     for name in options.names or DEMOS:
@@ -97,7 +100,7 @@ def main() -> None:
             for text, good in rows(name, options):
                 print(text, flush=True)
                 failed |= not good
-        except (QuantscopeError, ModelUnavailableError, ReferenceModelError) as error:
+        except (QuantscopeError, ModelUnavailableError) as error:
             print(f"{name}: {error}", flush=True)
             failed = True
     sys.exit(failed)

@@ -12,9 +12,10 @@ import torch
 from engine.export.integer_onnx import IntegerModel, program_model
 from engine.export.qdq.batch import BatchForm
 from engine.graph.graph import TensorType
-from engine.program.executor import run_instruction, run_program
+from engine.program.executor import run_instruction
 from engine.program.types import Instruction, Program, ProgramConstant, ProgramOp
 from engine.qtype import QType
+from engine.verify.values import program_values
 
 LEVELS = {
     "optimised": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -36,20 +37,9 @@ def computed(runner: onnxruntime.InferenceSession, inputs: Arrays) -> Arrays:
     return dict(zip(names, (np.asarray(value) for value in runner.run(None, dict(inputs))), strict=True))
 
 
-def every_value(program: Program, inputs: Arrays) -> Arrays:
-    """Every value that the program computes, by its name."""
-    values: dict[str, np.ndarray] = {}
-
-    def keep(item: Instruction, _operands: Sequence[object], results: Sequence[torch.Tensor]) -> None:
-        values.update((name, x.numpy().copy()) for name, x in zip(item.outputs, results, strict=True) if name)
-
-    run_program(program, {name: torch.from_numpy(np.array(x)) for name, x in inputs.items()}, visit=keep)
-    return values
-
-
 def mismatches(model: IntegerModel, runner: onnxruntime.InferenceSession, program: Program, inputs: Arrays) -> Arrays:
     """How many elements differ of each value of a model that has its intermediates as outputs."""
-    found, expected = computed(runner, inputs), every_value(program, inputs)
+    found, expected = computed(runner, inputs), program_values(program, inputs)
     counts: dict[str, np.ndarray] = {}
     for name, wanted in expected.items():
         got = found[model.names[name]]
@@ -88,7 +78,7 @@ def check(op: ProgramOp, *inputs: np.ndarray, constants: Sequence[int] = ()) -> 
     model = program_model(program, known, fixed(program, known))
     onnx.checker.check_model(model.proto, full_check=True)
     fed = {name: inputs[int(name[1:])] for name in program.inputs}
-    wanted = every_value(program, fed)["y"]
+    wanted = program_values(program, fed)["y"]
     for level in LEVELS:
         found = computed(runtime(model.proto, level), fed)["y"]
         assert found.dtype == wanted.dtype

@@ -13,8 +13,8 @@ from onnx import helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from engine.export.integer_onnx import integer_model, write_integer_onnx
-from engine.program.types import FloatKernel, Program
 from engine.session import Session
+from engine.verify.values import from_float
 from tests.engine.export.demos import Marks, expected_outputs, opened, stacked
 from tests.engine.export.integer_onnx.runtime import LEVELS, computed, mismatches, runtime
 
@@ -36,15 +36,6 @@ def test_every_value_has_the_program_s_bits(plan: str, level: str) -> None:
     runner = runtime(model.proto, level)
     for sample in session.samples(SAMPLES):
         assert {name: n for name, n in mismatches(model, runner, program, sample.inputs).items() if n} == {}
-
-
-def from_float(program: Program) -> set[str]:
-    """Values that a float node computes, or that are computed from one."""
-    reached: set[str] = set()
-    for item in program.instructions:
-        if isinstance(item.op, FloatKernel) or reached.intersection(item.inputs):
-            reached.update(item.outputs)
-    return reached
 
 
 def test_only_what_follows_float_nodes_may_differ() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.errors import ExportError
+from engine.errors import ExportError, ThirdPartyError
 from engine.export.tosa.emit import MOVEMENT, TO_TOSA
 from engine.ops.layout import Layout
 from engine.program.executor import run_instruction
@@ -23,14 +23,9 @@ from engine.program.types import (
     Quantise,
     SumReduce,
 )
+from engine.verify.tosa_reference import Arrays, reference_outputs, reference_results
 from tests.engine.export.tosa.cases import Case, cases, convolution, integers
-from tests.engine.export.tosa.reference_model import (
-    Arrays,
-    ReferenceModelError,
-    available,
-    reference_outputs,
-    reference_results,
-)
+from tests.engine.verify.parties import needs_tosa
 
 
 def test_every_operator_has_a_form_and_a_case() -> None:
@@ -48,7 +43,7 @@ def executed(case: Case) -> Arrays:
 
 
 @pytest.fixture(scope="module")
-def computed() -> Mapping[str, tuple[Arrays, Arrays | ReferenceModelError]]:
+def computed() -> Mapping[str, tuple[Arrays, Arrays | ThirdPartyError]]:
     """By case, what the executor and the reference model computed."""
     wanted = {name: executed(case) for name, case in cases().items()}
     jobs = [
@@ -58,18 +53,18 @@ def computed() -> Mapping[str, tuple[Arrays, Arrays | ReferenceModelError]]:
     return {name: (wanted[name], found) for name, found in zip(wanted, reference_results(jobs), strict=True)}
 
 
-@available
+@needs_tosa
 @pytest.mark.parametrize("name", cases())
-def test_computes_the_same_bits(computed: Mapping[str, tuple[Arrays, Arrays | ReferenceModelError]], name: str) -> None:
+def test_computes_the_same_bits(computed: Mapping[str, tuple[Arrays, Arrays | ThirdPartyError]], name: str) -> None:
     wanted, found = computed[name]
-    assert not isinstance(found, ReferenceModelError), found
+    assert not isinstance(found, ThirdPartyError), found
     assert wanted.keys() == found.keys()
     for value, array in wanted.items():
         assert found[value].dtype == array.dtype
         np.testing.assert_array_equal(found[value], array)
 
 
-@available
+@needs_tosa
 def test_another_operator_is_told_apart() -> None:
     """The comparison sees a bias that is one off in the unit of the output."""
     case = cases()["convolution-plain-int8"]

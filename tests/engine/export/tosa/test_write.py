@@ -15,14 +15,15 @@ from engine.export.tosa.emit import TO_TOSA
 from engine.export.tosa.write import tosa_steps
 from engine.program.types import Dequantise, FloatKernel, MatrixProduct, Quantise
 from engine.session import Session
+from engine.verify.tosa import compare_tosa
+from engine.verify.tosa_reference import reference_outputs
 from tests.engine.export.demos import Marks, opened
-from tests.engine.export.tosa.compare import compared
-from tests.engine.export.tosa.reference_model import available, reference_outputs
+from tests.engine.verify.parties import needs_tosa
 
 FLOAT_MIDDLE: Marks = (("blocks.1", "float"), ("blocks.2", "int16"))
 
 
-@available
+@needs_tosa
 @pytest.mark.parametrize(
     ("name", "marks"),
     [
@@ -36,15 +37,14 @@ FLOAT_MIDDLE: Marks = (("blocks.1", "float"), ("blocks.2", "int16"))
 )
 def test_every_value_has_the_bits_of_the_executor(name: str, marks: Marks) -> None:
     session = opened(name, marks)
-    sample = next(session.samples(1)).inputs
-    result = compared(session, sample)
-    assert not result.mismatches
+    tally = compare_tosa(session, [next(session.samples(1)).inputs]).tally
+    assert not tally.differing, tally.first()
     outside = Quantise | Dequantise | FloatKernel
     made = [n for item in session.program().instructions if not isinstance(item.op, outside) for n in item.outputs]
-    assert result.values == len(made)
+    assert list(tally.values) == made
 
 
-@available
+@needs_tosa
 def test_files_and_json_alone_compute_the_session(tmp_path: Path) -> None:
     """Someone who has only what was written gets the outputs of a model without float nodes."""
     session = opened("mobile_fmnist")
