@@ -18,6 +18,7 @@ from engine.errors import CalibrationError, Cancelled
 from engine.graph.graph import Node
 from engine.ops.elementwise import Add, Affine, Maximum, Mul, Sub, Where
 from engine.ops.layout import Layout
+from engine.ops.logic import Cast
 from engine.ops.other import OnnxOp
 
 Visit = Callable[[Node, Sequence[Any]], None]
@@ -109,7 +110,7 @@ def _rounded(value: float) -> float:
 LOWEST = np.finfo(np.float32).min
 """What minus infinity counts as where it is an attention mask: exporters write either."""
 
-_MAKES_MASKS = (Add, Affine, Layout, Maximum, Mul, OnnxOp, Sub, Where)
+_MAKES_MASKS = (Add, Affine, Cast, Layout, Maximum, Mul, OnnxOp, Sub, Where)
 """Operators that make attention masks, move them, or apply them. (Trilu is an OnnxOp.)"""
 
 

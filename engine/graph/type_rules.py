@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from engine.errors import GraphError
 from engine.graph.graph import TensorType
-from engine.ops import elementwise, layout, linear, reduce
+from engine.ops import elementwise, layout, linear, logic, reduce
 from engine.ops.base import Behaviour, Op
 
 Shape = tuple[int, ...]
@@ -80,6 +80,32 @@ def _binary(op: elementwise.Binary, a: TensorType, b: TensorType) -> tuple[Tenso
 def _where(op: elementwise.Where, condition: TensorType, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
     _require(condition.dtype == "bool" and a.dtype == b.dtype, f"Where of {condition.dtype}, {a.dtype} and {b.dtype}")
     return (TensorType(broadcast(condition.shape, a.shape, b.shape), a.dtype),)
+
+
+# --- truth values
+
+
+@TYPE_RULES.register(logic.Comparison)
+def _comparison(op: logic.Comparison, a: TensorType, b: TensorType) -> tuple[TensorType, ...]:
+    _require(a.dtype == b.dtype, f"{op.type_name} of {a.dtype} and {b.dtype}")
+    return (TensorType(broadcast(a.shape, b.shape), "bool"),)
+
+
+@TYPE_RULES.register(logic.Logic)
+def _logic(op: logic.Logic, *inputs: TensorType) -> tuple[TensorType, ...]:
+    dtypes = {x.dtype for x in inputs}
+    _require(dtypes == {"bool"}, f"{op.type_name} of {' and '.join(sorted(dtypes))}")
+    return (TensorType(broadcast(*(x.shape for x in inputs)), "bool"),)
+
+
+@TYPE_RULES.register(logic.NumberTest)
+def _number_test(op: logic.NumberTest, x: TensorType) -> tuple[TensorType, ...]:
+    return (TensorType(x.shape, "bool"),)
+
+
+@TYPE_RULES.register(logic.Cast)
+def _cast(op: logic.Cast, x: TensorType) -> tuple[TensorType, ...]:
+    return (TensorType(x.shape, op.to),)
 
 
 # --- layout
@@ -248,8 +274,8 @@ def _pool(op: reduce.Pool, x: TensorType) -> tuple[TensorType, ...]:
     return (TensorType((*x.shape[:2], *spatial), x.dtype),)
 
 
-@TYPE_RULES.register(reduce.ArgMax)
-def _arg_max(op: reduce.ArgMax, x: TensorType) -> tuple[TensorType, ...]:
+@TYPE_RULES.register(reduce.ArgExtreme)
+def _arg_extreme(op: reduce.ArgExtreme, x: TensorType) -> tuple[TensorType, ...]:
     kept = (1,) if op.keepdims else ()
     return (TensorType((*x.shape[: op.axis], *kept, *x.shape[op.axis + 1 :]), "int64"),)
 

@@ -86,7 +86,9 @@ class Sigmoid(Unary):
 
 @dataclass(frozen=True)
 class Silu(Unary):
-    """x * sigmoid(x)."""
+    """x * sigmoid(alpha * x)."""
+
+    alpha: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,70 @@ class Cos(Unary):
 
 
 @dataclass(frozen=True)
+class Tan(Unary):
+    """tan(x)."""
+
+
+@dataclass(frozen=True)
+class Asin(Unary):
+    """Arcsine."""
+
+
+@dataclass(frozen=True)
+class Acos(Unary):
+    """Arccosine."""
+
+
+@dataclass(frozen=True)
+class Atan(Unary):
+    """Arctangent."""
+
+
+@dataclass(frozen=True)
+class Sinh(Unary):
+    """Hyperbolic sine."""
+
+
+@dataclass(frozen=True)
+class Cosh(Unary):
+    """Hyperbolic cosine."""
+
+
+@dataclass(frozen=True)
+class Asinh(Unary):
+    """Inverse hyperbolic sine."""
+
+
+@dataclass(frozen=True)
+class Acosh(Unary):
+    """Inverse hyperbolic cosine."""
+
+
+@dataclass(frozen=True)
+class Atanh(Unary):
+    """Inverse hyperbolic tangent."""
+
+
+@dataclass(frozen=True)
+class Shrink(Unary):
+    """x + bias if x < -threshold, x - bias if x > threshold, else 0."""
+
+    bias: float = 0.0
+    threshold: float = 0.5
+
+
+@dataclass(frozen=True)
+class ModScalar(Unary):
+    """Remainder of x by a constant, with the sign of x (C's fmod)."""
+
+    divisor: float
+
+    @property
+    def type_name(self) -> str:
+        return "Mod"
+
+
+@dataclass(frozen=True)
 class Affine(Unary):
     """multiplier * x + offset: arithmetic with scalar constants (Add, Sub, Mul, Div by a constant) in one node.
 
@@ -202,6 +268,17 @@ class PowScalar(Unary):
     """x ** exponent with a constant exponent."""
 
     exponent: float
+
+    @property
+    def type_name(self) -> str:
+        return "Pow"
+
+
+@dataclass(frozen=True)
+class PowOf(Unary):
+    """base ** x with a constant, positive base."""
+
+    base: float
 
     @property
     def type_name(self) -> str:
@@ -247,6 +324,13 @@ class Div(Binary):
 @dataclass(frozen=True)
 class Pow(Binary):
     """a ** b."""
+
+
+@dataclass(frozen=True)
+class Mod(Binary):
+    """Remainder of a by b: with the sign of a (``truncated``, C's fmod), else with that of b."""
+
+    truncated: bool = False
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,31 @@ class ReduceL2(Reduction):
 
 
 @dataclass(frozen=True)
+class ReduceL1(Reduction):
+    """Sum of magnitudes."""
+
+
+@dataclass(frozen=True)
+class ReduceSumSquare(Reduction):
+    """Sum of squares."""
+
+
+@dataclass(frozen=True)
+class ReduceProd(Reduction):
+    """Product."""
+
+
+@dataclass(frozen=True)
+class ReduceLogSum(Reduction):
+    """Logarithm of the sum."""
+
+
+@dataclass(frozen=True)
+class ReduceLogSumExp(Reduction):
+    """Logarithm of the sum of exponentials."""
+
+
+@dataclass(frozen=True)
 class Pool(Op):
     """Base of windowed pooling over the spatial axes of [N, C, *S]; pads as in Conv, ceil mode resolved into pads."""
 
@@ -118,11 +143,22 @@ class InstanceNorm(Op):
 
 
 @dataclass(frozen=True)
-class ArgMax(Op):
-    """Index of the first maximum along ``axis``; int64 output."""
+class ArgExtreme(Op):
+    """Base of the indices of extremes along ``axis``: int64 output, of equal elements the first (or ``last``)."""
 
     axis: int
     keepdims: bool = True
+    last: bool = False
+
+
+@dataclass(frozen=True)
+class ArgMax(ArgExtreme):
+    """Index of the maximum."""
+
+
+@dataclass(frozen=True)
+class ArgMin(ArgExtreme):
+    """Index of the minimum."""
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,10 @@ from engine.ops.layout import (
     Transpose,
 )
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.ops.logic import Cast, Comparison, Logic, NumberTest
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import (
-    ArgMax,
+    ArgExtreme,
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
@@ -253,7 +254,7 @@ def _affine(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return _unary(graph, node, dtypes)
 
 
-@WORK.register(Binary, Where)
+@WORK.register(Binary, Where, Comparison, Logic, NumberTest, Cast)
 def _binary(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return Work(vector_elements=_output_count(graph, node), moves=_whole(graph, node, dtypes))
 
@@ -267,7 +268,7 @@ def _prelu(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 # -- reductions, pooling, normalisation ----------------------------------------------------------------------
 
 
-@WORK.register(Reduction, ArgMax)
+@WORK.register(Reduction, ArgExtreme)
 def _reduction(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return Work(reduction_elements=_input_count(graph, node), moves=_whole(graph, node, dtypes))
 

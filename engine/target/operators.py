@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 
-from engine.ops import elementwise, layout, linear, other, reduce
+from engine.ops import elementwise, layout, linear, logic, other, reduce
 from engine.ops.base import Op
 
 FAMILIES: dict[str, tuple[type[Op], ...]] = {
@@ -13,8 +13,11 @@ FAMILIES: dict[str, tuple[type[Op], ...]] = {
     "unary": (elementwise.Unary,),
     "binary": (elementwise.Binary,),
     "select": (elementwise.Where,),
+    "comparison": (logic.Comparison, logic.NumberTest),
+    "logic": (logic.Logic,),
+    "cast": (logic.Cast,),
     "layout": (layout.Layout,),
-    "reduction": (reduce.Reduction, reduce.ArgMax),
+    "reduction": (reduce.Reduction, reduce.ArgExtreme),
     "pool": (reduce.Pool,),
     "softmax": (reduce.Softmax, reduce.LogSoftmax),
     "norm": (reduce.LayerNorm, reduce.RMSNorm, reduce.InstanceNorm),

@@ -14,6 +14,7 @@ SWISH_OPSET = 24
 @TO_ONNX.register(
     ops.Relu, ops.HardSwish, ops.Sigmoid, ops.Mish, ops.Softplus, ops.Softsign, ops.Tanh, ops.Erf, ops.Exp, ops.Log,
     ops.Sqrt, ops.Reciprocal, ops.Neg, ops.Abs, ops.Sign, ops.Floor, ops.Ceil, ops.Round, ops.Sin, ops.Cos,
+    ops.Tan, ops.Asin, ops.Acos, ops.Atan, ops.Sinh, ops.Cosh, ops.Asinh, ops.Acosh, ops.Atanh,
     ops.Add, ops.Sub, ops.Mul, ops.Div, ops.Pow, ops.Minimum, ops.Maximum, ops.Where,
 )  # fmt: skip
 def _same_name(op: ops.Elementwise, emission: Emission) -> None:
@@ -48,11 +49,35 @@ def _gelu(op: ops.Gelu, emission: Emission) -> None:
 @TO_ONNX.register(ops.Silu)
 def _silu(op: ops.Silu, emission: Emission) -> None:
     if emission.builder.opset >= SWISH_OPSET:
-        emission.node("Swish")
+        emission.node("Swish", alpha=op.alpha)
         return
-    gate = emission.inner("gate")
-    emission.node("Sigmoid", outputs=(gate,))
-    emission.node("Mul", (emission.inputs[0], gate))
+    x, gate = emission.inputs[0], emission.inner("gate")
+    scaled = x
+    if op.alpha != 1.0:
+        scaled = emission.inner("scaled")
+        emission.node("Mul", (x, emission.scalar("alpha", op.alpha)), (scaled,))
+    emission.node("Sigmoid", (scaled,), (gate,))
+    emission.node("Mul", (x, gate))
+
+
+@TO_ONNX.register(ops.Shrink)
+def _shrink(op: ops.Shrink, emission: Emission) -> None:
+    emission.node("Shrink", bias=op.bias, lambd=op.threshold)
+
+
+@TO_ONNX.register(ops.ModScalar)
+def _mod_scalar(op: ops.ModScalar, emission: Emission) -> None:
+    emission.node("Mod", (emission.inputs[0], emission.scalar("divisor", op.divisor)), fmod=1)
+
+
+@TO_ONNX.register(ops.Mod)
+def _mod(op: ops.Mod, emission: Emission) -> None:
+    emission.node("Mod", fmod=int(op.truncated))
+
+
+@TO_ONNX.register(ops.PowOf)
+def _pow_of(op: ops.PowOf, emission: Emission) -> None:
+    emission.node("Pow", (emission.scalar("base", op.base), emission.inputs[0]))
 
 
 @TO_ONNX.register(ops.Clip)

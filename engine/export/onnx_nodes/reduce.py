@@ -13,7 +13,10 @@ RMS_NORM_OPSET = 23
 """The first opset with an operator for RMSNorm."""
 
 
-@TO_ONNX.register(ops.ReduceMean, ops.ReduceSum, ops.ReduceMax, ops.ReduceMin, ops.ReduceL2)
+@TO_ONNX.register(
+    ops.ReduceMean, ops.ReduceSum, ops.ReduceMax, ops.ReduceMin, ops.ReduceL2, ops.ReduceL1, ops.ReduceSumSquare,
+    ops.ReduceProd, ops.ReduceLogSum, ops.ReduceLogSumExp,
+)  # fmt: skip
 def _reduction(op: ops.Reduction, emission: Emission) -> None:
     if not op.axes:
         emission.node("Abs" if isinstance(op, ops.ReduceL2) else "Identity")
@@ -88,9 +91,9 @@ def _instance_norm(op: ops.InstanceNorm, emission: Emission) -> None:
     emission.node("InstanceNormalization", epsilon=op.epsilon)
 
 
-@TO_ONNX.register(ops.ArgMax)
-def _arg_max(op: ops.ArgMax, emission: Emission) -> None:
-    emission.node("ArgMax", axis=op.axis, keepdims=int(op.keepdims))
+@TO_ONNX.register(ops.ArgMax, ops.ArgMin)
+def _arg_extreme(op: ops.ArgExtreme, emission: Emission) -> None:
+    emission.node(op.type_name, axis=op.axis, keepdims=int(op.keepdims), select_last_index=int(op.last))
 
 
 @TO_ONNX.register(ops.Resize)

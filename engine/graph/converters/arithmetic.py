@@ -52,7 +52,21 @@ _arithmetic("Add", ops.Add, lambda c: ops.Affine(1.0, c, "Add"), lambda c: ops.A
 _arithmetic("Sub", ops.Sub, lambda c: ops.Affine(1.0, -c, "Sub"), lambda c: ops.Affine(-1.0, c, "Sub"))
 _arithmetic("Mul", ops.Mul, lambda c: ops.Affine(c, 0.0, "Mul"), lambda c: ops.Affine(c, 0.0, "Mul"))
 _arithmetic("Div", ops.Div, _divided_by, lambda c: ops.DivInto(c))
-_arithmetic("Pow", ops.Pow, lambda c: ops.PowScalar(c), lambda c: None)
+_arithmetic("Pow", ops.Pow, lambda c: ops.PowScalar(c), lambda c: ops.PowOf(c) if c > 0.0 else None)
+
+
+@converts("Mod")
+def _mod(node: SourceNode) -> Converted:
+    """Of floats ONNX has C's remainder alone."""
+    truncated = bool(node.integer("fmod"))
+    divisor = _scalar_beside(node, 1)
+    if divisor and truncated:
+        return [Apply(ops.ModScalar(divisor), node.inputs[:1])]
+    return [Apply(ops.Mod(truncated), node.inputs)] if node.type(0).dtype in _REMAINDERS else None
+
+
+_REMAINDERS = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
+"""Types whose remainders torch computes."""
 
 
 def _variadic(op_type: str, cls: type[ops.Binary], scalar: ScalarForm) -> None:
@@ -68,18 +82,35 @@ def _variadic(op_type: str, cls: type[ops.Binary], scalar: ScalarForm) -> None:
                 unary = None if value is None else scalar(value)
                 if unary is not None:
                     return [Apply(_simplest(unary), (node.inputs[1 - index],))]
-        steps: list[Apply] = []
-        so_far = node.inputs[0]
-        for value in node.inputs[1:-1]:
-            partial = node.inner(op_type.lower())
-            steps.append(Apply(cls(), (so_far, value), (partial,)))
-            so_far = partial
+        steps, so_far = _chain(node, cls, op_type.lower())
         return [*steps, Apply(cls(), (so_far, node.inputs[-1]))]
+
+
+def _chain(node: SourceNode, cls: type[ops.Binary], stem: str) -> tuple[list[Apply], str]:
+    """All inputs but the last one combined from left to right, and the value that holds the result."""
+    steps: list[Apply] = []
+    so_far = node.inputs[0]
+    for value in node.inputs[1:-1]:
+        partial = node.inner(stem)
+        steps.append(Apply(cls(), (so_far, value), (partial,)))
+        so_far = partial
+    return steps, so_far
 
 
 _variadic("Min", ops.Minimum, lambda c: ops.Clip(-math.inf, c))
 _variadic("Max", ops.Maximum, lambda c: ops.Relu() if c == 0.0 else ops.Clip(c, math.inf))
 _variadic("Sum", ops.Add, lambda c: None)
+
+
+@converts("Mean")
+def _mean(node: SourceNode) -> Converted:
+    """The sum, divided by how many."""
+    if len(node.inputs) == 1:
+        return [Apply(Identity(), node.inputs)]
+    steps, so_far = _chain(node, ops.Add, "sum")
+    total = node.inner("sum")
+    steps.append(Apply(ops.Add(), (so_far, node.inputs[-1]), (total,)))
+    return [*steps, Apply(ops.Affine(1.0 / len(node.inputs), 0.0, "Mean"), (total,))]
 
 
 @converts("PRelu")

@@ -37,6 +37,15 @@ _WITHOUT_ATTRIBUTES: dict[str, type[ops.Unary]] = {
     "Round": ops.Round,
     "Sin": ops.Sin,
     "Cos": ops.Cos,
+    "Tan": ops.Tan,
+    "Asin": ops.Asin,
+    "Acos": ops.Acos,
+    "Atan": ops.Atan,
+    "Sinh": ops.Sinh,
+    "Cosh": ops.Cosh,
+    "Asinh": ops.Asinh,
+    "Acosh": ops.Acosh,
+    "Atanh": ops.Atanh,
 }
 
 for _op_type, _cls in _WITHOUT_ATTRIBUTES.items():
@@ -56,9 +65,15 @@ def _selu(node: SourceNode) -> Converted:
     return [Apply(ops.Selu(node.real("alpha", defaults.alpha), node.real("gamma", defaults.gamma)), node.inputs[:1])]
 
 
-@converts("Swish")
-def _swish(node: SourceNode) -> Converted:
-    return [Apply(ops.Silu(), node.inputs[:1])] if node.real("alpha", 1.0) == 1.0 else None
+_plain("Swish", lambda node: ops.Silu(node.real("alpha", 1.0)))
+
+
+@converts("Shrink")
+def _shrink(node: SourceNode) -> Converted:
+    """Integers stay with the reference: their shrinking computes in float and truncates."""
+    if not node.type(0).is_float:
+        return None
+    return [Apply(ops.Shrink(node.real("bias"), node.real("lambd", 0.5)), node.inputs)]
 
 
 @converts("Clip")

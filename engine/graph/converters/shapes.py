@@ -9,6 +9,7 @@ import onnx_ir as ir
 
 from engine.graph.source import Apply, Converted, Known, SourceNode, converts
 from engine.ops.layout import Identity
+from engine.ops.logic import Cast
 
 
 @converts("Shape")
@@ -40,21 +41,31 @@ def _cast(node: SourceNode) -> Converted:
 
 @converts("CastLike")
 def _cast_like(node: SourceNode) -> Converted:
-    if node.type(0).dtype == node.type(1).dtype:
-        return [Apply(Identity(), node.inputs[:1])]
-    return None
+    return _to_type(node, node.type(1).dtype)
 
 
 def _converted_to(node: SourceNode, target: ir.DataType) -> Converted:
     if target == ir.DataType.STRING:
         return None
     dtype = np.dtype(target.numpy())
-    if node.type(0).dtype == dtype.name:
-        return [Apply(Identity(), node.inputs[:1])]
     array = node.array(0)
-    if array is None or target.bitwidth < 8 or array.dtype.kind not in "fiub":
-        return None
-    return Known.of(array.astype(dtype))
+    if array is not None and target.bitwidth >= 8 and array.dtype.kind in "fiub" and array.dtype != dtype:
+        return Known.of(array.astype(dtype))
+    return _to_type(node, dtype.name)
+
+
+_WHOLE = ("bool", "uint8", "int8", "int16", "int32", "int64")
+_REAL = ("float16", "float32", "float64", "bfloat16")
+_FROM_REAL = (*_REAL, "bool", "int32", "int64")
+"""What floats are converted to; beyond narrower integers' ranges, libraries disagree."""
+
+
+def _to_type(node: SourceNode, dtype: str) -> Converted:
+    source = node.type(0).dtype
+    if source == dtype:
+        return [Apply(Identity(), node.inputs[:1])]
+    known = dtype in _FROM_REAL if source in _REAL else source in _WHOLE and dtype in (*_WHOLE, *_REAL)
+    return [Apply(Cast(source, dtype), node.inputs[:1])] if known else None
 
 
 @converts("Range")

@@ -38,7 +38,6 @@ def _power(a: Tensor, b: Tensor) -> Tensor:
 _unary(ops.Relu, functional.relu)
 _unary(ops.HardSwish, functional.hardswish)
 _unary(ops.Sigmoid, torch.sigmoid)
-_unary(ops.Silu, functional.silu)
 _unary(ops.Mish, functional.mish)
 _unary(ops.Softsign, functional.softsign)
 _unary(ops.Tanh, torch.tanh)
@@ -55,6 +54,15 @@ _unary(ops.Ceil, torch.ceil)
 _unary(ops.Round, torch.round)
 _unary(ops.Sin, torch.sin)
 _unary(ops.Cos, torch.cos)
+_unary(ops.Tan, torch.tan)
+_unary(ops.Asin, torch.asin)
+_unary(ops.Acos, torch.acos)
+_unary(ops.Atan, torch.atan)
+_unary(ops.Sinh, torch.sinh)
+_unary(ops.Cosh, torch.cosh)
+_unary(ops.Asinh, torch.asinh)
+_unary(ops.Acosh, torch.acosh)
+_unary(ops.Atanh, torch.atanh)
 
 _binary(ops.Add, torch.add)
 _binary(ops.Sub, torch.sub)
@@ -72,6 +80,27 @@ def _clip(op: ops.Clip, x: Tensor) -> tuple[Tensor, ...]:
     low = None if math.isinf(op.low) else int(op.low)
     high = None if math.isinf(op.high) else int(op.high)
     return (x if low is None and high is None else torch.clamp(x, low, high),)
+
+
+@FLOAT.register(ops.Silu)
+def _silu(op: ops.Silu, x: Tensor) -> tuple[Tensor, ...]:
+    return (functional.silu(x) if op.alpha == 1.0 else x * torch.sigmoid(x * op.alpha),)
+
+
+@FLOAT.register(ops.Shrink)
+def _shrink(op: ops.Shrink, x: Tensor) -> tuple[Tensor, ...]:
+    above = torch.where(x > op.threshold, x - op.bias, torch.zeros((), dtype=x.dtype, device=x.device))
+    return (torch.where(x < -op.threshold, x + op.bias, above),)
+
+
+@FLOAT.register(ops.ModScalar)
+def _mod_scalar(op: ops.ModScalar, x: Tensor) -> tuple[Tensor, ...]:
+    return (torch.fmod(x, op.divisor),)
+
+
+@FLOAT.register(ops.Mod)
+def _mod(op: ops.Mod, a: Tensor, b: Tensor) -> tuple[Tensor, ...]:
+    return ((torch.fmod if op.truncated else torch.remainder)(a, b),)
 
 
 @FLOAT.register(ops.LeakyRelu)
@@ -125,6 +154,11 @@ def _affine(op: ops.Affine, x: Tensor) -> tuple[Tensor, ...]:
 @FLOAT.register(ops.PowScalar)
 def _pow_scalar(op: ops.PowScalar, x: Tensor) -> tuple[Tensor, ...]:
     return (torch.pow(x, op.exponent).to(x.dtype),)
+
+
+@FLOAT.register(ops.PowOf)
+def _pow_of(op: ops.PowOf, x: Tensor) -> tuple[Tensor, ...]:
+    return (torch.pow(op.base, x),)
 
 
 @FLOAT.register(ops.DivInto)

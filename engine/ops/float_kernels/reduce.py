@@ -52,6 +52,37 @@ def _l2(op: ops.ReduceL2, x: Tensor) -> tuple[Tensor, ...]:
     return (x.square().sum(op.axes, keepdim=op.keepdims).sqrt(),) if op.axes else (x.abs(),)
 
 
+@FLOAT.register(ops.ReduceL1)
+def _l1(op: ops.ReduceL1, x: Tensor) -> tuple[Tensor, ...]:
+    return (_summed(op, x.abs()),)
+
+
+@FLOAT.register(ops.ReduceSumSquare)
+def _sum_square(op: ops.ReduceSumSquare, x: Tensor) -> tuple[Tensor, ...]:
+    return (_summed(op, x.square()),)
+
+
+@FLOAT.register(ops.ReduceProd)
+def _prod(op: ops.ReduceProd, x: Tensor) -> tuple[Tensor, ...]:
+    for axis in sorted(op.axes, reverse=True):
+        x = x.prod(axis, keepdim=op.keepdims, dtype=x.dtype)
+    return (x,)
+
+
+@FLOAT.register(ops.ReduceLogSum)
+def _log_sum(op: ops.ReduceLogSum, x: Tensor) -> tuple[Tensor, ...]:
+    return (_summed(op, x).log(),)
+
+
+@FLOAT.register(ops.ReduceLogSumExp)
+def _log_sum_exp(op: ops.ReduceLogSumExp, x: Tensor) -> tuple[Tensor, ...]:
+    return (torch.logsumexp(x, op.axes, keepdim=op.keepdims) if op.axes else x,)
+
+
+def _summed(op: ops.Reduction, x: Tensor) -> Tensor:
+    return x.sum(op.axes, keepdim=op.keepdims, dtype=x.dtype) if op.axes else x
+
+
 @FLOAT.register(ops.MaxPool)
 def _max_pool(op: ops.MaxPool, x: Tensor) -> tuple[Tensor, ...]:
     rank = len(op.kernel)
@@ -129,4 +160,16 @@ def _instance_norm(op: ops.InstanceNorm, x: Tensor, weight: Tensor, bias: Tensor
 
 @FLOAT.register(ops.ArgMax)
 def _arg_max(op: ops.ArgMax, x: Tensor) -> tuple[Tensor, ...]:
-    return (torch.argmax(x, op.axis, keepdim=op.keepdims),)
+    return (index_of_extreme(x, op.axis, op.keepdims, op.last, torch.argmax),)
+
+
+@FLOAT.register(ops.ArgMin)
+def _arg_min(op: ops.ArgMin, x: Tensor) -> tuple[Tensor, ...]:
+    return (index_of_extreme(x, op.axis, op.keepdims, op.last, torch.argmin),)
+
+
+def index_of_extreme(x: Tensor, axis: int, keepdims: bool, last: bool, find: Callable[..., Tensor]) -> Tensor:
+    """int64 indices of extremes along an axis. ``find`` is torch's argmax or argmin: of equal elements the first."""
+    if not last:
+        return find(x, axis, keepdim=keepdims)
+    return x.shape[axis] - 1 - find(x.flip(axis), axis, keepdim=keepdims)

@@ -22,6 +22,7 @@ from engine.graph.graph import TensorType
 from engine.ops import elementwise as e
 from engine.ops import layout as lay
 from engine.ops import linear as lin
+from engine.ops import logic
 from engine.ops import reduce as red
 from engine.ops.base import Op
 from engine.ops.float_kernels import FLOAT, run_node
@@ -58,15 +59,27 @@ UNARY: tuple[e.Unary, ...] = (
     e.Gelu(), e.Gelu(approximate=True), e.Mish(), e.Softplus(), e.Softsign(), e.Tanh(), e.Erf(), e.Exp(), e.Log(),
     e.Sqrt(), e.Reciprocal(), e.Neg(), e.Abs(), e.Sign(), e.Floor(), e.Ceil(), e.Round(), e.Sin(), e.Cos(),
     e.Affine(1 / 3, 0.0, "Div"), e.Affine(1.0, 0.3, "Add"), e.Affine(-1.0, 0.3, "Sub"), e.Affine(0.7, 0.3),
-    e.PowScalar(2.0), e.PowScalar(0.5), e.DivInto(1.5),
+    e.PowScalar(2.0), e.PowScalar(0.5), e.DivInto(1.5), e.PowOf(1.7), e.ModScalar(0.4), e.Silu(1.7), e.Shrink(0.2, 0.3),
+    e.Tan(), e.Asin(), e.Acos(), e.Atan(), e.Sinh(), e.Cosh(), e.Asinh(), e.Acosh(), e.Atanh(),
 )  # fmt: skip
-BINARY = (e.Add(), e.Sub(), e.Mul(), e.Div(), e.Pow(), e.Minimum(), e.Maximum())
+BINARY = (
+    e.Add(), e.Sub(), e.Mul(), e.Div(), e.Pow(), e.Minimum(), e.Maximum(), e.Mod(True), logic.Equal(), logic.Greater(),
+    logic.GreaterOrEqual(), logic.Less(), logic.LessOrEqual(),
+)  # fmt: skip
+TRUTH = np.array([[True, False], [False, True]])
 CASES: list[Case] = [
     *(Case(op) for op in UNARY),
     *(Case(op, (CUBE, (3, 1))) for op in BINARY),
     *(Case(op, (IMAGE,), {1: weights(4, 1, 1)}, "constant") for op in BINARY),
     Case(e.PRelu(), (IMAGE,), {1: weights(4, 1, 1)}),
     Case(e.Where(), (CUBE, CUBE), {0: np.array([[True], [False], [True]])}),
+    *(Case(op, (), {0: TRUTH, 1: TRUTH[0]}) for op in (logic.And(), logic.Or(), logic.Xor())),
+    Case(logic.Not(), (), {0: TRUTH}),
+    Case(logic.IsNaN()),
+    Case(logic.IsInf(positive=False)),
+    Case(logic.Cast("float32", "bool")),
+    Case(logic.Cast("bool", "float32"), (), {0: TRUTH}, "truth"),
+    Case(logic.Cast("float32", "int64"), label="whole"),
     Case(lay.Reshape((4, 9, 4))),
     Case(lay.Transpose((0, 2, 3, 1))),
     Case(lay.Concat(1), (IMAGE, IMAGE)),
@@ -96,7 +109,10 @@ CASES: list[Case] = [
     Case(lin.MatMul(), (CUBE, (5, 4))),
     *(
         Case(cls(axes, keepdims), label=f"{len(axes)} {keepdims}")
-        for cls in (red.ReduceMean, red.ReduceSum, red.ReduceMax, red.ReduceMin, red.ReduceL2)
+        for cls in (
+            red.ReduceMean, red.ReduceSum, red.ReduceMax, red.ReduceMin, red.ReduceL2, red.ReduceL1,
+            red.ReduceSumSquare, red.ReduceProd, red.ReduceLogSum, red.ReduceLogSumExp,
+        )
         for axes, keepdims in (((2, 3), True), ((1,), False))
     ),
     Case(red.ReduceL2(()), label="no axes"),
@@ -112,6 +128,7 @@ CASES: list[Case] = [
     Case(red.RMSNorm(1), (CUBE,), {}, "bare"),
     Case(red.InstanceNorm(), (IMAGE,), {1: weights(4), 2: weights(4)}),
     Case(red.ArgMax(1, False)),
+    Case(red.ArgMin(2, True, True)),
     Case(red.Resize((12, 9), (2.0, 1.5))),
     Case(red.Resize((11, 7), (11 / 6, 7 / 6), "linear"), label="sizes"),
     Case(red.Resize((12, 12), (2.0, 2.0), "cubic", "align_corners"), label="cubic"),
@@ -168,7 +185,7 @@ def test_is_read_back_with_the_same_bits(case: Case) -> None:
     except NoKernelError:
         pytest.skip("ONNX Runtime has no kernel for it")
     for found, wanted in zip(runner.run(list(segment.outputs), feeds), expected, strict=True):
-        assert np.allclose(np.asarray(found), wanted.numpy(), rtol=2e-4, atol=2e-5)
+        assert np.allclose(np.asarray(found), wanted.numpy(), rtol=2e-4, atol=2e-5, equal_nan=True)
 
 
 def test_every_operator_with_a_float_kernel_has_a_case() -> None:

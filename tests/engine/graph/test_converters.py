@@ -64,6 +64,7 @@ UNARY = [
         "Relu": (11, 14), "Sigmoid": (11, 13), "Softplus": (11,), "Softsign": (11,), "Tanh": (11, 13), "Erf": (11, 13),
         "Exp": (11, 13), "Neg": (11, 13), "Abs": (11, 13), "Sign": (11, 13), "Floor": (11, 13), "Ceil": (11, 13),
         "Round": (11,), "Sin": (11,), "Cos": (11,), "HardSwish": (14,), "Mish": (18,), "Selu": (11,), "Elu": (11,),
+        "Tan": (11,), "Atan": (11,), "Sinh": (11,), "Cosh": (11,), "Asinh": (11,),
         "LeakyRelu": (11, 16), "HardSigmoid": (11, 22), "ThresholdedRelu": (11,), "Celu": (12,), "Gelu": (20,),
     }.items()
 ]  # fmt: skip
@@ -80,6 +81,10 @@ FUNCTIONS = [
     Case("ThresholdedRelu", [X], {"alpha": 0.6}, note="alpha"),
     Case("Gelu", [X], {"approximate": "tanh"}, (20,), note="tanh"),
     Case("Swish", [X], {}, (24,), ["Silu"]),
+    Case("Swish", [X], {"alpha": 1.5}, (24,), ["Silu"], note="alpha"),
+    *(Case(name, [floats(3, 4, low=-0.9, high=0.9)], becomes=[name]) for name in ("Asin", "Acos", "Atanh")),
+    Case("Acosh", [floats(3, 4, low=1.1, high=4.0)], becomes=["Acosh"]),
+    Case("Shrink", [X], {"lambd": 0.7, "bias": 0.2}, becomes=["Shrink"]),
     Case("Clip", [X, Const(scalar(0)), Const(scalar(6))], {}, (11, 13), ["Clip"]),
     Case("Clip", [X, None, Const(scalar(0.5))], {}, (11,), ["Clip"], note="upper"),
     Case("Clip", [X, Const(scalar(-0.5))], {}, (11,), ["Clip"], note="lower"),
@@ -110,6 +115,10 @@ ARITHMETIC += [
     Case("Pow", [POSITIVE, Const(scalar(0.5))], note="root"),
     Case("Pow", [POSITIVE, Const(np.array(3, np.int64))], {}, (15,), note="integer exponent"),
     Case("Pow", [POSITIVE, floats(2, 3, 5)], note="tensors"),
+    Case("Pow", [Const(scalar(2.5)), X], becomes=["Pow"], note="of a constant"),
+    Case("Mod", [X, Const(scalar(0.7))], {"fmod": 1}, (13,), ["Mod"], note="scalar"),
+    Case("Mod", [X, floats(6, low=0.5)], {"fmod": 1}, (13,), ["Mod"]),
+    Case("Mod", [ints(7, -7, 9, -8), ints(3, 3, -2, 5)], {}, (13,), ["Mod"], note="integers"),
     Case("Min", [X, Const(scalar(0.5))], {}, (13,), ["Clip"], note="scalar"),
     Case("Max", [X, Const(scalar(-0.5))], {}, (13,), ["Clip"], note="scalar"),
     Case("Max", [X, Const(scalar(0))], {}, (13,), ["Relu"], note="zero"),
@@ -119,8 +128,23 @@ ARITHMETIC += [
     Case("Sum", [X, floats(6), floats(5, 1)], {}, (13,), ["Add", "Add"], note="three"),
     Case("Sum", [X], {}, (13,), ["Identity"], note="one"),
     Case("Where", [floats(2, 3) > 0, floats(2, 3), floats(3)], {}, (11, 16), ["Where"]),
-    Case("Mean", [X, floats(6)], {}, (13,), ["Mean"], note="left to the reference"),
+    Case("Mean", [X, floats(6)], {}, (13,), ["Add", "Mean"]),
+    Case("Mean", [X, floats(6), floats(5, 1)], {}, (13,), ["Add", "Add", "Mean"], note="three"),
+    Case("Mean", [X], {}, (13,), ["Identity"], note="one"),
 ]
+
+TRUTH = floats(2, 3) > 0
+LOGIC = [
+    *(Case(name, [ints(1, 2, 3, 4), ints(3, 2, 1, 4)], {}, (13,), [name]) for name in ("Equal", "Less")),
+    *(Case(name, [floats(2, 3), floats(3)], {}, (13,), [name], note="floats")
+      for name in ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")),
+    *(Case(name, [TRUTH, TRUTH[0]], {}, (7, 13), [name]) for name in ("And", "Or", "Xor")),
+    Case("Not", [TRUTH], {}, (7, 13), ["Not"]),
+    Case("IsNaN", [np.array([1, np.nan, np.inf], np.float32)], {}, (13, 20), ["IsNaN"]),
+    Case("IsInf", [np.array([1, np.nan, np.inf, -np.inf], np.float32)], {}, (10, 20), ["IsInf"]),
+    Case("IsInf", [np.array([1, np.inf, -np.inf], np.float32)], {"detect_negative": 0}, note="positive"),
+    Case("IsInf", [np.array([1, np.inf, -np.inf], np.float32)], {"detect_positive": 0}, note="negative"),
+]  # fmt: skip
 
 PRODUCTS = [
     Case("Conv", [X, WEIGHT, BIAS], {"pads": [1, 1, 1, 1]}, (11, 22), ["Conv"]),
@@ -200,7 +224,7 @@ POOLS = [
     Case("AveragePool", [X], {"kernel_shape": [2, 2], "dilations": [2, 1]}, (19,), note="dilated"),
     Case("GlobalAveragePool", [X], {}, (11, 22), ["ReduceMean"]),
     Case("GlobalMaxPool", [X], {}, (11, 22), ["ReduceMax"]),
-    Case("LpPool", [X], {"kernel_shape": [2, 2]}, (18,), ["LpPool"], note="left to the reference"),
+    Case("LpPool", [X], {"kernel_shape": [2, 2]}, (18,), ["LpPool"], note="product"),
 ]
 POOLS += [
     Case(
@@ -229,10 +253,18 @@ REDUCTIONS += [
     Case("ReduceSum", [X, Const(ints(2, 3))], {"keepdims": 0}, (13,), note="input"),
     Case("ReduceSum", [X], {}, (13,), note="all"),
     Case("ReduceSum", [X, Const(np.array([], np.int64))], {"noop_with_empty_axes": 1}, (13,), ["Identity"], note="no"),
-    Case("ReduceProd", [X], {"axes": [1]}, (13,), ["ReduceProd"], note="left to the reference"),
+    Case("ReduceProd", [X], {"axes": [1]}, (13,), ["ReduceProd"], note="product"),
     Case("ArgMax", [X], {"axis": 1}, (11, 13), ["ArgMax"]),
     Case("ArgMax", [X], {"axis": -1, "keepdims": 0}, note="flat"),
-    Case("ArgMax", [X], {"axis": 1, "select_last_index": 1}, (13,), note="last"),
+    Case("ArgMax", [ints(3, 1, 3, 2)], {"axis": 0, "select_last_index": 1}, (13,), ["ArgMax"], note="last"),
+    Case("ArgMin", [X], {"axis": 1}, (11, 13), ["ArgMin"]),
+    Case("ArgMin", [ints(3, 1, 1, 2)], {"axis": 0, "select_last_index": 1}, (13,), ["ArgMin"], note="last"),
+    Case("GlobalLpPool", [X], {"p": 2}, becomes=["ReduceL2"]),
+    Case("GlobalLpPool", [X], {"p": 1}, becomes=["ReduceL1"], note="magnitudes"),
+    *(
+        Case(name, [POSITIVE], {"axes": [0, 2], "keepdims": 0}, (11, 13), [name])
+        for name in ("ReduceL1", "ReduceSumSquare", "ReduceProd", "ReduceLogSum", "ReduceLogSumExp")
+    ),
     Case("TopK", [X, Const(ints(2))], {}, (11,), ["TopK"], 2),
 ]
 
@@ -335,8 +367,11 @@ TRANSPORT = [
     Case("Dropout", [X], {}, (11, 13), ["Identity"]),
     Case("Cast", [X], {"to": 1}, (13,), ["Identity"], note="nothing"),
     Case("Cast", [X], {"to": 7}, (13, 19), ["Cast"], note="to integers"),
+    Case("Cast", [X > 0], {"to": 1}, (13,), ["Cast"], note="of truth values"),
+    Case("Cast", [ints(0, 3, -1)], {"to": 9}, (13,), ["Cast"], note="to truth values"),
+    Case("Cast", [ints(0, 3, 200)], {"to": 2}, (13,), ["Cast"], note="to bytes"),
     Case("CastLike", [X, floats(1)], {}, (15,), ["Identity"]),
-    Case("CastLike", [X, ints(1)], {}, (15,), ["CastLike"], note="to integers"),
+    Case("CastLike", [X, ints(1)], {}, (15,), ["Cast"], note="to integers"),
     Case("Shape", [X], {}, (11, 13), ["Identity"]),
     Case("Shape", [X], {"start": 1, "end": -1}, (15,), ["Identity"], note="part"),
     Case("Size", [X], {}, (13,), ["Identity"]),
@@ -362,6 +397,7 @@ ATTENTION = [
 
 CASES = [
     *UNARY, *FUNCTIONS, *ARITHMETIC, *PRODUCTS, *NORMALISATION, *POOLS, *REDUCTIONS, *RESIZES, *TRANSPORT, *ATTENTION,
+    *LOGIC,
 ]  # fmt: skip
 
 DATA_DEPENDENT = {"ConstantOfShape-computed", "Slice-computed bounds"}

@@ -15,7 +15,7 @@ from torch import Tensor
 from engine.errors import GraphError
 from engine.graph.graph import TensorType
 from engine.graph.type_rules import TYPE_RULES
-from engine.ops import elementwise, layout, linear, other, reduce
+from engine.ops import elementwise, layout, linear, logic, other, reduce
 from engine.ops.base import Op
 from engine.ops.float_kernels import DTYPE_NAMES, FLOAT, run_node, to_numpy, to_torch
 from engine.ops.float_kernels.reduce import average_pool_counts
@@ -27,6 +27,10 @@ ABSTRACT = {
     elementwise.Binary,
     layout.Layout,
     linear.Mac,
+    logic.Comparison,
+    logic.Logic,
+    logic.NumberTest,
+    reduce.ArgExtreme,
     reduce.Reduction,
     reduce.Pool,
 }
@@ -68,6 +72,14 @@ SAMPLES: list[tuple[Op, list[Tensor | None]]] = [
     (elementwise.Add(), [X, X[0, :1]]),
     (elementwise.Where(), [X > 0, X, X[0]]),
     (elementwise.Gelu(), [X]),
+    (logic.Greater(), [X, X[0, :1]]),
+    (logic.Equal(), [X.long(), X[0].long()]),
+    (logic.And(), [X > 0, X[0] > 1]),
+    (logic.Not(), [X > 0]),
+    (logic.IsNaN(), [X]),
+    (logic.IsInf(negative=False), [X]),
+    (logic.Cast("float32", "bool"), [X]),
+    (logic.Cast("bool", "float16"), [X > 0]),
     (linear.Conv((2, 1), (1, 0, 0, 2), (1, 2), 2), [X, _normal(6, 2, 3, 2), _normal(6)]),
     (linear.ConvTranspose((2, 1), (1, 0, 0, 1), (1, 2), (1, 0), 2), [X, _normal(4, 3, 3, 2), _normal(6)]),
     (linear.Linear(), [X, _normal(7, 6), _normal(7)]),
@@ -85,7 +97,13 @@ SAMPLES: list[tuple[Op, list[Tensor | None]]] = [
     (reduce.LayerNorm(1), [X, None, None]),
     (reduce.RMSNorm(1), [X, _normal(6)]),
     (reduce.InstanceNorm(), [X, _normal(4), _normal(4)]),
+    (reduce.ReduceL1((1, 2), False), [X]),
+    (reduce.ReduceSumSquare((0,), True), [X]),
+    (reduce.ReduceProd((1, 3), False), [X]),
+    (reduce.ReduceLogSum((2,), True), [X.abs()]),
+    (reduce.ReduceLogSumExp((1, 2), False), [X]),
     (reduce.ArgMax(1, False), [X]),
+    (reduce.ArgMin(2, True, True), [X]),
     (reduce.Resize((10, 3), (2.0, 0.5), "linear"), [X]),
 ]
 
