@@ -12,7 +12,17 @@ from engine.ops.elementwise import Elementwise, Unary
 from engine.ops.layout import Layout
 from engine.ops.linear import Conv, ConvTranspose, Mac
 from engine.ops.other import Input, OnnxOp
-from engine.ops.reduce import InstanceNorm, LayerNorm, LogSoftmax, Pool, Reduction, RMSNorm, Softmax
+from engine.ops.reduce import (
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LogSoftmax,
+    Pool,
+    Reduction,
+    RMSNorm,
+    Softmax,
+)
 from engine.plan import regions
 from engine.plan.types import Plan, Resolution
 from engine.precision import Precision
@@ -34,7 +44,7 @@ _KINDS: tuple[tuple[str, tuple[type[Op], ...]], ...] = (
     ("io", (Input,)),
     ("conv", (Conv, ConvTranspose)),
     ("matmul", (Mac,)),
-    ("norm", (LayerNorm, RMSNorm, InstanceNorm, Softmax, LogSoftmax)),
+    ("norm", (LayerNorm, RMSNorm, InstanceNorm, GroupNorm, BatchNorm, Softmax, LogSoftmax)),
     ("activation", (Unary,)),
     ("elementwise", (Elementwise,)),
     ("layout", (Layout,)),

@@ -51,6 +51,8 @@ def broadcast(*shapes: Shape) -> Shape:
     reduce.Softmax,
     reduce.LogSoftmax,
     reduce.InstanceNorm,
+    reduce.GroupNorm,
+    reduce.BatchNorm,
 )
 def _unchanged(op: Op, x: TensorType, *weights: TensorType | None) -> tuple[TensorType, ...]:
     return (x,)

@@ -143,6 +143,33 @@ class InstanceNorm(Op):
 
 
 @dataclass(frozen=True)
+class GroupNorm(Op):
+    """Normalisation of each group of channels over its channels and space, then scale and offset per channel.
+
+    Inputs (x [N, C, *S], weight [C], bias [C]); ``groups`` divides C.
+    """
+
+    groups: int
+    epsilon: float = 1e-5
+
+    @property
+    def type_name(self) -> str:
+        return "GroupNormalization"
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """x * scale + offset per channel: batch normalisation whose statistics are constants, where no layer absorbs it.
+
+    Inputs (x [N, C, *S], scale [C], offset [C]).
+    """
+
+    @property
+    def type_name(self) -> str:
+        return "BatchNormalization"
+
+
+@dataclass(frozen=True)
 class ArgExtreme(Op):
     """Base of the indices of extremes along ``axis``: int64 output, of equal elements the first (or ``last``)."""
 

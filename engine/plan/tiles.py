@@ -14,7 +14,7 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Behaviour
 from engine.ops.elementwise import Elementwise
 from engine.ops.linear import Conv, ConvTranspose, Linear, Mac, MatMul
-from engine.ops.reduce import AveragePool, LayerNorm, LogSoftmax, MaxPool, RMSNorm, Softmax
+from engine.ops.reduce import AveragePool, BatchNorm, LayerNorm, LogSoftmax, MaxPool, RMSNorm, Softmax
 from engine.plan.types import Resolution
 
 Rows = int | None
@@ -113,7 +113,7 @@ def _width(dtype: str) -> int:
 # -- rows by operator ----------------------------------------------------------------------------------------
 
 
-@ROWS.register(Elementwise)
+@ROWS.register(Elementwise, BatchNorm)
 def _elementwise(graph: Graph, node: Node, axis: int, rows: int, value: str) -> Rows:
     return rows if graph.types[value].shape[axis] > 1 else None
 

@@ -12,14 +12,14 @@ from collections.abc import Callable, Mapping
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine, Clip, Div, Mul, Relu, Sub, Unary
 from engine.ops.linear import Mac
-from engine.ops.reduce import ReduceMean, ReduceSum
+from engine.ops.reduce import BatchNorm, ReduceMean, ReduceSum
 from engine.plan.types import Plan, Unit
 from engine.precision import Precision
 
 CLAMPING = (Relu, Clip)
 """Functions that the clamp bounds of a requantisation compute exactly."""
 
-REQUANTISING = (Mac, Add, Sub, Mul, Div, ReduceMean, ReduceSum)
+REQUANTISING = (Mac, Add, Sub, Mul, Div, BatchNorm, ReduceMean, ReduceSum)
 """Operators whose kernel ends in a requantisation of a wider accumulator."""
 
 _WIDTH = {Precision.INT8: 0, Precision.LUT: 0, Precision.INT16: 1}

@@ -1,4 +1,4 @@
-r"""LayerNorm and RMSNorm in integers, made of TOSA operators only.
+r"""LayerNorm, RMSNorm and their kin by channels or groups in integers, made of TOSA operators only.
 
 For one row of ``n`` integers x with scale s (real values s * x):
 
@@ -20,6 +20,7 @@ step what                                                                       
 
 ``square_shift`` = ceil(log2 n), ``root_shift`` = 1 + square_shift // 2. ``largest_zeros`` is the largest lz at which
 epsilon, in units of V, stays below 2^30: where epsilon dominates, the row keeps fewer bits instead of overflowing.
+Step 10 takes the entry of the element's channel (``channel_size``).
 Rows whose elements are all equal give c = 0 and so exactly the bias. Errors relative to the normalised value: c' 2^-15
 of the row's largest, rsqrt 3e-5.
 """
@@ -79,24 +80,30 @@ def integer_layernorm(
     *,
     centre: bool,
     axes_count: int = 1,
+    groups: int = 1,
+    channel_size: int = 1,
+    largest: int | None = None,
 ) -> IntegerLayerNorm:
     """The instruction for a LayerNorm (``centre``) or RMSNorm over ``length`` elements.
 
     Args:
         in_scale: Scale of the input integers of type ``in_dtype``.
-        length: Number of elements normalised together: the product of the last ``axes_count`` sizes.
+        length: Number of elements normalised together: the product of the last ``axes_count`` sizes over ``groups``.
         epsilon: Added to the variance, in real units.
-        weight: Real weights, ``length`` elements of any shape.
+        weight: Real weights of any shape: ``length`` elements, or what ``channel_size`` makes of them.
         bias: Real biases, likewise.
         out_scale: Scale of the result.
         output: Type and bounds of the result.
         centre: Subtract the mean.
         axes_count: How many trailing axes are normalised together.
+        groups: Into how many parts the first of these axes falls, each normalised by itself.
+        channel_size: How many neighbouring elements share a weight and a bias.
+        largest: Largest magnitude of the input integers; that of ``in_dtype`` unless given.
 
     Raises:
         PlanError: ``length`` is too large for 32-bit sums, or weights and biases too large for the output's scale.
     """
-    if centre and 2 * length * INTEGER_RANGE[in_dtype][1] >= 2**31:
+    if centre and 2 * length * (largest or INTEGER_RANGE[in_dtype][1]) >= 2**31:
         raise PlanError(f"normalising {length} {in_dtype} values exceeds 32 bits", hint="mark it float")
     square_shift = max(0, math.ceil(math.log2(length)))
     mantissa, exponent = _epsilon(in_scale, length, epsilon, square_shift, centre)
@@ -117,12 +124,14 @@ def integer_layernorm(
         bias=frozen(np.rint(offsets * 2.0**out_shift).astype(np.int32)),
         out_shift=out_shift,
         output=output,
+        groups=groups,
+        channel_size=channel_size,
     )
 
 
 def layernorm_reference(x: NDArray[np.signedinteger], op: IntegerLayerNorm) -> NDArray[np.signedinteger]:
     """The steps above in numpy, for any int8 or int16 tensor."""
-    rows = x.astype(np.int64).reshape(*x.shape[: x.ndim - op.axes_count], -1)
+    rows = x.astype(np.int64).reshape(*x.shape[: x.ndim - op.axes_count], op.groups, -1)
     centred = rows * rows.shape[-1] - rows.sum(axis=-1, keepdims=True) if op.centre else rows
     zeros = np.minimum(leading_zeros(np.abs(centred).max(axis=-1, keepdims=True)), largest_zeros(op))
     short = rounding_shift(centred << (zeros - 1), CENTRED_SHIFT)
@@ -134,7 +143,9 @@ def layernorm_reference(x: NDArray[np.signedinteger], op: IntegerLayerNorm) -> N
     root = look_up(op.rsqrt_table, ((variance << (2 * half)) >> INDEX_SHIFT) - INDEX_OFFSET)
     product = rounding_shift(short * root, PRODUCT_SHIFT)
     normalised = rounding_shift(product, np.maximum(root_shift(op) - half, 0))
-    accumulator = apply_scaling(normalised * op.weight_sign, op.weight) + op.bias
+    channels = normalised.reshape(-1, op.bias.size, op.channel_size)
+    signed = channels * op.weight_sign.reshape(-1, 1)
+    accumulator = apply_scaling(signed, op.weight, channel_axis=1) + op.bias.reshape(-1, 1)
     return clamped(rounding_shift(accumulator, op.out_shift), op.output).reshape(x.shape)
 
 

@@ -197,7 +197,11 @@ class IntegerSoftmax(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class IntegerLayerNorm(ProgramOp):
-    """LayerNorm (``centre``) or RMSNorm over the last ``axes_count`` axes, as in :mod:`engine.program.norm`."""
+    """LayerNorm (``centre``) or RMSNorm over the last ``axes_count`` axes, as in :mod:`engine.program.norm`.
+
+    The first of these axes is normalised in ``groups`` equal parts, each by itself. Element e of the tensor in
+    row-major order has entry ``e // channel_size % entries`` of weight and bias.
+    """
 
     axes_count: int
     centre: bool
@@ -210,6 +214,8 @@ class IntegerLayerNorm(ProgramOp):
     bias: NDArray[np.int32]
     out_shift: int
     output: Output
+    groups: int = 1
+    channel_size: int = 1
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,8 @@ from engine.ops.logic import Cast, Comparison, Logic, NumberTest
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import (
     ArgExtreme,
+    BatchNorm,
+    GroupNorm,
     InstanceNorm,
     LayerNorm,
     LogSoftmax,
@@ -354,6 +356,19 @@ def _rms_norm(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 def _instance_norm(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     shape = graph.types[node.inputs[0]].shape
     return _normalise(prod(shape), prod(shape[:2]), _whole(graph, node, dtypes), passes=2)
+
+
+@WORK.register(GroupNorm)
+def _group_norm(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    assert isinstance(node.op, GroupNorm)
+    shape = graph.types[node.inputs[0]].shape
+    return _normalise(prod(shape), shape[0] * node.op.groups, _whole(graph, node, dtypes), passes=2)
+
+
+@WORK.register(BatchNorm)
+def _batch_norm(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """A product and a sum for each element."""
+    return Work(vector_elements=2 * _output_count(graph, node), moves=_whole(graph, node, dtypes))
 
 
 @WORK.register(Resize)

@@ -20,7 +20,7 @@ FAMILIES: dict[str, tuple[type[Op], ...]] = {
     "reduction": (reduce.Reduction, reduce.ArgExtreme),
     "pool": (reduce.Pool,),
     "softmax": (reduce.Softmax, reduce.LogSoftmax),
-    "norm": (reduce.LayerNorm, reduce.RMSNorm, reduce.InstanceNorm),
+    "norm": (reduce.LayerNorm, reduce.RMSNorm, reduce.InstanceNorm, reduce.GroupNorm, reduce.BatchNorm),
     "resize": (reduce.Resize,),
     "input": (other.Input,),
 }

@@ -21,7 +21,7 @@ from engine.ops.elementwise import Unary
 from engine.ops.layout import Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear
 from engine.ops.other import OnnxOp
-from engine.ops.reduce import LayerNorm, RMSNorm
+from engine.ops.reduce import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from engine.precision import Precision
 from engine.target.operators import names_of
 from engine.target.target import Target, exact_limit
@@ -166,6 +166,17 @@ def supported_precision(case: Case) -> Refusal | None:
         message = f"{case.target.name} computes {name} in {' or '.join(offered)} only, not in {case.precision}"
         advice = f"choose {' or '.join(offered)}"
     return Refusal("supported_precision", message, None, None, advice)
+
+
+@_rule(Conv, ConvTranspose, Linear, LayerNorm, RMSNorm, InstanceNorm, GroupNorm, BatchNorm)
+def constant_weights(case: Case) -> Refusal | None:
+    """The weights of a layer and of a normalisation are constants."""
+    names = case.node.inputs[1:]
+    computed = [name for name in names if name and name not in case.graph.constants]
+    if not computed:
+        return None
+    message = f"the weights of {case.node.op.type_name} are computed ('{computed[0]}'), which only the CPU takes"
+    return Refusal("constant_weights", message, None, None, "fold them into constants, or leave it on the CPU (float)")
 
 
 @_rule(Conv, ConvTranspose)

@@ -75,8 +75,9 @@ def _layernorm(op: IntegerLayerNorm, emission: Emission) -> None:
     shape = emission.shape()
     leading, sizes = len(shape) - op.axes_count, shape[len(shape) - op.axes_count :]
     x = cast(emission, emission.inputs[0], "int64")
-    rows = x if op.axes_count == 1 else reshape(emission, x, (*(0,) * leading, math.prod(sizes)))
-    centred = _centred(emission, rows, math.prod(sizes)) if op.centre else rows
+    length, plain = math.prod(sizes) // op.groups, op.axes_count == op.groups == 1
+    rows = x if plain else reshape(emission, x, (*(0,) * leading, op.groups, length))
+    centred = _centred(emission, rows, length) if op.centre else rows
     largest = largest_of_rows(emission, step(emission, "Abs", centred))
     zeros = extreme(emission, "Min", leading_zeros(emission, largest), norm.largest_zeros(op))
     up = power_of_two(emission, step(emission, "Sub", zeros, whole(1)))
@@ -84,11 +85,16 @@ def _layernorm(op: IntegerLayerNorm, emission: Emission) -> None:
     root, half = _inverse_root(op, emission, short, zeros)
     product = shifted_down(emission, step(emission, "Mul", short, root), norm.PRODUCT_SHIFT)
     count = extreme(emission, "Max", step(emission, "Sub", whole(norm.root_shift(op)), half), 0)
-    signed = step(emission, "Mul", shifted_down_by(emission, product, count), op.weight_sign.astype(np.int64))
-    scaled = rescale(emission, signed, op.weight, 1 << 30)
-    result = shifted_down(emission, step(emission, "Add", scaled, op.bias.astype(np.int64)), op.out_shift)
-    if op.axes_count > 1:
-        result = reshape(emission, result, (*(0,) * leading, *sizes))
+    normalised = shifted_down_by(emission, product, count)
+    by_element = op.channel_size == 1 and op.bias.size == length
+    if not by_element:
+        normalised = reshape(emission, normalised, (-1, op.bias.size, op.channel_size))
+    per_channel = (-1,) if by_element else (-1, 1)
+    sign, bias = (part.astype(np.int64).reshape(per_channel) for part in (op.weight_sign, op.bias))
+    scaled = rescale(emission, step(emission, "Mul", normalised, sign), op.weight, 1 << 30, per_channel)
+    result = shifted_down(emission, step(emission, "Add", scaled, bias), op.out_shift)
+    if not by_element or not plain:
+        result = reshape(emission, result, (-1, *shape[1:]))
     bound = rescaled_bound(op.weight, 1 << 30) + int(np.abs(op.bias.astype(np.int64)).max(initial=0))
     clamp(emission, result, op.output, bound, emission.outputs[0])
 

@@ -9,6 +9,9 @@ import numpy as np
 from engine.export.onnx_nodes.builder import TO_ONNX, Emission
 from engine.ops import reduce as ops
 
+GROUP_NORM_OPSET = 21
+"""The first opset whose GroupNormalization has a scale per channel."""
+
 RMS_NORM_OPSET = 23
 """The first opset with an operator for RMSNorm."""
 
@@ -89,6 +92,39 @@ def _rms_norm(op: ops.RMSNorm, emission: Emission) -> None:
 @TO_ONNX.register(ops.InstanceNorm)
 def _instance_norm(op: ops.InstanceNorm, emission: Emission) -> None:
     emission.node("InstanceNormalization", epsilon=op.epsilon)
+
+
+@TO_ONNX.register(ops.GroupNorm)
+def _group_norm(op: ops.GroupNorm, emission: Emission) -> None:
+    """One node where the opset has it, otherwise an instance norm of the groups, then scale and offset."""
+    if emission.builder.opset >= GROUP_NORM_OPSET:
+        emission.node("GroupNormalization", num_groups=op.groups, epsilon=op.epsilon)
+        return
+    shape = emission.shape()
+    grouped, normalised, back = (emission.inner(stem) for stem in ("grouped", "normalised", "back"))
+    by_group, whole = emission.integers("groups", (0, op.groups, -1)), emission.integers("whole", (0, *shape[1:]))
+    ones = emission.ones("ones", (op.groups,))
+    zeros = emission.builder.constant(f"{emission.outputs[0]}/zeros", np.zeros(op.groups, np.float32))
+    emission.node("Reshape", (emission.inputs[0], by_group), (grouped,))
+    emission.node("InstanceNormalization", (grouped, ones, zeros), (normalised,), epsilon=op.epsilon)
+    emission.node("Reshape", (normalised, whole), (back,))
+    scaled_and_shifted(emission, back)
+
+
+@TO_ONNX.register(ops.BatchNorm)
+def _batch_norm(op: ops.BatchNorm, emission: Emission) -> None:
+    scaled_and_shifted(emission, emission.inputs[0])
+
+
+def scaled_and_shifted(emission: Emission, x: str) -> None:
+    """x * inputs[1] + inputs[2] per channel of axis 1, as the operator's output."""
+    shape = emission.integers("per_channel", (-1, *(1,) * (len(emission.shape()) - 2)))
+    scaled = emission.inner("scaled")
+    parts = [emission.inner(stem) for stem in ("scale", "offset")]
+    for name, part in zip(emission.inputs[1:], parts, strict=True):
+        emission.node("Reshape", (name, shape), (part,))
+    emission.node("Mul", (x, parts[0]), (scaled,))
+    emission.node("Add", (scaled, parts[1]))
 
 
 @TO_ONNX.register(ops.ArgMax, ops.ArgMin)

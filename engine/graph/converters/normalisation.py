@@ -10,11 +10,27 @@ from numpy.typing import NDArray
 from engine.graph.graph import TensorType
 from engine.graph.lazy import derived
 from engine.graph.source import Apply, Converted, SourceNode, converts
-from engine.ops.elementwise import Add, Mul
-from engine.ops.layout import Reshape
-from engine.ops.reduce import InstanceNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax
+from engine.ops.base import Op
+from engine.ops.elementwise import Abs, Add, Affine, Div, Mul, PowScalar
+from engine.ops.layout import Reshape, Transpose
+from engine.ops.reduce import (
+    AveragePool,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LogSoftmax,
+    ReduceSum,
+    RMSNorm,
+    Softmax,
+)
 
 Array = NDArray[np.floating]
+_NO_EPSILON = 1e-24
+"""Too small to matter, and large enough that zeros stay zeros."""
+
+_MEAN_VARIANCE_EPSILON = 1e-18
+"""ONNX adds 1e-9 to the deviation."""
+
 _SOFTMAX_PER_AXIS_OPSET = 13
 """Before it, softmax ran over all axes from ``axis`` on, flattened."""
 
@@ -95,35 +111,86 @@ def _instance_norm(node: SourceNode) -> Converted:
 
 @converts("GroupNormalization")
 def _group_norm(node: SourceNode) -> Converted:
-    """Groups become an axis of their own, normalised whole; then scale and offset per channel.
-
-    Scale and offset have one entry a group in opset 18, one a channel since opset 21.
-    """
-    shape, groups = node.shape(0), node.integer("num_groups")
+    """Scale and offset have one entry a group in opset 18, one a channel since opset 21."""
     if not (node.is_constant(1) and node.is_constant(2)):
         return None
-    grouped, normalised, back, scaled = (node.inner(stem) for stem in ("grouped", "normalised", "back", "scaled"))
-    size = math.prod(shape[1:]) // groups
-    weight, bias = (_per_channel(node, index, shape) for index in (1, 2))
+    weight, bias = (_per_channel(node, index) for index in (1, 2))
+    return [Apply(GroupNorm(node.integer("num_groups"), node.real("epsilon", 1e-5)), (node.inputs[0], weight, bias))]
+
+
+def _per_channel(node: SourceNode, index: int) -> str:
+    """A weight of one entry a channel or a group as [C]."""
+    constant, channels = node.constants[node.inputs[index]], node.shape(0)[1]
+    repeats = channels // constant.type.element_count
+    if repeats == 1:
+        return node.inputs[index]
+
+    def compute(array: Array) -> Array:
+        return np.repeat(array, repeats)
+
+    kind = TensorType((channels,), constant.type.dtype)
+    return node.add_constant(f"{node.inputs[index]}/per_channel", derived(kind, compute, constant))
+
+
+@converts("LpNormalization")
+def _lp_norm(node: SourceNode) -> Converted:
+    """x over its sum of magnitudes (p = 1) or over the root of its sum of squares (p = 2) along an axis."""
+    shape = node.shape(0)
+    axis = node.axis(node.integer("axis", -1), len(shape))
+    if node.integer("p", 2) == 1:
+        magnitudes, total = node.inner("magnitudes"), node.inner("total")
+        return [
+            Apply(Abs(), node.inputs, (magnitudes,)),
+            Apply(ReduceSum((axis,), True), (magnitudes,), (total,)),
+            Apply(Div(), (node.inputs[0], total)),
+        ]
+    weight = node.constant(np.full(shape[axis], shape[axis] ** -0.5, node.type(0).dtype), "weight")
+    return _over_last_axes(node, (axis,), RMSNorm(1, _NO_EPSILON), weight)
+
+
+@converts("MeanVarianceNormalization")
+def _mean_variance_norm(node: SourceNode) -> Converted:
+    rank = len(node.shape(0))
+    axes = node.axes(node.integer_list("axes") or (0, 2, 3), rank)
+    return _over_last_axes(node, axes, LayerNorm(len(axes), _MEAN_VARIANCE_EPSILON))
+
+
+def _over_last_axes(node: SourceNode, axes: tuple[int, ...], op: Op, *weights: str) -> Converted:
+    """An operator of the last axes applied to others: they are transposed there and back."""
+    rank = len(node.shape(0))
+    perm = (*(axis for axis in range(rank) if axis not in axes), *axes)
+    if perm == tuple(range(rank)):
+        return [Apply(op, (node.inputs[0], *weights))]
+    turned, result = node.inner("turned"), node.inner("normalised")
+    back = tuple(perm.index(axis) for axis in range(rank))
     return [
-        Apply(Reshape((shape[0], groups, size)), node.inputs[:1], (grouped,)),
-        Apply(LayerNorm(1, node.real("epsilon", 1e-5)), (grouped,), (normalised,)),
-        Apply(Reshape(shape), (normalised,), (back,)),
-        Apply(Mul(), (back, weight), (scaled,)),
-        Apply(Add(), (scaled, bias)),
+        Apply(Transpose(perm), node.inputs[:1], (turned,)),
+        Apply(op, (turned, *weights), (result,)),
+        Apply(Transpose(back), (result,)),
     ]
 
 
-def _per_channel(node: SourceNode, index: int, shape: tuple[int, ...]) -> str:
-    """A weight of one entry a channel or a group as [C, 1, ...]."""
-    constant = node.constants[node.inputs[index]]
-    repeats = shape[1] // constant.type.shape[0]
-    kind = TensorType((shape[1], *(1,) * (len(shape) - 2)), constant.type.dtype)
+@converts("LRN")
+def _local_response(node: SourceNode) -> Converted:
+    """x / (bias + alpha * mean of squares over ``size`` neighbouring channels) ** beta.
 
-    def compute(array: Array) -> Array:
-        return np.repeat(array, repeats).reshape(kind.shape)
-
-    return node.add_constant(f"{node.inputs[index]}/per_channel", derived(kind, compute, constant))
+    The mean is a pooling along the channels, which counts those that are not there as zeros.
+    """
+    shape, size = node.shape(0), node.integer("size")
+    before = (size - 1) // 2
+    pads = (before, 0, size - 1 - before, 0)
+    names = ("square", "lines", "mean", "whole", "shifted", "factor")
+    square, lines, mean, whole, shifted, factor = (node.inner(name) for name in names)
+    pool = AveragePool((size, 1), (1, 1), pads, True, pads)
+    return [
+        Apply(PowScalar(2.0), node.inputs, (square,)),
+        Apply(Reshape((shape[0], 1, shape[1], math.prod(shape[2:]))), (square,), (lines,)),
+        Apply(pool, (lines,), (mean,)),
+        Apply(Reshape(shape), (mean,), (whole,)),
+        Apply(Affine(node.real("alpha", 1e-4), node.real("bias", 1.0), "Mul"), (whole,), (shifted,)),
+        Apply(PowScalar(-node.real("beta", 0.75)), (shifted,), (factor,)),
+        Apply(Mul(), (node.inputs[0], factor)),
+    ]
 
 
 @converts("Softmax")

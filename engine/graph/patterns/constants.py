@@ -70,7 +70,7 @@ def merged_bias(draft: Draft, root: Node) -> Match | None:
     if found is None:
         return None
     layer, addend, channels = found
-    bias = _flat(addend, channels)
+    bias = flat(addend, channels)
     if len(layer.inputs) > 2:
         bias = derived(bias.type, np.add, draft.constants[layer.inputs[2]], bias)
     name = draft.add_constant(f"{layer.outputs[0]}/bias", bias)
@@ -84,7 +84,7 @@ def merged_scale(draft: Draft, root: Node) -> Match | None:
     if found is None or found[0].inputs[1] not in draft.constants:
         return None
     layer, factor, channels = found
-    scale = _flat(factor, channels)
+    scale = flat(factor, channels)
     scaled = _SCALED.find(layer.op)
     assert scaled is not None  # every class in _AXIS has an entry
     weight = draft.add_constant(f"{layer.outputs[0]}/weight", scaled(layer.op, draft.constants[layer.inputs[1]], scale))
@@ -108,12 +108,12 @@ def _layer_and_constant(draft: Draft, root: Node) -> tuple[Node, Constant, int] 
             continue
         count = channels(layer.op, draft.types[layer.inputs[1]].shape)
         shape = draft.types[value].shape
-        if _is_per_channel(constant.type.shape, len(shape), axis(len(shape)), count):
+        if is_per_channel(constant.type.shape, len(shape), axis(len(shape)), count):
             return layer, constant, count
     return None
 
 
-def _is_per_channel(shape: tuple[int, ...], rank: int, axis: int, channels: int) -> bool:
+def is_per_channel(shape: tuple[int, ...], rank: int, axis: int, channels: int) -> bool:
     """Does a constant of this shape, broadcast to ``rank``, vary along the channel axis alone?"""
     if len(shape) > rank:
         return False
@@ -121,7 +121,7 @@ def _is_per_channel(shape: tuple[int, ...], rank: int, axis: int, channels: int)
     return all(size == 1 or (at == axis and size == channels) for at, size in enumerate(aligned))
 
 
-def _flat(constant: Constant, channels: int) -> Constant:
+def flat(constant: Constant, channels: int) -> Constant:
     """The constant as [channels]."""
     kind = TensorType((channels,), constant.type.dtype)
     if constant.type == kind:

@@ -158,6 +158,17 @@ def _instance_norm(op: ops.InstanceNorm, x: Tensor, weight: Tensor, bias: Tensor
     return (scaled * weight.reshape(per_channel) + bias.reshape(per_channel),)
 
 
+@FLOAT.register(ops.GroupNorm)
+def _group_norm(op: ops.GroupNorm, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    return (functional.group_norm(x, op.groups, weight, bias, op.epsilon),)
+
+
+@FLOAT.register(ops.BatchNorm)
+def _batch_norm(op: ops.BatchNorm, x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, ...]:
+    per_channel = (-1, *(1,) * (x.dim() - 2))
+    return (x * scale.reshape(per_channel) + offset.reshape(per_channel),)
+
+
 @FLOAT.register(ops.ArgMax)
 def _arg_max(op: ops.ArgMax, x: Tensor) -> tuple[Tensor, ...]:
     return (index_of_extreme(x, op.axis, op.keepdims, op.last, torch.argmax),)

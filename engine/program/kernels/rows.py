@@ -1,4 +1,4 @@
-"""Kernels that normalise rows: softmax, LayerNorm and RMSNorm. The steps are those of the reference modules."""
+"""Kernels that normalise rows: softmax, LayerNorm and its kin. The steps are those of the reference modules."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _norm_parameters(op: IntegerLayerNorm) -> NDArray[np.int64]:
     return np.array(
         [
             int(op.centre), op.square_shift, op.epsilon_mantissa, op.epsilon_exponent, largest_zeros(op),
-            root_shift(op), op.out_shift, op.output.low, op.output.high,
+            root_shift(op), op.out_shift, op.output.low, op.output.high, op.channel_size,
         ]
     )  # fmt: skip
 
@@ -74,7 +74,8 @@ def _norm_table(op: IntegerLayerNorm) -> NDArray[np.int64]:
 
 @kernel_of(IntegerLayerNorm)
 def layernorm(op: IntegerLayerNorm, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    x = rows_of(inputs[0], op.axes_count)
+    samples = rows_of(inputs[0], op.axes_count)
+    x = samples.view(samples.shape[0] * op.groups, -1)
     out = torch.empty(x.shape, dtype=TORCH_DTYPE[op.output.dtype])
     sign, multiplier, shift, bias = _norm_channels(op)
     _layernorm(x.numpy(), _norm_parameters(op), _norm_table(op), sign, multiplier, shift, bias, out.numpy())
@@ -175,7 +176,8 @@ def _layernorm(
     out: Array,
 ) -> None:  # fmt: skip
     n = x.shape[1]
-    centre, square_shift, mantissa, exponent, zeros_limit, root, out_shift, low, high = parameters
+    centre, square_shift, mantissa, exponent, zeros_limit, root, out_shift, low, high, channel_size = parameters
+    by_element = channel_size == 1 and bias.size == n
     square_half = (1 << square_shift) >> 1
     out_half = (1 << out_shift) >> 1
     for block in prange((x.shape[0] + _ROWS - 1) // _ROWS):
@@ -203,8 +205,17 @@ def _layernorm(
             reciprocal = _interpolated(table, ((variance << (2 * half)) >> 15) - 32768)
             down = max(root - half, 0)
             down_half = (np.int64(1) << down) >> 1
-            for i in range(n):
-                product = (short[i] * reciprocal + 64) >> 7
-                value = sign[i] * ((product + down_half) >> down)
-                value = rescale(value, multiplier[i], shift[i]) + bias[i]
-                target[i] = limit((value + out_half) >> out_shift, low, high)
+            if by_element:
+                for i in range(n):
+                    product = (short[i] * reciprocal + 64) >> 7
+                    value = sign[i] * ((product + down_half) >> down)
+                    value = rescale(value, multiplier[i], shift[i]) + bias[i]
+                    target[i] = limit((value + out_half) >> out_shift, low, high)
+                continue
+            for first in range(0, n, channel_size):
+                channel = np.int64(row * n + first) // channel_size % bias.size
+                for i in range(first, first + channel_size):
+                    product = (short[i] * reciprocal + 64) >> 7
+                    value = sign[channel] * ((product + down_half) >> down)
+                    value = rescale(value, multiplier[channel], shift[channel]) + bias[channel]
+                    target[i] = limit((value + out_half) >> out_shift, low, high)

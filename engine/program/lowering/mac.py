@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import GraphError
+from engine.ops.layout import Reshape
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.ops.reduce import BatchNorm
 from engine.program.arithmetic import accumulator_bound, scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
-from engine.program.types import Convolution, FullyConnected, MatrixProduct
+from engine.program.types import Convolution, DataMovement, FullyConnected, MatrixProduct
 from engine.qtype import INTEGER_RANGE, QType
 
 WEIGHT_LEVELS = 127
 BIAS_LIMIT = 2.0**30
+_CONVOLVED_RANKS = (3, 4, 5)
 ACCUMULATOR_LIMIT = {"int8": 2**31, "int16": 2**47}
 """int32 accumulators for int8 activations, int48 for int16 (TOSA 1.0)."""
 
@@ -118,6 +123,37 @@ def _by_input(weight: NDArray[np.int8], groups: int) -> NDArray[np.int8]:
     outputs, per_group, *kernel = weight.shape
     split = weight.reshape(groups, outputs // groups, per_group, *kernel)
     return np.ascontiguousarray(split.swapaxes(1, 2).reshape(groups * per_group, outputs // groups, *kernel))
+
+
+@LOWER.register(BatchNorm)
+def lower_batch_norm(context: UnitContext) -> None:
+    """A depthwise convolution of one tap: scale and offset with one rounding, the scale exact per channel."""
+    source, *parameters = context.node.inputs
+    incoming, shape = context.types[source], context.graph.types[source].shape
+    scale, bias = (context.constant_of(value).reshape(-1) for value in parameters)
+    integers, scales = quantise_weight(scale[:, None], bias, incoming.scale, axis=0)
+    accumulator_scales = incoming.scale * scales
+    bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
+    _check_accumulator(context, integers, bias_integers, incoming.dtype)
+    axes = len(shape) - 2 if len(shape) in _CONVOLVED_RANKS else 1
+    channels = len(scale)
+    op = Convolution(
+        weight=integers.reshape(channels, 1, *(1,) * axes),
+        bias=bias_integers,
+        scaling=scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming)),
+        output=context.output(),
+        strides=(1,) * axes,
+        pads=(0,) * (2 * axes),
+        dilations=(1,) * axes,
+        groups=channels,
+    )
+    if len(shape) in _CONVOLVED_RANKS:
+        context.emit(op, (source,))
+        return
+    line, result = context.temporary("line", incoming), context.temporary("result", context.result_type)
+    context.emit(DataMovement(Reshape((shape[0], channels, math.prod(shape[2:])))), (source,), (line,))
+    context.emit(op, (line,), (result,))
+    context.emit(DataMovement(Reshape(shape)), (result,))
 
 
 @LOWER.register(Linear)

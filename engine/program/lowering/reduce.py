@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from engine.ops.reduce import (
     AveragePool,
+    GroupNorm,
+    InstanceNorm,
     LayerNorm,
     MaxPool,
     ReduceMax,
@@ -29,10 +31,12 @@ from engine.program.types import (
     DataMovement,
     ExtremeReduce,
     MaximumPool,
+    Output,
+    Requantise,
     ResizeLinear,
     SumReduce,
 )
-from engine.qtype import INTEGER_RANGE
+from engine.qtype import INTEGER_RANGE, QType
 
 FRACTION_BITS = 11
 
@@ -115,14 +119,30 @@ def _parameter(context: UnitContext, index: int, length: int, absent: float) -> 
     return np.full(length, absent)
 
 
+def _shortened(context: UnitContext, source: str, length: int) -> tuple[str, QType, int]:
+    """The input of a norm of ``length`` elements, its type and largest magnitude.
+
+    Very long rows of int16 lose as many bits as keep the sums of step 1 within 32: 2 * length * largest < 2^31.
+    """
+    incoming = context.types[source]
+    largest = INTEGER_RANGE[incoming.dtype][1]
+    bits = max(0, math.ceil(math.log2(2.0 * length * largest / _INT32_LIMIT)))
+    if bits == 0:
+        return source, incoming, largest
+    limit = largest >> bits
+    kind = QType(incoming.dtype, incoming.scale * 2.0**bits)
+    name = context.temporary("shortened", kind)
+    context.emit(Requantise(scaling_for(2.0**-bits), Output(kind.dtype, -limit, limit)), (source,), (name,))
+    return name, kind, limit
+
+
 @LOWER.register(LayerNorm, RMSNorm)
 def lower_norm(context: UnitContext) -> None:
     op = context.node.op
     assert isinstance(op, LayerNorm | RMSNorm)
-    source = context.node.inputs[0]
-    incoming = context.types[source]
-    shape = context.graph.types[source].shape
+    shape = context.graph.types[context.node.inputs[0]].shape
     length = math.prod(shape[len(shape) - op.axes_count :])
+    source, incoming, largest = _shortened(context, context.node.inputs[0], length)
     context.emit(
         integer_layernorm(
             incoming.scale,
@@ -135,6 +155,36 @@ def lower_norm(context: UnitContext) -> None:
             context.output(),
             centre=isinstance(op, LayerNorm),
             axes_count=op.axes_count,
+            largest=largest,
+        ),
+        (source,),
+    )
+
+
+@LOWER.register(InstanceNorm, GroupNorm)
+def lower_group_norm(context: UnitContext) -> None:
+    """A LayerNorm of each group's channels and space, with a weight and a bias per channel."""
+    op = context.node.op
+    assert isinstance(op, InstanceNorm | GroupNorm)
+    _, channels, *space = context.graph.types[context.node.inputs[0]].shape
+    groups = op.groups if isinstance(op, GroupNorm) else channels
+    length = channels // groups * math.prod(space)
+    source, incoming, largest = _shortened(context, context.node.inputs[0], length)
+    context.emit(
+        integer_layernorm(
+            incoming.scale,
+            incoming.dtype,
+            length,
+            op.epsilon,
+            _parameter(context, 1, channels, 1.0),
+            _parameter(context, 2, channels, 0.0),
+            context.result_type.scale,
+            context.output(),
+            centre=True,
+            axes_count=1 + len(space),
+            groups=groups,
+            channel_size=math.prod(space),
+            largest=largest,
         ),
         (source,),
     )

@@ -127,6 +127,8 @@ CASES: list[Case] = [
     Case(red.RMSNorm(1), (CUBE,), {1: weights(5)}),
     Case(red.RMSNorm(1), (CUBE,), {}, "bare"),
     Case(red.InstanceNorm(), (IMAGE,), {1: weights(4), 2: weights(4)}),
+    Case(red.GroupNorm(2), (IMAGE,), {1: weights(4), 2: weights(4)}),
+    Case(red.BatchNorm(), (IMAGE,), {1: weights(4), 2: weights(4)}),
     Case(red.ArgMax(1, False)),
     Case(red.ArgMin(2, True, True)),
     Case(red.Resize((12, 9), (2.0, 1.5))),

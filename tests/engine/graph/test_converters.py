@@ -195,15 +195,27 @@ PRODUCTS = [
 
 CHANNELS = [Const(floats(3, low=0.5, high=1.5)), Const(floats(3)), Const(floats(3)), Const(floats(3, low=0.1, high=2))]
 NORMALISATION = [
-    Case("BatchNormalization", [X, *CHANNELS], {"epsilon": 1e-3}, (11, 15), ["Mul", "Add"]),
+    Case("BatchNormalization", [X, *CHANNELS], {"epsilon": 1e-3}, (11, 15), ["BatchNormalization"]),
     Case("BatchNormalization", [floats(4, 3), *CHANNELS], note="2-D"),
     Case("LayerNormalization", [X, Const(floats(6)), Const(floats(6))], {}, (17,), ["LayerNormalization"]),
     Case("LayerNormalization", [X, Const(floats(5, 6))], {"axis": 2, "epsilon": 1e-3}, note="two axes"),
     Case("LayerNormalization", [X, Const(floats(1)), Const(floats(1))], {"axis": -1}, note="broadcast weight"),
     Case("RMSNormalization", [X, Const(floats(6))], {}, (23,), ["RMSNormalization"]),
     Case("InstanceNormalization", [X, Const(floats(3)), Const(floats(3))], {}, (11, 22), ["InstanceNormalization"]),
-    Case("GroupNormalization", [floats(2, 4, 5, 6), Const(floats(2)), Const(floats(2))], {"num_groups": 2}, (18,)),
-    Case("GroupNormalization", [floats(2, 4, 5, 6), Const(floats(4)), Const(floats(4))], {"num_groups": 2}, (21,)),
+    Case(
+        "GroupNormalization", [floats(2, 4, 5, 6), Const(floats(2)), Const(floats(2))], {"num_groups": 2}, (18,),
+        ["GroupNormalization"],
+    ),
+    Case(
+        "GroupNormalization", [floats(2, 4, 5, 6), Const(floats(4)), Const(floats(4))], {"num_groups": 2}, (21,),
+        ["GroupNormalization"],
+    ),
+    Case("LpNormalization", [X], {}, (13, 22), ["RMSNormalization"]),
+    Case("LpNormalization", [X], {"axis": 1}, (22,), ["Transpose", "RMSNormalization", "Transpose"], note="channels"),
+    Case("LpNormalization", [X], {"axis": 2, "p": 1}, (22,), ["Abs", "ReduceSum", "Div"], note="magnitudes"),
+    Case("MeanVarianceNormalization", [X], {}, (13,), ["Transpose", "LayerNormalization", "Transpose"]),
+    Case("MeanVarianceNormalization", [X], {"axes": [2, 3]}, (13,), ["LayerNormalization"], note="space"),
+    Case("LRN", [floats(2, 7, 3, 4)], {"size": 5, "alpha": 0.3, "beta": 0.6, "bias": 1.5}, (13,)),
     Case("Softmax", [X], {}, (11, 13), note="default axis"),
     Case("Softmax", [X], {"axis": 2}, (11, 13), note="inner axis"),
     Case("Softmax", [X], {"axis": -1}, (11, 13), ["Softmax"], note="last axis"),

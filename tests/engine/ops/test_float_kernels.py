@@ -102,6 +102,8 @@ SAMPLES: list[tuple[Op, list[Tensor | None]]] = [
     (reduce.ReduceProd((1, 3), False), [X]),
     (reduce.ReduceLogSum((2,), True), [X.abs()]),
     (reduce.ReduceLogSumExp((1, 2), False), [X]),
+    (reduce.GroupNorm(2), [X, _normal(4), _normal(4)]),
+    (reduce.BatchNorm(), [X, _normal(4), _normal(4)]),
     (reduce.ArgMax(1, False), [X]),
     (reduce.ArgMin(2, True, True), [X]),
     (reduce.Resize((10, 3), (2.0, 0.5), "linear"), [X]),

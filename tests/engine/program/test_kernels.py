@@ -104,6 +104,21 @@ def random_layernorm(
     return op, x
 
 
+def random_group_norm(
+    seed: int, dtype: str, groups: int, shape: tuple[int, ...]
+) -> tuple[IntegerLayerNorm, np.ndarray]:
+    """A norm of [N, C, *S] by groups of channels with a weight and a bias per channel, and integers for it."""
+    rng = np.random.default_rng(seed)
+    channels, space = shape[1], int(np.prod(shape[2:]))
+    output = INT8 if seed % 2 else INT16
+    op = integer_layernorm(
+        10.0 ** rng.integers(-5, 1), dtype, channels // groups * space, 1e-5, rng.normal(size=channels),
+        rng.normal(size=channels), 4.0 / output.high, output, centre=True, axes_count=len(shape) - 1, groups=groups,
+        channel_size=space,
+    )  # fmt: skip
+    return op, integers(seed, shape, dtype)
+
+
 def with_strides(x: np.ndarray, layout: str) -> torch.Tensor:
     """The same values laid out otherwise in memory."""
     tensor = torch.from_numpy(x.copy())
@@ -332,6 +347,14 @@ def test_layernorm(seed: int, dtype: str, centre: bool, shape: tuple[int, ...]) 
     op, x = random_layernorm(seed, dtype, centre, shape)
     check(op, x)
     check(op, x, layout="gaps")
+
+
+@bounded
+@given(seeds, st.sampled_from(DTYPES), st.sampled_from((1, 2, 6)), st.sampled_from(((2, 6, 5, 3), (3, 6), (1, 6, 40))))
+def test_norm_of_groups(seed: int, dtype: str, groups: int, shape: tuple[int, ...]) -> None:
+    op, x = random_group_norm(seed, dtype, groups, shape)
+    check(op, x)
+    check(op, x, layout="last")
 
 
 def test_layernorm_over_two_axes() -> None:

@@ -15,6 +15,7 @@ from engine.program import norm, softmax
 from engine.program.types import IntegerLayerNorm, IntegerSoftmax, Scaling
 
 _LARGEST_STEEP_SHIFT = 30
+_CHANNELS_LAST = (0, 2, 1)
 
 
 @tosa_form(IntegerSoftmax)
@@ -43,10 +44,13 @@ def _looked_up(graph: TosaGraph, x: Tensor, shift: int, offset: int, table: np.n
 
 @tosa_form(IntegerLayerNorm)
 def emit_layernorm(graph: TosaGraph, op: IntegerLayerNorm, operands: Sequence[Tensor]) -> Tensor:
-    """The steps of :mod:`engine.program.norm`, the normalised axes flattened to one."""
+    """The steps of :mod:`engine.program.norm`, the normalised axes flattened to one.
+
+    TOSA has multipliers per channel on the last axis only: channels that are others are transposed there and back.
+    """
     (x,) = operands
-    outer = x.shape[: x.rank - op.axes_count]
-    rows = steps.reshape(graph, x, (*outer, math.prod(x.shape[x.rank - op.axes_count :])))
+    outer = math.prod(x.shape[: x.rank - op.axes_count]) * op.groups
+    rows = steps.reshape(graph, x, (outer, math.prod(x.shape) // outer))
     short, zeros = _shortened(graph, op, _centred(graph, op, steps.cast(graph, rows, "int32")))
     variance = _variance(graph, op, short, zeros)
     half = steps.shift_right(graph, steps.plus(graph, steps.leading_zeros(graph, variance), -1), 1, rounded=False)
@@ -55,8 +59,13 @@ def emit_layernorm(graph: TosaGraph, op: IntegerLayerNorm, operands: Sequence[Te
     root = _looked_up(graph, scaled, norm.INDEX_SHIFT, norm.INDEX_OFFSET, op.rsqrt_table)
     product = steps.multiply(graph, short, root, norm.PRODUCT_SHIFT)
     count = steps.at_least(graph, steps.minus_from(graph, norm.root_shift(op), half), 0)
-    result = _weighted(graph, op, steps.shift_right(graph, product, count))
-    return steps.reshape(graph, result, x.shape)
+    normalised = steps.shift_right(graph, product, count)
+    if op.channel_size == 1 and op.bias.size == rows.shape[-1]:
+        return steps.reshape(graph, _weighted(graph, op, normalised), x.shape)
+    samples = math.prod(x.shape) // (op.bias.size * op.channel_size)
+    channels = steps.reshape(graph, normalised, (samples, op.bias.size, op.channel_size))
+    result = _weighted(graph, op, steps.transpose(graph, channels, _CHANNELS_LAST))
+    return steps.reshape(graph, steps.transpose(graph, result, _CHANNELS_LAST), x.shape)
 
 
 def _centred(graph: TosaGraph, op: IntegerLayerNorm, x: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ from tests.engine.program.test_kernels import (
     convolution_of,
     integers,
     output_of,
+    random_group_norm,
     random_layernorm,
     random_softmax,
 )
@@ -229,6 +230,12 @@ def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> No
 def test_layernorm(seed: int, dtype: str, centre: bool, shape: tuple[int, ...]) -> None:
     op, x = random_layernorm(seed, dtype, centre, shape)
     check(op, x)
+
+
+@few
+@given(seeds, st.sampled_from(DTYPES), st.sampled_from((1, 2, 6)), st.sampled_from(((2, 6, 5, 3), (3, 6), (1, 6, 40))))
+def test_norm_of_groups(seed: int, dtype: str, groups: int, shape: tuple[int, ...]) -> None:
+    check(*random_group_norm(seed, dtype, groups, shape))
 
 
 def test_layernorm_over_two_axes() -> None:

@@ -37,6 +37,7 @@ from engine.program.types import (
     SumReduce,
 )
 from engine.qtype import QType
+from tests.engine.program.test_kernels import random_group_norm
 
 INT8, INT16 = Output("int8", -127, 127), Output("int16", -32767, 32767)
 OUTPUT = {"int8": INT8, "int16": INT16}
@@ -291,6 +292,11 @@ def _norms() -> Iterator[tuple[str, Case]]:
     ramp, zeros = np.linspace(-1, 1, 24).reshape(4, 6), np.zeros((4, 6))
     op = integer_layernorm(0.1, "int8", 24, 1e-5, ramp, zeros, 0.03, INT8, centre=True, axes_count=2)
     yield "norm-two-axes", Case(op, (integers(0, (3, 4, 6), "int8"),))
+    for dtype in DTYPES:
+        image = (2, 6, 5, 3)
+        for groups, shape in ((1, image), (3, image), (6, image), (2, (3, 6)), (6, (2, 6, 2, 3, 2))):
+            op, x = random_group_norm(groups, dtype, groups, shape)
+            yield f"norm-groups-{groups}-{len(shape)}-{dtype}", Case(op, (x,))
 
 
 def _softmaxes() -> Iterator[tuple[str, Case]]:
