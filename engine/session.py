@@ -10,6 +10,7 @@ import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -319,6 +320,8 @@ class Session:
 
     def _calibration_graph(self, samples: int) -> tuple[Graph, int]:
         """The graph to calibrate with: bound to a larger batch where the model allows it and samples abound."""
+        if self._rows > 1:
+            return self.graph, self._rows
         wanted = next((size for size in (16, 8, 4, 2) if samples % size == 0), 1)
         batched = self.batched_graph(wanted) if wanted > 1 else None
         return (self.graph, 1) if batched is None else (batched, wanted)
@@ -342,7 +345,7 @@ class Session:
         return graph if same else None
 
     def _open(self, source: DataSource, default_split: str) -> Dataset:
-        return open_data(
+        dataset = open_data(
             source.path,
             graph_inputs=self._input_types(),
             recipe=source.recipe,
@@ -350,23 +353,33 @@ class Session:
             split=source.split,
             default_split=default_split,
         )
+        return dataset.in_whole_batches(self._rows)
+
+    @cached_property
+    def _rows(self) -> int:
+        """How many samples the model takes at once: the batch it is bound to, where its inputs agree on one."""
+        sizes = {kind.shape[0] for kind in self._input_types().values() if kind.shape}
+        return max(next(iter(sizes)), 1) if len(sizes) == 1 else 1
 
     def _input_types(self) -> Mapping[str, TensorType]:
         return {name: self.graph.types[name] for name in self.graph.inputs}
 
     def samples(self, count: int | None = None) -> Iterator[Sample]:
-        """The calibration samples, one at a time, at most ``count``.
+        """The calibration samples, as many at a time as the model takes at once (usually one), at most ``count`` times.
 
         Raises:
             DataError: The session has no data, or they cannot be read.
         """
         dataset = self._samples_data()
-        for index in range(len(dataset) if count is None else self.sample_count(count)):
-            yield Sample.of(dataset.sample(index))
+        for index in range(self.sample_count(count or len(dataset))):
+            yield self._sample(dataset, index)
 
     def sample_count(self, most: int) -> int:
-        """How many calibration samples there are, ``most`` at the most."""
-        return min(most, len(self._samples_data()))
+        """How many times the model can be fed calibration samples, ``most`` at the most."""
+        return min(most, len(self._samples_data()) // self._rows)
+
+    def _sample(self, dataset: Dataset, index: int) -> Sample:
+        return Sample.of(dataset.read(index * self._rows, (index + 1) * self._rows))
 
     def _samples_data(self) -> Dataset:
         if self.data is None:
@@ -482,6 +495,9 @@ class Session:
 
     def _evaluation_runners(self, samples: int) -> Iterator[tuple[Session, int]]:
         """Sessions that together cover the samples: whole batches first, then one at a time."""
+        if self._rows > 1:
+            yield self, self._rows
+            return
         graph = self.batched_graph(EVALUATION_BATCH) if samples >= EVALUATION_BATCH else None
         if graph is not None:
             yield self._twin(graph), EVALUATION_BATCH
@@ -526,10 +542,10 @@ class Session:
 
     def inspect(self, node_id: str, sample: int = 0) -> NodeDetail:
         """Histograms, ranges and scales of one node on one calibration sample."""
-        count = len(self._samples_data())
+        count = self.sample_count(len(self._samples_data()))
         if not 0 <= sample < count:
             raise DataError(f"there is no sample {sample}", hint=f"choose one from 0 to {count - 1}")
-        data = Sample.of(self._samples_data().sample(sample))
+        data = self._sample(self._samples_data(), sample)
         return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
 
 

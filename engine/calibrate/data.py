@@ -52,16 +52,19 @@ class Dataset:
         for start in range(0, len(self), size):
             yield self.read(start, min(start + size, len(self)))
 
-    def sample(self, index: int) -> Batch:
-        """One sample as a batch of 1; ``index`` counts the chosen samples.
+    def in_whole_batches(self, size: int) -> Dataset:
+        """The samples that fill whole batches of ``size``, for a model that takes no fewer at once.
 
         Raises:
-            IndexError: There is no such sample.
-            DataError: The sample is unreadable, or holds NaN or infinity.
+            DataError: There are not as many samples.
         """
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return self.read(index, index + 1)
+        whole = len(self) // size * size
+        if whole == len(self):
+            return self
+        if whole == 0:
+            message = f"holds {len(self)} samples, the model takes {size} at once"
+            raise DataError(message, path=self.path, hint="add samples, or export the model for a batch of 1")
+        return Dataset(self._source, self._indices[:whole], self.split)
 
     def place(self, index: int) -> str:
         """What to call the sample in a message: its file, or its number in the file."""
@@ -99,8 +102,11 @@ class Dataset:
         """The chosen samples ``start`` to ``end`` (excluded) as one batch.
 
         Raises:
+            IndexError: There are not that many samples.
             DataError: A sample is unreadable, or holds NaN or infinity.
         """
+        if not 0 <= start < end <= len(self):
+            raise IndexError(f"samples {start} to {end} of {len(self)}")
         batch = self._source.read([int(index) for index in self._indices[start:end]])
         for name, rows in batch.items():
             found = first_not_finite(rows)

@@ -95,14 +95,14 @@ def measure(case: Case, limit: int | None) -> None:
 
 def _samples(dataset: Dataset) -> Iterator[Arrays]:
     for index in range(len(dataset)):
-        yield dataset.sample(index)
+        yield dataset.read(index, index + 1)
 
 
 def _measure_package(name: str, session: Session, dataset: Dataset, expected: list[Arrays], folder: Path) -> None:
     package, inputs, outputs = folder / "m.qspkg", folder / "x.npz", folder / "y.npz"
     summary = session.export(package)
     count = min(PACKAGE_SAMPLES, len(dataset)) if session.graph.symbolic_batch else 1
-    chosen = [dataset.sample(index) for index in range(count)]
+    chosen = [dataset.read(index, index + 1) for index in range(count)]
     fed = {key: np.concatenate([sample[key] for sample in chosen]) for key in session.graph.inputs}
     np.savez(inputs, allow_pickle=False, **fed)
     files = [str(package), "--inputs", str(inputs), "--outputs", str(outputs)]

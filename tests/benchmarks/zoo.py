@@ -209,7 +209,7 @@ def heat_map_correlation(session: Session, most: int = 24) -> str:
     output = session.graph.outputs[0]
     found: list[float] = []
     for index in range(len(data)):
-        sample = data.sample(index)
+        sample = data.read(index, index + 1)
         maps = [np.asarray(run(sample)[output], np.float64).reshape(-1) for run in (session.run_float, session.run)]
         found.append(float(np.corrcoef(maps[0], maps[1])[0, 1]))
     return f"heat-map correlation mean {np.mean(found):.3f} min {np.min(found):.2f} on {len(found)} photographs"

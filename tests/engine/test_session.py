@@ -117,6 +117,29 @@ def test_evaluation_does_not_depend_on_its_batches(open_mobile: OpenMobile, samp
     assert one_by_one.output_sqnr_db == pytest.approx(in_batches.output_sqnr_db, rel=1e-6)
 
 
+def test_a_model_that_takes_four_samples_at_once(models: Path, samples: Path, recipe: Path) -> None:
+    """Its samples come four at a time, what does not fill a batch is left out, and the integers are those of one."""
+    four = Session.open(models / "mobile_fmnist.onnx", batch=4)
+    four.calibrate(samples, recipe=recipe, samples=10)
+    one = Session.open(models / "mobile_fmnist.onnx")
+    one.calibrate(samples, recipe=recipe, samples=8)
+    assert four.calibration is not None and one.calibration is not None
+    assert four.calibration.fingerprint == one.calibration.fingerprint
+    one.calibration = four.calibration  # float convolutions of another batch may round otherwise
+    assert four.sample_count(100) == 2
+    apart = [one.run(sample.inputs) for sample in one.samples()]
+    together = [four.run(sample.inputs) for sample in four.samples()]
+    for name, array in apart[0].items():
+        rows = np.concatenate([array, *(outputs[name] for outputs in apart[1:])])
+        np.testing.assert_array_equal(np.concatenate([outputs[name] for outputs in together]), rows)
+    assert four.evaluate(samples, samples=8).quantised_top1 == one.evaluate(samples, samples=8).quantised_top1
+    four.inspect(conv_of(four), 1)
+    with pytest.raises(DataError, match="there is no sample 2"):
+        four.inspect(conv_of(four), 2)
+    with pytest.raises(DataError, match="holds 3 samples, the model takes 4 at once"):
+        four.calibrate(samples, recipe=recipe, samples=3)
+
+
 def test_recipes_by_path_and_by_value_are_one(models: Path, samples: Path, recipe: Path) -> None:
     session = Session.open(models / "mobile_fmnist.onnx")
     by_path = session.calibrate(samples, recipe=recipe, samples=2)

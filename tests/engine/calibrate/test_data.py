@@ -57,10 +57,10 @@ def test_folder_in_the_order_of_names(tmp_path: Path) -> None:
     assert [batch["image"].shape for batch in batches] == [(2, 3, 8, 8), (2, 3, 8, 8), (1, 3, 8, 8)]
     assert batches[0]["image"].dtype == np.float32
     assert greys(dataset) == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(dataset.sample(3)["image"], batches[1]["image"][1:])
+    np.testing.assert_array_equal(dataset.read(3, 4)["image"], batches[1]["image"][1:])
     assert dataset.place(3) == "picture '03.png'"
     with pytest.raises(IndexError):
-        dataset.sample(5)
+        dataset.read(5, 6)
 
 
 def test_labels_splits_and_the_first_samples(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_npz_for_several_inputs_and_types(tmp_path: Path) -> None:
     inputs = {"ids": TensorType((1, 5), "int64"), "x": TensorType((1, 2), "float32")}
     ids, x = np.arange(15, dtype=np.int32).reshape(3, 5), np.ones((3, 2), np.float32)
     dataset = open_data(npz(tmp_path, x=x, ids=ids), graph_inputs=inputs)
-    batch = dataset.sample(1)
+    batch = dataset.read(1, 2)
     assert batch["ids"].dtype == np.int64 and batch["ids"].tolist() == [[5, 6, 7, 8, 9]]
     assert "model input 'ids' takes int64" in error_of(npz(tmp_path, x=x, ids=ids / 2), inputs)
     differ = error_of(npz(tmp_path, x=x[:2], ids=ids), inputs)
