@@ -243,6 +243,14 @@ OTHERS = [
         [node("Exp", ["x"], ["e"]), node("ReduceSum", ["e", "n1"], ["t"]), node("Div", ["e", "t"], ["y"])],
         ["Softmax"], "e", BOUNDS,
     ),
+    Spelling(
+        "guarded softmax",
+        [
+            node("Softmax", ["x"], ["s"], axis=-1), node("IsNaN", ["s"], ["n"]),
+            node("Where", ["n", "zero", "s"], ["y"]),
+        ],
+        ["Softmax"], "s",
+    ),
     Spelling("LayerNorm of Flax", _moments(3), ["LayerNormalization"], "var", MOMENTS),
     Spelling(
         "LayerNorm of Flax across channels", _moments(1),
@@ -384,6 +392,19 @@ def test_near_misses_are_left_alone(name: str) -> None:
     recognised = (elementwise_ops.Gelu, elementwise_ops.Silu, LayerNorm, RMSNorm, Roll)
     graph = assert_same(model, {"x": x})
     assert not any(isinstance(op, recognised) or op.type_name == "Softmax" for op in operators(graph))
+
+
+@pytest.mark.parametrize(
+    ("masked", "guard"), [(-1e9, []), (-np.inf, ["IsNaN", "Where"])], ids=["large number", "infinity"]
+)
+def test_a_guard_stays_where_rows_may_be_masked_as_a_whole(masked: float, guard: list[str]) -> None:
+    nodes = [
+        node("Add", ["x", "mask"], ["z"]), node("Softmax", ["z"], ["s"], axis=-1), node("IsNaN", ["s"], ["n"]),
+        node("Where", ["n", "zero", "s"], ["y"]),
+    ]  # fmt: skip
+    x, mask = floats(2, 3), np.array([[0.0] * 3, [masked] * 3], np.float32)
+    graph = assert_same(build(nodes, {"x": x}, ["y"], {**NUMBERS, "mask": mask}), {"x": x})
+    assert type_names(graph) == ["Add", "Softmax", *guard]
 
 
 def test_rolls_along_two_axes_merge() -> None:
