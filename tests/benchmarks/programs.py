@@ -1,6 +1,7 @@
 """Time of whole models as integer programs against the same models in float32 torch.
 
-    python -m tests.benchmarks.programs [MODEL ...] [--precision int8|int16] [--threads 2] [--runs 15] [--operators]
+    python -m tests.benchmarks.programs [MODEL ...] [--precision int8|int16] [--batch 1 8] [--threads 2] [--runs 15]
+                                        [--operators]
 
 Both run on the same threads, in turn. Float is the exported module itself, run by torch. Calibration is by random
 samples: the figures are about time, not accuracy. ``--operators`` adds a row for each kind of instruction.
@@ -13,7 +14,8 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,30 +27,52 @@ from engine.program.types import DataMovement, FloatKernel, Instruction, Program
 from engine.session import Session
 from tests.benchmarks.models import model_path
 
-MODELS = ("efficientnet_lite0", "swin_t")
 
-ARGUMENTS: dict[str, dict[str, object]] = {"swin_t": {"return_dict": False}}
-"""What the exported modules take beside the picture."""
+@dataclass(frozen=True)
+class Timed:
+    """What is timed of a model: its ONNX and pt2 files by batch size, and what the exported module takes beside it."""
+
+    onnx: Mapping[int, str]
+    pt2: Mapping[int, str]
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-def integer_program(name: str, precision: str) -> tuple[Session, Program]:
+def _transformer(name: str) -> Timed:
+    stems = {1: name, 8: f"{name}_8"}
+    onnx, pt2 = ({batch: stem + suffix for batch, stem in stems.items()} for suffix in (".onnx", ".pt2"))
+    return Timed(onnx, pt2, {"return_dict": False})
+
+
+MODELS = {
+    "efficientnet_lite0": Timed(
+        {1: "efficientnet_lite0.onnx", 8: "efficientnet_lite0_batch.onnx"},
+        {1: "efficientnet_lite0.pt2", 8: "efficientnet_lite0_8.pt2"},
+    ),
+    "swin_t": _transformer("swin_t"),
+    "vit_s": _transformer("vit_s"),
+}
+
+
+def integer_program(name: str, precision: str, batch: int) -> tuple[Session, Program]:
     """The model's program with every node of one precision."""
-    session = Session.open(model_path(name, f"{name}.onnx"))
+    session = Session.open(model_path(name, MODELS[name].onnx[batch]), batch=batch)
     inputs = {value: session.graph.types[value].shape for value in session.graph.inputs}
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "samples.npz"
-        arrays = {value: rng.normal(size=(4, *shape[1:])).astype(np.float32) for value, shape in inputs.items()}
+        rows = max(4, batch)
+        arrays = {value: rng.normal(size=(rows, *shape[1:])).astype(np.float32) for value, shape in inputs.items()}
         np.savez(samples, **arrays)  # type: ignore[arg-type]
         session.calibrate(samples)
     session.mark("*", precision)
     return session, session.program()
 
 
-def float_module(name: str) -> Callable[[Tensor], object]:
+def float_module(name: str, batch: int) -> Callable[[Tensor], object]:
     """The exported module as a function of the picture."""
-    module = torch.export.load(model_path(name, f"{name}.pt2")).module()
-    return lambda x: module(x, **ARGUMENTS.get(name, {}))
+    timed = MODELS[name]
+    module = torch.export.load(model_path(name, timed.pt2[batch])).module()
+    return lambda x: module(x, **timed.arguments)
 
 
 def kind_of(instruction: Instruction) -> str:
@@ -82,12 +106,12 @@ def time_in_turn_ms(actions: Sequence[Callable[[], object]], runs: int) -> list[
     return times
 
 
-def report(name: str, precision: str, runs: int, with_operators: bool) -> None:
-    """Print the row of one model."""
-    session, program = integer_program(name, precision)
+def report(name: str, batch: int, precision: str, runs: int, with_operators: bool) -> None:
+    """Print the row of one model and batch size."""
+    session, program = integer_program(name, precision, batch)
     value = session.graph.inputs[0]
     x = torch.randn(session.graph.types[value].shape, generator=torch.Generator().manual_seed(0))
-    module = float_module(name)
+    module = float_module(name, batch)
     with torch.no_grad():
         actions = (lambda: run_program(program, {value: x}), lambda: module(x))
         (first,), _ = time_in_turn_ms(actions, 1)
@@ -95,7 +119,8 @@ def report(name: str, precision: str, runs: int, with_operators: bool) -> None:
     medians = [statistics.median(times) for times in (in_integers, in_float)]
     shortest = [min(times) for times in (in_integers, in_float)]
     print(
-        f"  {name:20} integer {medians[0]:8.2f} ({shortest[0]:.2f})  float {medians[1]:8.2f} ({shortest[1]:.2f})  "
+        f"  {name:18} x {batch}  "
+        f"integer {medians[0]:8.2f} ({shortest[0]:.2f})  float {medians[1]:8.2f} ({shortest[1]:.2f})  "
         f"ratio {medians[0] / medians[1]:.2f} ({shortest[0] / shortest[1]:.2f})  first run {first:.0f}",
         flush=True,
     )
@@ -110,6 +135,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.programs")
     parser.add_argument("models", nargs="*", metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--precision", default="int8", choices=["int8", "int16"])
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], choices=[1, 8])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--operators", action="store_true", help="a row for each kind of instruction")
@@ -117,7 +143,8 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(options.threads)
     print(f"{options.precision}, {options.threads} threads, milliseconds: median (shortest) of {options.runs} runs")
     for name in options.models or MODELS:
-        report(name, options.precision, options.runs, options.operators)
+        for batch in options.batch:
+            report(name, batch, options.precision, options.runs, options.operators)
 
 
 if __name__ == "__main__":
