@@ -11,7 +11,7 @@ from engine.graph.graph import Constant, Node
 from engine.graph.patterns.matching import Match, recognises
 from engine.ops import elementwise as ops
 from engine.ops.layout import Layout
-from engine.ops.other import OnnxOp
+from engine.ops.logic import IsNaN
 from engine.ops.reduce import ReduceMax, ReduceSum, Softmax
 
 
@@ -50,7 +50,7 @@ def guarded_softmax(draft: Draft, root: Node) -> Match | None:
     test, layer = draft.producer(root.inputs[0]), draft.producer(root.inputs[2])
     if test is None or layer is None or not isinstance(layer.op, Softmax) or test.inputs != layer.outputs:
         return None
-    if not isinstance(test.op, OnnxOp) or test.op.op_type != "IsNaN" or root.inputs[1] not in draft.constants:
+    if not isinstance(test.op, IsNaN) or root.inputs[1] not in draft.constants:
         return None
     if draft.types[root.inputs[1]].element_count != 1:  # it could widen the result
         return None
