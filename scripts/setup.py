@@ -178,12 +178,14 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _conformance(arguments: argparse.Namespace) -> int:
-    """Exports on programs that nobody here wrote: the tests that need them, then whole models (ARGS: which)."""
+    """Exports on programs that nobody here wrote: the tests that need them, random graphs, then whole models (ARGS:
+    which)."""
     _install(development=True, x11=False)
     _install_tosa()
     python = str(_venv_python())
     commands = (
         [python, "-m", "pytest", "tests/engine/export/tosa"],
+        [python, "-m", "tests.conformance.random_graphs"],
         [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
     )
     return max(subprocess.run(command, check=False).returncode for command in commands)

@@ -127,7 +127,7 @@ def emit_resize(graph: TosaGraph, op: ResizeLinear, operands: Sequence[Tensor]) 
     """GATHER of both neighbours and their weighted sum in int32, along the last axis and then the one before."""
     (x,) = operands
     if x.dtype != "int8":
-        raise graph.refuse(f"bilinear resizing of {x.dtype}, whose sums exceed 32 bits,")
+        raise graph.refuse(f"bilinear resizing of {x.dtype} (its sums exceed 32 bits)")
     wide = steps.cast(graph, x, "int32")
     for axis in reversed(range(len(op.low))):
         place = x.rank - len(op.low) + axis

@@ -1,0 +1,1 @@
+"""Long checks against programs that nobody here wrote: what ``make conformance`` runs beside the tests."""
