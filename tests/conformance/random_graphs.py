@@ -24,12 +24,12 @@ import torch
 
 from engine.errors import QuantscopeError
 from engine.session import Session
+from engine.verify.tosa_reference import reference_version
 from tests.conformance.planned import Choices, judged_samples, planned
 from tests.conformance.random_models import random_model
 from tests.conformance.reduced import reduced
 from tests.conformance.sketch import RandomModel
 from tests.conformance.truth import TOSA, Broken, Refused, Verdict, judged, run_tosa
-from tests.engine.export.tosa.reference_model import FOLDER
 
 REPRODUCERS = Path(__file__).resolve().parents[2] / "build" / "random_graphs"
 MODEL = "model"
@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--without-tosa", action="store_true", help="without the TOSA reference model")
     options = parser.parse_args()
     tosa = not options.without_tosa
-    if tosa and not (FOLDER / "tosa_reference_model").is_dir():
+    if tosa and not reference_version():
         sys.exit("the TOSA reference model is not installed: make conformance, or --without-tosa")
     torch.set_num_threads(1)
     start = time.perf_counter()

@@ -23,11 +23,12 @@ def random_model(seed: int, rng: random.Random | None = None, *, most_nodes: int
     rng = rng or random.Random(seed)
     large = rng.random() < 0.04
     sketch = Sketch(rng, open_batch=rng.random() < 0.5, most_elements=20 * MOST_ELEMENTS if large else MOST_ELEMENTS)
-    first = sketch.input(_large_shape(rng) if large else _shape(rng))
+    batch = 1 if large or sketch.open_batch else rng.choice((1, 1, 2, 3))
+    first = sketch.input(_large_shape(rng) if large else _shape(rng, batch))
     if rng.random() < 0.3:
-        sketch.input(first.shape if rng.random() < 0.5 else _shape(rng))
-    if not sketch.open_batch and rng.random() < 0.5:
-        sketch.grow("Reshape", OPERATORS["Reshape"].add, first)  # so that axis 0 is no batch of 1
+        sketch.input(first.shape if rng.random() < 0.5 else _shape(rng, batch))
+    if not sketch.open_batch and rng.random() < 0.4:
+        sketch.grow("Reshape", OPERATORS["Reshape"].add, first)  # so that axis 0 is no batch
     wanted = rng.randint(1, 4 if large else most_nodes)
     for _ in range(_TRIES):
         if wanted == 0:
@@ -41,10 +42,10 @@ def random_model(seed: int, rng: random.Random | None = None, *, most_nodes: int
     return sketch.model(seed)
 
 
-def _shape(rng: random.Random) -> tuple[int, ...]:
-    """One sample, mostly images; sizes of 1 and odd ones among them."""
+def _shape(rng: random.Random, batch: int) -> tuple[int, ...]:
+    """Mostly images; sizes of 1 and odd ones among them."""
     while True:
-        shape = [1, *(rng.choice(_SIZES) for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 3, 3, 4))))]
+        shape = [batch, *(rng.choice(_SIZES) for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 3, 3, 4))))]
         if math.prod(shape) <= MOST_ELEMENTS // 4:
             return tuple(shape)
 

@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from engine.errors import ExportError, QuantscopeError
+from engine.errors import ExportError, QuantscopeError, ThirdPartyError
 from engine.export.integer_onnx import integer_model, program_model
 from engine.export.package import value_type
 from engine.export.qdq.batch import BatchForm
@@ -28,13 +29,11 @@ from engine.export.segments import INTEGER, Segment, cut
 from engine.export.tosa.segment import TosaSegment
 from engine.export.tosa.write import tosa_steps
 from engine.graph.graph import TensorType
-from engine.program.executor import run_program
-from engine.program.types import FloatKernel, Instruction, Program
+from engine.program.types import Program
 from engine.session import Session
-from tests.engine.export.tosa.reference_model import ReferenceModelError, reference_results
-
-Array = NDArray[np.generic]
-Arrays = Mapping[str, Array]
+from engine.verify.tally import exact
+from engine.verify.tosa_reference import reference_results
+from engine.verify.values import Arrays, from_float, program_values
 
 BATCH = 3
 TOSA = "tosa"
@@ -104,22 +103,10 @@ class Verdict:
         for name, array in found.items():
             expected = wanted[name]
             same_kind = (array.dtype, array.shape) == (expected.dtype, expected.shape)
-            differing = int((array != expected).sum()) if same_kind else max(array.size, 1)
+            differing = exact(array, expected).differing if same_kind else max(array.size, 1)
             self.elements[form] = self.elements.get(form, 0) + array.size
             if differing:
                 self.differences.append(Difference(form, name, differing, sample))
-
-
-def every_value(program: Program, inputs: Arrays) -> dict[str, Array]:
-    """Every value that the program computes, by its name."""
-    values: dict[str, Array] = {}
-
-    def keep(item: Instruction, _operands: Sequence[object], results: Sequence[torch.Tensor]) -> None:
-        values.update((name, x.numpy().copy()) for name, x in zip(item.outputs, results, strict=True) if name)
-
-    fed = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
-    run_program(program, fed, visit=keep)
-    return values
 
 
 def judged(session: Session, samples: Sequence[Arrays], folder: Path, *, tosa: bool) -> Verdict:
@@ -136,7 +123,7 @@ def judged(session: Session, samples: Sequence[Arrays], folder: Path, *, tosa: b
     """
     verdict = Verdict()
     program = session.program()
-    wanted = [every_value(program, inputs) for inputs in samples]
+    wanted = [program_values(program, inputs) for inputs in samples]
     _judge_threads(verdict, program, samples, wanted)
     _judge_batch(verdict, session, samples)
     forms: dict[str, Callable[[], None]] = {
@@ -154,22 +141,13 @@ def judged(session: Session, samples: Sequence[Arrays], folder: Path, *, tosa: b
     return verdict
 
 
-def after_float(program: Program) -> frozenset[str]:
-    """Values that a float node computes, or that are computed from one."""
-    reached: set[str] = set()
-    for item in program.instructions:
-        if isinstance(item.op, FloatKernel) or reached.intersection(item.inputs):
-            reached.update(item.outputs)
-    return frozenset(reached)
-
-
 def _judge_threads(verdict: Verdict, program: Program, samples: Sequence[Arrays], wanted: Sequence[Arrays]) -> None:
     """Float kernels may round otherwise with other threads; what does not follow one is the same."""
-    floats, before = after_float(program), torch.get_num_threads()
+    floats, before = from_float(program), torch.get_num_threads()
     torch.set_num_threads(2)
     try:
         for index, inputs in enumerate(samples):
-            found = {k: v for k, v in every_value(program, inputs).items() if k not in floats}
+            found = {k: v for k, v in program_values(program, inputs).items() if k not in floats}
             verdict.compare("two threads", index, wanted[index], found)
     finally:
         torch.set_num_threads(before)
@@ -183,9 +161,9 @@ def _judge_batch(verdict: Verdict, session: Session, samples: Sequence[Arrays]) 
     twin = Session(batched, session.target_reference, session.bindings)
     twin.plan, twin.calibration = session.plan, session.calibration
     chosen = [samples[index % len(samples)] for index in range(BATCH)]
-    single = [every_value(session.program(), inputs) for inputs in chosen]
-    found = every_value(twin.program(), {name: np.concatenate([x[name] for x in chosen]) for name in chosen[0]})
-    floats = after_float(session.program())
+    single = [program_values(session.program(), inputs) for inputs in chosen]
+    found = program_values(twin.program(), {name: np.concatenate([x[name] for x in chosen]) for name in chosen[0]})
+    floats = from_float(session.program())
     names = [name for name in single[0] if name not in floats and name in found]
     wanted = {name: np.concatenate([values[name] for values in single]) for name in names}
     verdict.compare("batch", 0, wanted, {name: found[name] for name in names})
@@ -196,7 +174,7 @@ def _judge_integer_onnx(
 ) -> None:
     """The whole model up to float nodes, and where there are any, each integer segment."""
     program = session.program()
-    floats = after_float(program)
+    floats = from_float(program)
     model = integer_model(session, intermediates=True)
     runner = _runtime(model.proto.SerializeToString())
     for index, inputs in enumerate(samples):
@@ -242,7 +220,7 @@ def _runtime(model: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-def _computed(runner: onnxruntime.InferenceSession, inputs: Arrays) -> dict[str, Array]:
+def _computed(runner: onnxruntime.InferenceSession, inputs: Arrays) -> dict[str, NDArray[Any]]:
     names = [port.name for port in runner.get_outputs()]
     return dict(zip(names, map(np.asarray, runner.run(None, dict(inputs))), strict=True))
 
@@ -254,7 +232,7 @@ def _judge_package(
     session.export(path, "package")
     package = load_package(path)
     for index, inputs in enumerate(samples):
-        values = every_value(package.program, inputs)  # those inside CPU segments have names of their own
+        values = program_values(package.program, inputs)  # those inside CPU segments have names of their own
         verdict.compare("package", index, wanted[index], {k: v for k, v in values.items() if k in wanted[index]})
         outputs = {name: np.asarray(array) for name, array in session.run(inputs).items()}
         verdict.compare("package", index, outputs, package.run(inputs))
@@ -279,7 +257,7 @@ def run_tosa(verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         for job in verdict.jobs:
             for result in [next(results) for _ in job.segments]:
-                if isinstance(result, ReferenceModelError):
+                if isinstance(result, ThirdPartyError):
                     verdict.broken.append(Broken(TOSA, str(result)))
                 else:
                     verdict.compare(TOSA, job.sample, job.wanted, result)
