@@ -105,9 +105,10 @@ class DepthToSpace(Layout):
 
 @dataclass(frozen=True)
 class SpaceToDepth(Layout):
-    """Inverse of DepthToSpace (DCR)."""
+    """Inverse of DepthToSpace of the same ``mode``; CRD is torch's pixel unshuffle."""
 
     block: int
+    mode: str = "DCR"
 
 
 @dataclass(frozen=True)

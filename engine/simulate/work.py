@@ -441,11 +441,12 @@ def _depth_to_space(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work
 
 @WORK.register(SpaceToDepth)
 def _space_to_depth(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
-    """The transposition [N, C, H', b, W', b] -> [N, b, b, C, H', W']."""
+    """The transposition [N, C, H', b, W', b] -> [N, b, b, C, H', W'] (DCR; CRD has C first)."""
     assert isinstance(node.op, SpaceToDepth)
     n, c, h, w = graph.types[node.inputs[0]].shape
     b = node.op.block
-    chunk = movement.transpose_chunk((n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4))
+    perm = (0, 1, 3, 5, 2, 4) if node.op.mode == "CRD" else (0, 3, 5, 1, 2, 4)
+    chunk = movement.transpose_chunk((n, c, h // b, b, w // b, b), perm)
     return _copy(graph, node, dtypes, chunk)
 
 

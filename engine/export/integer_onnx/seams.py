@@ -80,5 +80,5 @@ def _space_to_depth(op: SpaceToDepth, _fill: int, emission: Emission) -> None:
     _, channels, height, width = emission.shape()
     b = op.block
     apart = reshape(emission, emission.inputs[0], (0, channels, height // b, b, width // b, b))
-    turned = step(emission, "Transpose", apart, perm=(0, 3, 5, 1, 2, 4))
+    turned = step(emission, "Transpose", apart, perm=(0, 1, 3, 5, 2, 4) if op.mode == "CRD" else (0, 3, 5, 1, 2, 4))
     reshape(emission, turned, (0, channels * b * b, height // b, width // b), emission.outputs[0])

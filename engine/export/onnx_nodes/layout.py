@@ -95,7 +95,18 @@ def _depth_to_space(op: ops.DepthToSpace, emission: Emission) -> None:
 
 @TO_ONNX.register(ops.SpaceToDepth)
 def _space_to_depth(op: ops.SpaceToDepth, emission: Emission) -> None:
-    emission.node("SpaceToDepth", blocksize=op.block)
+    """ONNX knows one order; for the other, axes are taken apart and put together."""
+    if op.mode == "DCR":
+        emission.node("SpaceToDepth", blocksize=op.block)
+        return
+    _, channels, height, width = emission.shape()
+    b = op.block
+    apart, turned = emission.inner("apart"), emission.inner("turned")
+    split = emission.integers("split", (0, channels, height // b, b, width // b, b))
+    whole = emission.integers("whole", (0, channels * b * b, height // b, width // b))
+    emission.node("Reshape", (emission.inputs[0], split), (apart,))
+    emission.node("Transpose", (apart,), (turned,), perm=(0, 1, 3, 5, 2, 4))
+    emission.node("Reshape", (turned, whole))
 
 
 @TO_ONNX.register(ops.Identity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
@@ -11,8 +12,9 @@ from engine.graph.converters.windows import read_window, split_same
 from engine.graph.graph import Constant, TensorType
 from engine.graph.lazy import derived
 from engine.graph.source import Apply, Converted, SourceNode, converts
+from engine.graph.type_rules import broadcast
 from engine.ops.elementwise import Add, Affine
-from engine.ops.layout import Transpose
+from engine.ops.layout import Reshape, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 
 Array = NDArray[np.generic]
@@ -72,13 +74,47 @@ def _transposed(weight: Constant) -> Constant:
 
 @converts("MatMul")
 def _matmul(node: SourceNode) -> Converted:
+    """A vector is a matrix of one row or column whose axis goes again; leading ones of a constant matrix go first."""
     a, b = node.shape(0), node.shape(1)
-    if len(a) < 2 or len(b) < 2:
+    if not node.type(0).is_float and min(len(a), len(b)) < 2:
         return None
-    if node.is_constant(1) and len(b) == 2 and not node.is_constant(0):
-        weight = node.add_constant(f"{node.inputs[1]}/transposed", _transposed(node.constants[node.inputs[1]]))
-        return [Apply(Linear("MatMul"), (node.inputs[0], weight))]
-    return [Apply(MatMul(), node.inputs)]
+    steps: list[Apply] = []
+    left = _reshaped(node, steps, 0, (1, *a) if len(a) == 1 else a)
+    constant = node.is_constant(1) and not node.is_constant(0) and len(b) >= 2 and math.prod(b[:-2]) == 1
+    if constant:
+        weight = _matrix(node.constants[node.inputs[1]])
+        right = node.add_constant(f"{node.inputs[1]}/transposed", _transposed(weight))
+    else:
+        right = _reshaped(node, steps, 1, (*b, 1) if len(b) == 1 else b)
+    batch = broadcast(a[:-2], b[:-2], ())
+    result = (*batch, *a[-2:-1], *(b[-1:] if len(b) > 1 else ()))
+    made = (*(a[:-2] if constant else batch), a[-2] if len(a) > 1 else 1, b[-1] if len(b) > 1 else 1)
+    steps.append(Apply(Linear("MatMul") if constant else MatMul(), (left, right)))
+    if made == result:
+        return steps
+    product = node.inner("product")
+    return [*steps[:-1], Apply(steps[-1].op, steps[-1].inputs, (product,)), Apply(Reshape(result), (product,))]
+
+
+def _reshaped(node: SourceNode, steps: list[Apply], index: int, shape: tuple[int, ...]) -> str:
+    """An input in another shape."""
+    if node.shape(index) == shape:
+        return node.inputs[index]
+    name = node.inner("matrix")
+    steps.append(Apply(Reshape(shape), (node.inputs[index],), (name,)))
+    return name
+
+
+def _matrix(weight: Constant) -> Constant:
+    """The weight without leading axes of size 1."""
+    shape = weight.type.shape[-2:]
+    if weight.type.shape == shape:
+        return weight
+
+    def compute(array: Array) -> Array:
+        return array.reshape(shape)
+
+    return derived(TensorType(shape, weight.type.dtype), compute, weight)
 
 
 @converts("Gemm")

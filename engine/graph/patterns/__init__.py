@@ -1,9 +1,19 @@
 """Recognition of operators spelled in several nodes: the registry, filled, and its driver."""
 
-from engine.graph.patterns import activations, channels, constants, moments, normalisation, reductions, roll, softmax
+from engine.graph.patterns import (
+    activations,
+    blocks,
+    channels,
+    constants,
+    moments,
+    normalisation,
+    reductions,
+    roll,
+    softmax,
+)
 from engine.graph.patterns.matching import rewrite
 
 __all__ = ["rewrite"]
 
-_REGISTERING = (activations, channels, constants, moments, normalisation, reductions, roll, softmax)
+_REGISTERING = (activations, blocks, channels, constants, moments, normalisation, reductions, roll, softmax)
 """Imported for the registrations they make."""

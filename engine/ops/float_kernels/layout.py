@@ -115,11 +115,15 @@ _DEPTH_TO_SPACE: dict[str, tuple[Sequence[str], tuple[int, ...]]] = {
 """How the channels split, and the permutation that brings [N, D, H, B, W, B] about, for each mode."""
 
 
+SPACE_TO_DEPTH: dict[str, tuple[int, ...]] = {"DCR": (0, 3, 5, 1, 2, 4), "CRD": (0, 1, 3, 5, 2, 4)}
+"""The permutation of [N, C, H', B, W', B] for each mode."""
+
+
 @FLOAT.register(ops.SpaceToDepth)
 def _space_to_depth(op: ops.SpaceToDepth, x: Tensor) -> tuple[Tensor, ...]:
     n, c, h, w = x.shape
     block = op.block
-    x = x.reshape(n, c, h // block, block, w // block, block).permute(0, 3, 5, 1, 2, 4)
+    x = x.reshape(n, c, h // block, block, w // block, block).permute(SPACE_TO_DEPTH[op.mode])
     return (x.reshape(n, c * block * block, h // block, w // block),)
 
 

@@ -96,6 +96,7 @@ CASES: list[Case] = [
     Case(lay.DepthToSpace(2, "DCR")),
     Case(lay.DepthToSpace(2, "CRD"), label="CRD"),
     Case(lay.SpaceToDepth(2)),
+    Case(lay.SpaceToDepth(2, "CRD"), label="CRD"),
     Case(lay.Identity()),
     Case(Input()),
     Case(lin.Conv((2, 1), (1, 0, 1, 0), (1, 1), 2), (IMAGE,), {1: weights(6, 2, 3, 3), 2: weights(6)}),

@@ -177,7 +177,13 @@ PRODUCTS = [
     Case("MatMul", [floats(2, 4, 5), floats(2, 5, 3)], {}, (13,), ["MatMul"]),
     Case("MatMul", [floats(3, 1, 4, 5), floats(2, 5, 3)], {}, (13,), ["MatMul"], note="broadcast"),
     Case("MatMul", [Const(floats(4, 5)), floats(5, 3)], {}, (13,), ["MatMul"], note="constant left"),
-    Case("MatMul", [floats(4, 5), floats(5)], {}, (13,), ["MatMul"], note="vector"),
+    Case("MatMul", [floats(4, 5), floats(5)], {}, (13,), ["Reshape", "MatMul", "Reshape"], note="vector"),
+    Case("MatMul", [floats(5), floats(2, 5, 3)], {}, (13,), ["Reshape", "MatMul", "Reshape"], note="row"),
+    Case("MatMul", [floats(5), floats(5)], {}, (13,), ["Reshape", "Reshape", "MatMul", "Reshape"], note="vectors"),
+    Case("MatMul", [floats(5), Const(floats(5, 3))], {}, (13,), ["Reshape", "MatMul", "Reshape"], note="constant row"),
+    Case("MatMul", [floats(2, 5), Const(floats(1, 5, 3))], {}, (13,), ["MatMul", "Reshape"], note="constant with ones"),
+    Case("MatMul", [floats(2, 4, 5), Const(floats(1, 5, 3))], {}, (13,), ["MatMul"], note="constant with one"),
+    Case("MatMul", [floats(2, 4, 5), Const(floats(5))], {}, (13,), ["MatMul", "Reshape"], note="constant vector"),
     Case("Gemm", [floats(4, 5), Const(floats(5, 3)), Const(floats(3))], {}, (11, 13), ["Gemm"]),
     Case("Gemm", [floats(4, 5), Const(floats(3, 5)), Const(floats(1, 3))], {"transB": 1}, (13,), ["Gemm"], note="t"),
     Case(
@@ -236,7 +242,11 @@ POOLS = [
     Case("AveragePool", [X], {"kernel_shape": [2, 2], "dilations": [2, 1]}, (19,), note="dilated"),
     Case("GlobalAveragePool", [X], {}, (11, 22), ["ReduceMean"]),
     Case("GlobalMaxPool", [X], {}, (11, 22), ["ReduceMax"]),
-    Case("LpPool", [X], {"kernel_shape": [2, 2]}, (18,), ["LpPool"], note="product"),
+    Case("LpPool", [X], {"kernel_shape": [2, 2]}, (11, 18), ["Pow", "AveragePool", "Mul", "Sqrt"]),
+    Case("LpPool", [X], {"kernel_shape": [2, 2], "p": 1, "strides": [2, 2]}, (18,), ["Abs", "AveragePool", "Mul"]),
+    Case("LpPool", [X], {"kernel_shape": [3, 2], "p": 3, "pads": [1, 0, 1, 1]}, (18,), note="cubes"),
+    Case("LpPool", [X], {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}, (18,), note="ceil"),
+    Case("LpPool", [X], {"kernel_shape": [2, 2], "dilations": [2, 1]}, (18,), ["LpPool"], note="dilated"),
 ]
 POOLS += [
     Case(
@@ -391,7 +401,62 @@ TRANSPORT = [
     Case("ConstantOfShape", [ints(2, 3)], {}, (11,), None, note="computed"),
     Case("Range", [Const(ints(1)[0]), Const(ints(9)[0]), Const(ints(3)[0])], {}, (11,), ["Identity"]),
     Case("Equal", [ints(1, 2), ints(1, 3)], {}, (13,), ["Equal"]),
-    Case("Einsum", [floats(2, 3), floats(3, 4)], {"equation": "ij,jk->ik"}, (12,), ["Einsum"]),
+    Case("Einsum", [ints(1, 2), ints(3, 4)], {"equation": "i,i->"}, (12,), ["Einsum"], note="integers"),
+]
+
+COLUMNS = Const(np.array([[1, 3], [1, 3]]))
+CELLS = Const(np.array([[1, -1], [0, 2]]))
+CORNERS = Const(np.array([[0, 2], [1, -1]]))
+SECOND = Const(np.array([[1]]))
+PLACES = [
+    Case("GatherND", [X, CORNERS], {}, (13,), ["Reshape", "Gather"]),
+    Case("GatherND", [X, Const(np.array([[[0, 1]], [[2, -2]]]))], {"batch_dims": 1}, (13,), note="batch"),
+    Case("GatherND", [X, Const(np.array([[1], [0], [1]]))], {}, (13,), ["Gather"], note="rows"),
+    Case("GatherND", [X, np.array([[1], [0]])], {}, (13,), ["GatherND"], note="computed"),
+    Case("GatherElements", [X, Const(np.array([1, -1, 0] * 40).reshape(2, 2, 5, 6))], {"axis": 1}, (13,)),
+    Case("GatherElements", [floats(2, 4), COLUMNS], {"axis": 1}, (13,), ["Gather"], note="line"),
+    Case("ScatterND", [X, CORNERS, floats(2, 5, 6)], {}, (13, 18)),
+    Case("ScatterND", [X, SECOND, Const(floats(1, 3, 5, 6))], {}, (13,), ["Concat", "Gather"], note="row"),
+    Case("ScatterND", [X, SECOND, floats(1, 3, 5, 6)], {"reduction": "add"}, (18,), ["ScatterND"]),
+    Case("ScatterElements", [floats(3, 4), CELLS, floats(2, 2)], {"axis": 1}, (13, 18)),
+    Case("ScatterElements", [floats(2, 4), COLUMNS, floats(2, 2)], {"axis": 1}, (13,), note="line"),
+    Case("Scatter", [floats(3, 4), CELLS, floats(2, 2)], {}, (9,)),
+    Case("ReverseSequence", [floats(4, 3, 2), Const(ints(1, 4, 2))], {}, (10,), ["Reshape", "Gather"]),
+    Case("ReverseSequence", [floats(3, 4), Const(ints(1, 4, 2))], {"time_axis": 1, "batch_axis": 0}, (10,)),
+    Case("Trilu", [X], {}, (14,), ["Where"]),
+    Case("Trilu", [X, Const(ints(-1)[0])], {"upper": 0}, (14,), ["Where"], note="lower"),
+    Case("Trilu", [X, Const(ints(2)[0])], {}, (14,), ["Where"], note="far"),
+]
+
+EQUATIONS: dict[str, tuple[list[tuple[int, ...]], Sequence[str] | None]] = {
+    "ij,jk->ik": ([(2, 3), (3, 4)], ["MatMul"]),
+    "bhid,bhjd->bhij": ([(2, 3, 4, 5), (2, 3, 6, 5)], ["Transpose", "MatMul"]),
+    "bhij,bhjd->bhid": ([(2, 3, 4, 6), (2, 3, 6, 5)], ["MatMul"]),
+    "bihd,bjhd->bhij": ([(2, 4, 3, 5), (2, 6, 3, 5)], None),
+    "bhwc,hkc->bhwk": ([(2, 3, 4, 5), (3, 6, 5)], None),
+    "...ij,...jk->...ik": ([(2, 1, 3, 4), (5, 4, 6)], None),
+    "ij,jk": ([(2, 3), (3, 4)], ["MatMul"]),
+    "...i,ij": ([(2, 5, 3), (3, 4)], None),
+    "i,i->": ([(5,), (5,)], None),
+    "i,j->ij": ([(3,), (4,)], None),
+    "ij,ij->ij": ([(3, 4), (3, 4)], ["Mul"]),
+    "bij,b->bij": ([(2, 3, 4), (2,)], None),
+    "abc,cd,de->abe": ([(2, 3, 4), (4, 5), (5, 6)], None),
+    "ij->ji": ([(3, 4)], ["Transpose"]),
+    "ijk->j": ([(2, 3, 4)], ["ReduceSum"]),
+    "ii->i": ([(4, 4)], ["Reshape", "Gather"]),
+    "bii->b": ([(2, 4, 4)], None),
+    "ij->ij": ([(3, 4)], ["Identity"]),
+    "ijk,jl->kl": ([(2, 3, 4), (3, 5)], None),
+}
+EINSUMS = [
+    Case("Einsum", [floats(*shape) for shape in shapes], {"equation": equation}, (12,), becomes, note=equation)
+    for equation, (shapes, becomes) in EQUATIONS.items()
+]
+EINSUMS += [
+    Case("Einsum", [floats(2, 3, 4), Const(floats(4, 5))], {"equation": "bic,co->bio"}, (12,), ["MatMul"], note="of"),
+    Case("Einsum", [Const(floats(5, 4)), floats(2, 3, 4)], {"equation": "oc,bic->bio"}, (12,), ["MatMul"], note="left"),
+    Case("Einsum", [floats(2, 3, 8), Const(floats(2, 4, 8))], {"equation": "bic,hdc->bhid"}, (12,), note="heads"),
 ]
 
 HEADS = [floats(2, 3, 5, 4), floats(2, 3, 7, 4), floats(2, 3, 7, 6)]
@@ -409,7 +474,7 @@ ATTENTION = [
 
 CASES = [
     *UNARY, *FUNCTIONS, *ARITHMETIC, *PRODUCTS, *NORMALISATION, *POOLS, *REDUCTIONS, *RESIZES, *TRANSPORT, *ATTENTION,
-    *LOGIC,
+    *LOGIC, *PLACES, *EINSUMS,
 ]  # fmt: skip
 
 DATA_DEPENDENT = {"ConstantOfShape-computed", "Slice-computed bounds"}

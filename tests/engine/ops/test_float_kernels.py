@@ -68,6 +68,7 @@ SAMPLES: list[tuple[Op, list[Tensor | None]]] = [
     (layout.Roll((1, -2), (2, 3)), [X]),
     (layout.DepthToSpace(2, "CRD"), [X]),
     (layout.SpaceToDepth(2), [X[:, :, :4]]),
+    (layout.SpaceToDepth(2, "CRD"), [X[:, :, :4]]),
     (layout.Identity(), [X]),
     (elementwise.Add(), [X, X[0, :1]]),
     (elementwise.Where(), [X > 0, X, X[0]]),

@@ -134,5 +134,6 @@ def emit_space_to_depth(graph: TosaGraph, op: SpaceToDepth, _fill: int, operands
     batch, channels, height, width = x.shape
     block, rows, columns = op.block, height // op.block, width // op.block
     split = (batch, channels, rows, block, columns, block)
-    moved = steps.transpose(graph, steps.reshape(graph, x, split), (0, 3, 5, 1, 2, 4))
+    perm = (0, 1, 3, 5, 2, 4) if op.mode == "CRD" else (0, 3, 5, 1, 2, 4)
+    moved = steps.transpose(graph, steps.reshape(graph, x, split), perm)
     return (steps.reshape(graph, moved, (batch, channels * block**2, rows, columns)),)

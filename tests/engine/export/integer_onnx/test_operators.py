@@ -297,6 +297,7 @@ MOVES: tuple[layout.Layout, ...] = (
     layout.DepthToSpace(2, "DCR"),
     layout.DepthToSpace(2, "CRD"),
     layout.SpaceToDepth(2),
+    layout.SpaceToDepth(2, "CRD"),
     layout.Identity(),
 )
 

@@ -336,6 +336,7 @@ def _movements() -> Iterator[tuple[str, Case]]:
             ops.DepthToSpace(2, "DCR"),
             ops.DepthToSpace(2, "CRD"),
             ops.SpaceToDepth(2),
+            ops.SpaceToDepth(2, "CRD"),
             ops.Identity(),
         ):
             name = "-".join(str(value) for value in (op.type_name, *op.attributes().values()))
