@@ -510,16 +510,20 @@ class Session:
         twin.plan, twin.calibration, twin.data = self.plan, self.calibration, self.data
         return twin
 
-    def export(self, path: str | Path, format: str = "package") -> ExportSummary:
+    def export(
+        self, path: str | Path, format: str = "package", options: Mapping[str, str] | None = None
+    ) -> ExportSummary:
         """Write an export: ``package`` (what ``quantscope run`` executes), ``qdq`` (ONNX for other runtimes),
-        ``integer-onnx`` (ONNX with the program's own bits) or ``tosa``.
+        ``integer-onnx`` (ONNX with the program's own bits), ``tosa`` or ``ethos-u`` (compiled by Arm's Vela).
+
+        ``options`` are texts by name, those of the format's record in :mod:`engine.export.options`.
 
         Raises:
-            ExportError: The format is unknown, a node cannot be expressed, or the file cannot be written.
+            ExportError: The format or an option is unknown, a node cannot be expressed, or the file cannot be written.
         """
         from engine.export.registry import export_session
 
-        return export_session(self, Path(path), format)
+        return export_session(self, Path(path), format, options)
 
     # Records for the window and for files
 

@@ -37,6 +37,10 @@ DEMO_SAMPLES = 8
 # kept out of the environment. What runs it puts this folder on the path of a process of its own.
 TOSA_PACKAGES = ("tosa-tools==2026.8.0", "flatbuffers==25.12.19")
 
+# Vela, Arm's compiler for the Ethos-U: an extra of ours, which tests find in this folder too.
+ETHOS_U = ROOT / ".cache" / "ethos-u"
+ETHOS_U_PACKAGES = ("ethos-u-vela==5.2.0", "flatbuffers==25.12.19")
+
 # The range that every pinned package has wheels for.
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 14)
@@ -122,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(action=_test)
     bench = commands.add_parser("bench", help="print the figures of tests/benchmarks; the rest goes to them")
     bench.set_defaults(action=_bench)
-    conformance = commands.add_parser("conformance", help="compare exports with the TOSA reference model")
+    conformance = commands.add_parser("conformance", help="exports on the TOSA reference model and through Vela")
     conformance.set_defaults(action=_conformance)
     commands.add_parser("setup", help="install everything, development tools too").set_defaults(action=_setup)
     commands.add_parser("lock", help="write the installed versions down").set_defaults(action=_lock)
@@ -181,12 +185,14 @@ def _conformance(arguments: argparse.Namespace) -> int:
     """Exports on programs that nobody here wrote: the tests that need them, random graphs, then whole models (ARGS:
     which)."""
     _install(development=True, x11=False)
-    _install_tosa()
+    _install_beside(TOSA, TOSA_PACKAGES, "the TOSA reference model")
+    _install_beside(ETHOS_U, ETHOS_U_PACKAGES, "Vela")
     python = str(_venv_python())
     commands = (
-        [python, "-m", "pytest", "tests/engine/export/tosa"],
+        [python, "-m", "pytest", "tests/engine/export/tosa", "tests/engine/export/ethos_u"],
         [python, "-m", "tests.conformance.random_graphs"],
         [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
+        [python, "-m", "tests.benchmarks.ethos"],
     )
     return max(subprocess.run(command, check=False).returncode for command in commands)
 
@@ -290,16 +296,16 @@ def _install_packages(*, development: bool) -> None:
     _call([*pip, "--quiet", "--no-deps", "--no-build-isolation", "--editable", str(ROOT)])
 
 
-def _install_tosa() -> None:
-    """Put the TOSA reference model into its folder, once a version."""
-    stamp = TOSA / "quantscope-setup.json"
-    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == list(TOSA_PACKAGES):
+def _install_beside(folder: Path, packages: tuple[str, ...], what: str) -> None:
+    """Put packages, without what they need, into a folder of their own, once a version."""
+    stamp = folder / "quantscope-setup.json"
+    if stamp.exists() and json.loads(stamp.read_text(encoding="utf-8")) == list(packages):
         return
-    print("Installing the TOSA reference model", flush=True)
-    shutil.rmtree(TOSA, ignore_errors=True)
+    print(f"Installing {what}", flush=True)
+    shutil.rmtree(folder, ignore_errors=True)
     pip = [str(_venv_python()), "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--quiet"]
-    _call([*pip, "--no-deps", "--target", str(TOSA), *TOSA_PACKAGES])
-    stamp.write_text(json.dumps(TOSA_PACKAGES), encoding="utf-8")
+    _call([*pip, "--no-deps", "--target", str(folder), *packages])
+    stamp.write_text(json.dumps(packages), encoding="utf-8")
 
 
 def _compile_kernels() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import GraphError, PlanError, ProjectError
+from engine.errors import ExportError, GraphError, PlanError, ProjectError
 from engine.project import SUFFIX
 from engine.reports import RegionVerdict, Timing
 from engine.session import Session
@@ -245,13 +245,25 @@ def estimate(path: Path, target: str | None, bind: list[str], json: Path | None)
     write_json(json, {**_timing_record(timing), "samples": 0, "nodes": records})
 
 
-def export(project: Path, format: str, output: Path, json: Path | None) -> None:
+def export(project: Path, format: str, output: Path, options: list[str], json: Path | None) -> None:
     """Write an export and say what it holds."""
-    summary = _open_project(project).export(output, format)
+    summary = _open_project(project).export(output, format, _chosen(options))
     print(f"wrote {summary.path} ({summary.format}, {summary.size_bytes} bytes)")
     for note in summary.notes:
         print(f"  {note}")
     write_json(json, summary)
+
+
+def _chosen(texts: list[str]) -> dict[str, str]:
+    """Options from texts "name=value".
+
+    Raises:
+        ExportError: One has no "=".
+    """
+    for text in texts:
+        if "=" not in text:
+            raise ExportError(f"'{text}' is no option", hint="write NAME=VALUE, for example accelerator=ethos-u85-256")
+    return {name.strip(): value.strip() for name, _, value in (text.partition("=") for text in texts)}
 
 
 def run(package: Path, inputs: Path, outputs: Path, json: Path | None) -> None:

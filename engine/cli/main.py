@@ -141,14 +141,20 @@ def estimate(
 @app.command()
 def export(
     project: ProjectArgument,
-    format: Annotated[str, typer.Option("--format", metavar="package|qdq|integer-onnx|tosa", help="What to write.")],
+    format: Annotated[
+        str, typer.Option("--format", metavar="package|qdq|integer-onnx|tosa|ethos-u", help="What to write.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", show_default=False)],
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="NAME=VALUE", help="An option of the format; can be repeated."),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
     """Export the quantised model."""
     from engine.cli import commands
 
-    commands.export(project, format, output, json)
+    commands.export(project, format, output, option or [], json)
 
 
 @app.command()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.errors import ExportError
 from engine.export.integer_onnx import write_integer_onnx
+from engine.export.options import EthosUOptions, ExportOptions, parse_options
 from engine.export.package import write_package
 from engine.export.package_format import SUFFIX
 from engine.export.qdq import write_qdq
@@ -19,37 +21,55 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 
+Write = Callable[["Session", Path, Any], tuple[str, ...]]
+
+
 @dataclass(frozen=True)
 class Exporter:
     """One export format: its name, how menus call it, its usual suffix, and the function that writes it.
 
-    ``write(session, path)`` returns notes for people; it raises ExportError where the plan has no such form, and has
-    then written nothing.
+    ``write(session, path, options)`` returns notes for people; it raises ExportError where the plan has no such form,
+    and has then written nothing. ``options`` is the record of what can be chosen.
     """
 
     name: str
     title: str
     suffix: str
-    write: Callable[[Session, Path], tuple[str, ...]]
+    write: Write
+    options: type[ExportOptions] = ExportOptions
 
 
-def _one_file(write: Callable[[Session, BinaryIO], tuple[str, ...]]) -> Callable[[Session, Path], tuple[str, ...]]:
+def _one_file(write: Callable[[Session, BinaryIO], tuple[str, ...]]) -> Write:
     """The writer of a format that is a single file; the file appears whole or not at all."""
 
-    def write_file(session: Session, path: Path) -> tuple[str, ...]:
+    def write_file(session: Session, path: Path, _options: ExportOptions) -> tuple[str, ...]:
         with replacing(path, ExportError) as stream:
             return write(session, stream)
 
     return write_file
 
 
-def _write_tosa(session: Session, path: Path) -> tuple[str, ...]:
-    try:
+def _write_tosa(session: Session, path: Path, _options: ExportOptions) -> tuple[str, ...]:
+    with _extra("tosa"):
         from engine.export.tosa.write import write_tosa
-    except ModuleNotFoundError as error:
-        package, hint = (error.name or "").partition(".")[0], 'pip install "quantscope[tosa]"'
-        raise ExportError(f"the tosa export needs the package '{package}'", hint=hint) from error
     return write_tosa(session, path)
+
+
+def _write_ethos_u(session: Session, path: Path, options: EthosUOptions) -> tuple[str, ...]:
+    with _extra("ethos-u"):
+        from engine.export.ethos_u.write import write_ethos_u
+    return write_ethos_u(session, path, options)
+
+
+@contextmanager
+def _extra(name: str) -> Generator[None]:
+    """Imports that need an optional extra of the same name as the format."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        hint = f'pip install "quantscope[{name}]"'
+        raise ExportError(f"the {name} export needs the package '{package}'", hint=hint) from error
 
 
 EXPORTERS: Mapping[str, Exporter] = {
@@ -59,19 +79,23 @@ EXPORTERS: Mapping[str, Exporter] = {
         Exporter("qdq", "ONNX with quantise and dequantise nodes", ".qdq.onnx", _one_file(write_qdq)),
         Exporter("integer-onnx", "ONNX in integers, bit for bit", ".integer.onnx", _one_file(write_integer_onnx)),
         Exporter("tosa", "TOSA 1.0 integer segments", ".tosa", _write_tosa),
+        Exporter("ethos-u", "Compiled for Arm Ethos-U by Vela", ".ethos-u.json", _write_ethos_u, EthosUOptions),
     )
 }
 
 
-def export_session(session: Session, path: Path, format: str) -> ExportSummary:
-    """Write an export; every file appears whole or not at all. The size is that of the file at ``path``.
+def export_session(
+    session: Session, path: Path, format: str, options: Mapping[str, str] | None = None
+) -> ExportSummary:
+    """Write an export with options as texts by name; every file appears whole or not at all. The size is that of the
+    file at ``path``.
 
     Raises:
-        ExportError: The format is unknown, a node cannot be expressed, or the file cannot be written.
+        ExportError: The format or an option is unknown, a node cannot be expressed, or the file cannot be written.
         CalibrationError: The session is not calibrated.
     """
     exporter = EXPORTERS.get(format)
     if exporter is None:
         raise ExportError(f"unknown format '{format}'", hint=f"choose one of {', '.join(EXPORTERS)}")
-    notes = exporter.write(session, path)
+    notes = exporter.write(session, path, parse_options(exporter.options, format, options or {}))
     return ExportSummary(str(path), format, path.stat().st_size, notes)

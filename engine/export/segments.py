@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -29,22 +29,25 @@ class Segment:
     outputs: tuple[str, ...]
 
 
-def cut(program: Program) -> tuple[Segment, ...]:
-    """The program's instructions in order, in as few consecutive segments as their kinds allow."""
-    runs = [(key, tuple(run)) for key, run in groupby(program.instructions, key=_kind_of)]
+def kind_and_opset(instruction: Instruction) -> tuple[str, int]:
+    """Which engine computes an instruction, and the opset where that is the CPU."""
+    if not isinstance(instruction.op, FloatKernel):
+        return INTEGER, 0
+    op = instruction.op.op
+    return CPU, op.opset if isinstance(op, OnnxOp) and not op.domain else CPU_OPSET
+
+
+def cut(
+    program: Program, kind_of: Callable[[Instruction], tuple[str, int]] = kind_and_opset
+) -> tuple[Segment, ...]:
+    """The program's instructions in order, in as few consecutive segments as their kinds (and opsets) allow."""
+    runs = [(key, tuple(run)) for key, run in groupby(program.instructions, key=kind_of)]
     read_later: set[str] = set(program.outputs.values())
     segments: list[Segment] = []
     for (kind, opset), run in reversed(runs):
         segments.append(_segment(program, kind, opset, run, read_later))
         read_later.update(segments[-1].inputs)
     return tuple(reversed(segments))
-
-
-def _kind_of(instruction: Instruction) -> tuple[str, int]:
-    if not isinstance(instruction.op, FloatKernel):
-        return INTEGER, 0
-    op = instruction.op.op
-    return CPU, op.opset if isinstance(op, OnnxOp) and not op.domain else CPU_OPSET
 
 
 def _segment(

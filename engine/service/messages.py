@@ -103,10 +103,13 @@ class Save(Request, frozen=True, tag="save"):
 
 
 class Export(Request, frozen=True, tag="export"):
-    """Write an export in a format of :mod:`engine.export.registry`; answers Exported."""
+    """Write an export in a format of :mod:`engine.export.registry`, with its options as texts by name; answers
+    Exported.
+    """
 
     format: str
     path: str
+    options: dict[str, str] = {}
 
 
 class Cancel(Request, frozen=True, tag="cancel"):

@@ -274,7 +274,7 @@ def save(worker: Worker, request: Save) -> None:
 
 @handles(Export)
 def export(worker: Worker, request: Export) -> None:
-    summary = worker.opened().export(request.path, request.format)
+    summary = worker.opened().export(request.path, request.format, request.options)
     worker.send(Exported(id=request.id, summary=summary))
 
 

@@ -13,7 +13,7 @@ from engine.errors import PlanError
 from engine.reports import Evaluation, ExportSummary
 from gui.client.session import BIND_COMMAND, EngineSession
 from gui.document.document import Document
-from gui.document.exports import EXPORT_FORMATS
+from gui.document.exports import EXPORT_FORMATS, ExportFormat
 from gui.document.notice import Level, Notice
 from gui.document.preferences import Preferences
 from gui.panels import formats
@@ -58,6 +58,7 @@ class FileCommands:
         self._preferences = preferences
         self._notices = notices
         self._close = close
+        self._export_options: dict[str, dict[str, str]] = {}
         session.opened.connect(self._on_opened)
         session.saved.connect(self._remember)
         session.exported.connect(self._on_exported)
@@ -139,11 +140,24 @@ class FileCommands:
             self._session.evaluate(source.path, source.split, source.samples)
 
     def ask_and_export(self, export_format: str) -> None:
-        suffix = EXPORT_FORMATS[export_format].suffix
-        suggested = Path(self._document.opened_path).with_suffix(suffix)
+        row = EXPORT_FORMATS[export_format]
+        options = self._asked_options(row)
+        if options is None:
+            return
+        suggested = Path(self._document.opened_path).with_suffix(row.suffix)
         path = self.prompts.path_to_export(export_format, str(suggested))
         if path:
-            self._session.export(export_format, _with_suffix(path, suffix))
+            self._session.export(export_format, _with_suffix(path, row.suffix), options)
+
+    def _asked_options(self, row: ExportFormat) -> dict[str, str] | None:
+        """The format's options, as chosen last time to begin with; None where the user gave up."""
+        if not row.fields:
+            return {}
+        title = row.title.removesuffix(" …")
+        options = self.prompts.export_options(title, row.fields, self._export_options.get(row.name, {}))
+        if options is not None:
+            self._export_options[row.name] = options
+        return options
 
     def _on_opened(self, path: str) -> None:
         self._remember(path)

@@ -157,14 +157,18 @@ class EngineSession(QObject):
 
         self._submit(lambda i: Save(id=i, path=path), handle, f"Saving {Path(path).name}")
 
-    def export(self, export_format: str, path: str) -> None:
-        """Write an export in one of the formats of :mod:`gui.document.exports`."""
+    def export(self, export_format: str, path: str, options: dict[str, str] | None = None) -> None:
+        """Write an export in one of the formats of :mod:`gui.document.exports`, with its options by name."""
 
         def handle(answer: AnyAnswer) -> None:
             if isinstance(answer, Exported):
                 self.exported.emit(answer.summary)
 
-        self._submit(lambda i: Export(id=i, format=export_format, path=path), handle, f"Exporting {Path(path).name}")
+        self._submit(
+            lambda i: Export(id=i, format=export_format, path=path, options=options or {}),
+            handle,
+            f"Exporting {Path(path).name}",
+        )
 
     def calibrate(self, source: CalibrationSource) -> None:
         """Calibrate from data; the plan is sent again when it is done."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from engine.export.options import EthosUOptions, ExportOptions, OptionField, option_fields
+
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A format: the engine's name for it, what menus say, and what its files are called."""
+    """A format: the engine's name for it, what menus say, what its files are called, and what can be chosen."""
 
     name: str
     title: str
     help: str
     suffix: str
     filter: str
+    options: type[ExportOptions] = ExportOptions
+
+    @property
+    def fields(self) -> tuple[OptionField, ...]:
+        """What can be chosen, for a form."""
+        return option_fields(self.options)
 
     @property
     def command(self) -> str:
@@ -46,5 +54,13 @@ EXPORT_FORMATS = {
             "ONNX models (*.onnx)",
         ),
         ExportFormat("tosa", "Export TOSA …", "Write the integer segments as TOSA 1.0", ".tosa", "TOSA (*.tosa)"),
+        ExportFormat(
+            "ethos-u",
+            "Export for Ethos-U …",
+            "Compile the integer segments for an Arm Ethos-U with Vela",
+            ".ethos-u.json",
+            "Summaries (*.ethos-u.json)",
+            EthosUOptions,
+        ),
     )
 }

@@ -165,6 +165,16 @@ def test_from_a_bare_model_to_an_export(window: MainWindow, answers: Answers, qt
     assert zipfile.is_zipfile(tmp_path / "export.qspkg")
     assert errors_of(window) == []
 
+    answers.asked.clear()
+    window.actions_.trigger("export.ethos-u")
+    assert answers.asked == ["options of Export for Ethos-U, so far {}"]
+    answers.options = {"accelerator": "ethos-u99"}
+    window.actions_.trigger("export.ethos-u")
+    assert answers.asked[1:] == ["options of Export for Ethos-U, so far {}", "export ethos-u"]
+    qtbot.waitUntil(lambda: errors_of(window) != [], timeout=WAIT_MS)
+    assert "cannot be 'ethos-u99'" in errors_of(window)[0][1]
+    assert not list(tmp_path.glob("*.ethos-u*"))
+
 
 def test_a_selection_is_fused_or_refused_with_a_way_out(window: MainWindow, qtbot: QtBot) -> None:
     document = window.document.document

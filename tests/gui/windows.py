@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
 from PySide6.QtWidgets import QWidget
 
+from engine.export.options import OptionField
 from gui.app import make_window
 from gui.client.process import ENGINE_COMMAND
 from gui.document.preferences import Preferences
@@ -24,6 +25,7 @@ class Answers(Prompts):
         self.asked: list[str] = []
         self.path = ""
         self.form: SamplesForm | None = None
+        self.options: dict[str, str] | None = None
         self.sizes = ""
         self.about_unsaved = Unsaved.CANCEL
 
@@ -38,6 +40,12 @@ class Answers(Prompts):
     def path_to_export(self, export_format: str, suggested: str) -> str:
         self.asked.append(f"export {export_format}")
         return self.path
+
+    def export_options(
+        self, title: str, fields: Sequence[OptionField], chosen: Mapping[str, str]
+    ) -> dict[str, str] | None:
+        self.asked.append(f"options of {title}, so far {dict(chosen)}")
+        return self.options
 
     def dimensions(self, name: str) -> str:
         self.asked.append("dimensions")

@@ -185,14 +185,15 @@ def _lock_lines(setup: ModuleType) -> list[str]:
     return [line for line in lines if line and not line.startswith("#")]
 
 
-def test_reference_model_is_installed_apart_and_once(
+def test_what_is_kept_beside_is_installed_apart_and_once(
     setup: ModuleType, calls: list[list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "tosa"
-    monkeypatch.setattr(setup, "TOSA", folder)
     monkeypatch.setattr(setup, "_call", lambda command: (calls.append(command), folder.mkdir()))
-    setup._install_tosa()
-    setup._install_tosa()
+    setup._install_beside(folder, ("tosa-tools==1",), "the TOSA reference model")
+    setup._install_beside(folder, ("tosa-tools==1",), "the TOSA reference model")
     (command,) = calls
     assert "--no-deps" in command
     assert command[command.index("--target") + 1] == str(folder)
+    setup._install_beside(folder, ("tosa-tools==2",), "the TOSA reference model")
+    assert calls[1][-1] == "tosa-tools==2"

@@ -41,21 +41,25 @@ class ShapeConstant:
 
 @dataclass(frozen=True)
 class Operator:
-    """One operator with its operands by key. ``location`` names the graph nodes that it computes."""
+    """One operator with its operands by key.
+
+    ``location`` names the graph nodes that it computes, ``unit`` the unit that they belong to ("" for constants).
+    """
 
     op: TosaOp
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attribute: Mapping[str, AttributeValue]
     location: str
+    unit: str = ""
 
 
 @dataclass
 class TosaGraph:
     """Operators in order. ``arrays`` holds the values of constants, ``names`` what keys are called in the file.
 
-    ``transposed`` remembers what TRANSPOSE was applied to, so that two in a row become one. ``node`` and ``location``
-    say for whom operators are being added.
+    ``transposed`` remembers what TRANSPOSE was applied to, so that two in a row become one. ``node``, ``location``
+    and ``unit`` say for whom operators are being added.
     """
 
     tensors: list[Tensor] = field(default_factory=list[Tensor])
@@ -68,6 +72,7 @@ class TosaGraph:
     transposed: dict[str, tuple[Tensor, Shape]] = field(default_factory=dict[str, "tuple[Tensor, Shape]"])
     node: str = ""
     location: str = ""
+    unit: str = ""
     _constants: dict[tuple[object, ...], Tensor] = field(default_factory=dict[tuple[object, ...], Tensor])
 
     def refuse(self, message: str) -> ExportError:
@@ -119,7 +124,7 @@ class TosaGraph:
         """
         result = self._tensor(shape, dtype)
         keys = tuple(item.key for item in inputs)
-        self.operators.append(Operator(op, keys, (result.key,), attribute, self.location))
+        self.operators.append(Operator(op, keys, (result.key,), attribute, self.location, self.unit))
         if op is TosaOp.TRANSPOSE:
             self.transposed[result.key] = cast("Tensor", inputs[0]), tuple(cast("Shape", attribute["perms"]))
         return result

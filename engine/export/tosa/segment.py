@@ -18,12 +18,19 @@ ShapeOf = Callable[[str], Shape]
 
 @dataclass(frozen=True)
 class TosaSegment:
-    """The bytes of a ``.tosa`` file, and the program values that are its inputs and outputs, in the file's order."""
+    """The bytes of a ``.tosa`` file, and the program values that are its inputs and outputs, in the file's order.
+
+    ``units`` has the unit of every operator of the file ("" for constants), in its order.
+    """
 
     data: bytes
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
-    operators: int
+    units: tuple[str, ...]
+
+    @property
+    def operators(self) -> int:
+        return len(self.units)
 
 
 def tosa_segment(
@@ -51,9 +58,8 @@ def tosa_segment(
     graph.outputs = [assembly.values[name] for name in wanted]
     graph.prune()
     inputs = {name: assembly.values[name] for name in assembly.inputs}
-    return TosaSegment(
-        serialised(graph), inputs, {name: assembly.values[name] for name in wanted}, len(graph.operators)
-    )
+    outputs = {name: assembly.values[name] for name in wanted}
+    return TosaSegment(serialised(graph), inputs, outputs, tuple(item.unit for item in graph.operators))
 
 
 def _leaving(segment: Segment, made: list[str]) -> list[str]:
@@ -76,6 +82,7 @@ class _Assembly:
     def add(self, item: Instruction) -> None:
         self.graph.node = item.nodes[-1] if item.nodes else item.unit
         self.graph.location = ", ".join(item.nodes)
+        self.graph.unit = item.unit
         results = emit(self.graph, item.op, [self._operand(name) for name in item.inputs])
         for name, tensor in zip(item.outputs, results, strict=True):
             assert tensor.dtype == self.program.types[name].dtype, f"{name} is {tensor.dtype}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from engine.errors import ExportError
 from engine.export.archive import json_bytes
 from engine.export.package import value_type
-from engine.export.segments import INTEGER, Segment, cut
+from engine.export.segments import CPU, INTEGER, Segment, cut
 from engine.export.tosa.graph import Tensor
 from engine.export.tosa.segment import TosaSegment, tosa_segment
 from engine.files import write_atomic
@@ -38,17 +38,25 @@ def tosa_steps(session: Session, *, intermediates: bool = False) -> tuple[Step, 
         CalibrationError: The session is not calibrated.
         ExportError: An integer instruction has no TOSA form; the node is named.
     """
+    return tuple(
+        Step(segment, tosa_of(session, segment, intermediates=intermediates)) for segment in cut(session.program())
+    )
+
+
+def tosa_of(session: Session, segment: Segment, *, intermediates: bool = False) -> TosaSegment | None:
+    """A segment of the session's program as TOSA; None where there is nothing for TOSA in it.
+
+    Raises:
+        ExportError: An integer instruction has no TOSA form; the node is named.
+    """
     program = session.program()
 
     def shape_of(value: str) -> tuple[int, ...]:
         return value_type(session.graph, program, value).shape
 
-    def step(segment: Segment) -> Step:
-        if segment.kind != INTEGER:
-            return Step(segment, None)
-        return Step(segment, tosa_segment(program, segment, shape_of, intermediates=intermediates))
-
-    return tuple(step(segment) for segment in cut(program))
+    if segment.kind == CPU:
+        return None
+    return tosa_segment(program, segment, shape_of, intermediates=intermediates)
 
 
 def write_tosa(session: Session, path: Path) -> tuple[str, ...]:
@@ -106,14 +114,14 @@ def _manifest(session: Session, steps: tuple[Step, ...], files: list[str]) -> Re
         "target": session.target.name,
         "inputs": dict(program.inputs),
         "outputs": dict(program.outputs),
-        "steps": [record for step in steps for record in _step_records(program, step, names)],
+        "steps": [record for step in steps for record in step_records(program, step, names)],
     }
 
 
-def _step_records(program: Program, step: Step, files: Iterator[str]) -> Iterator[Record]:
+def step_records(program: Program, step: Step, files: Iterator[str]) -> Iterator[Record]:
     """Seams, then the file (or the float nodes), then seams: a segment quantises what enters it first."""
     items = step.segment.instructions
-    if step.segment.kind != INTEGER:
+    if step.segment.kind == CPU:
         yield {
             "kind": "float",
             "nodes": [node for item in items for node in item.nodes],
@@ -126,7 +134,7 @@ def _step_records(program: Program, step: Step, files: Iterator[str]) -> Iterato
             yield _seam("quantise", item.inputs[0], item.outputs[0], item.op.output.dtype, item.op.scale)
     if step.tosa is not None:
         yield {
-            "kind": "integer",
+            "kind": step.segment.kind,
             "file": next(files),
             "inputs": _ports(program, step.tosa.inputs),
             "outputs": _ports(program, step.tosa.outputs),

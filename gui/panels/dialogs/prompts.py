@@ -4,12 +4,15 @@ the user.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 
 from PySide6.QtWidgets import QDialog, QFileDialog, QInputDialog, QMessageBox, QWidget
 
+from engine.export.options import OptionField
 from gui.document.exports import EXPORT_FORMATS
+from gui.panels.dialogs.export_options import ExportOptionsDialog
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
 
@@ -49,6 +52,16 @@ class Prompts:
         names = EXPORT_FORMATS[export_format].filter
         path, _ = QFileDialog.getSaveFileName(self._parent, f"Export {export_format}", suggested, names)
         return path
+
+    def export_options(
+        self, title: str, fields: Sequence[OptionField], chosen: Mapping[str, str]
+    ) -> dict[str, str] | None:
+        """What is chosen among the options of a format, ``chosen`` to begin with."""
+        dialog = ExportOptionsDialog(title, fields, chosen, self._parent)
+        is_accepted = dialog.exec() == QDialog.DialogCode.Accepted
+        answer = dialog.chosen()
+        dialog.deleteLater()
+        return answer if is_accepted else None
 
     def unsaved(self, title: str) -> Unsaved:
         """Ask what to do with unsaved changes."""

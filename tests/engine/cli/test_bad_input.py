@@ -372,6 +372,20 @@ def test_bad_runs(project: Path, tmp_path: Path, fails: Run) -> None:
     assert "none.zip" in fails("run", package, "--inputs", inputs, "--outputs", tmp_path / "y.npz")
 
 
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("accelerator", "'accelerator' is no option; write NAME=VALUE"),
+        ("chip=x", "the ethos-u export has no option 'chip'; choose from accelerator"),
+        ("accelerator=x", "cannot be 'x'; choose one of auto, ethos-u55-32"),
+    ],
+)
+def test_bad_export_options(project: Path, tmp_path: Path, fails: Run, option: str, expected: str) -> None:
+    path = tmp_path / "m.ethos-u.json"
+    assert expected in fails("export", project, "--format", "ethos-u", "--option", option, "-o", path)
+    assert not path.exists()
+
+
 def test_bad_screenshots(project: Path, tmp_path: Path, fails: Run) -> None:
     output = tmp_path / "f.png"
     assert "unknown overlay 'nice'" in fails("screenshot", project, "-o", output, "--overlay", "nice")

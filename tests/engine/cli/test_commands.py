@@ -15,6 +15,7 @@ import pytest
 from engine.cli.main import main
 from engine.session import Session
 from engine.simulate.timing import Bound
+from tests.engine.export.ethos_u.installed import needs_vela
 
 Cli = Callable[..., Any]
 
@@ -126,6 +127,15 @@ def test_a_package_runs_with_the_same_bits(cli: Cli, project: Path, samples: Pat
         assert set(found) == set(expected)
         for name, array in expected.items():
             np.testing.assert_array_equal(found[name], array)
+
+
+@needs_vela
+def test_an_export_takes_options(cli: Cli, project: Path, tmp_path: Path) -> None:
+    path = tmp_path / "m.ethos-u.json"
+    options = ("--option", "accelerator=ethos-u55-128", "--option", "optimise=Size")
+    exported = cli("export", project, "--format", "ethos-u", *options, "-o", path)
+    assert exported["size_bytes"] == path.stat().st_size
+    assert "ethos-u55-128" in exported["notes"][0]
 
 
 def test_targets(cli: Cli) -> None:

@@ -10,9 +10,11 @@ from pytestqt.qtbot import QtBot
 from engine.service.messages import PlanData
 from gui.client.session import Activity
 from gui.document.document import Document
+from gui.document.exports import EXPORT_FORMATS
 from gui.document.notice import Level, Notice
 from gui.document.overlay import Overlay
 from gui.document.qt_document import QtDocument, SharedView
+from gui.panels.dialogs.export_options import ExportOptionsDialog
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
 from gui.panels.hierarchy.widget import HierarchyPanel
@@ -280,6 +282,19 @@ def test_the_samples_dialog_is_ready_when_its_form_is(qtbot: QtBot, tmp_path) ->
     dialog.data.setText(str(arrays))
     assert dialog.accept_button.isEnabled()
     assert dialog.form().recipe.endswith("recipe.toml")
+
+
+def test_a_form_of_options_answers_what_differs_from_the_defaults(qtbot: QtBot) -> None:
+    fields = EXPORT_FORMATS["ethos-u"].fields
+    dialog = ExportOptionsDialog("Export", fields, {"memory-mode": "Sram_Only"})
+    qtbot.addWidget(dialog)
+    assert dialog.chosen() == {"memory-mode": "Sram_Only"}
+    assert not dialog.boxes["accelerator"].isEditable()
+    assert dialog.boxes["system-config"].findText("Ethos_U85_SYS_DRAM_Mid") > 0
+    dialog.boxes["accelerator"].setCurrentText("ethos-u55-128")
+    dialog.boxes["memory-mode"].setCurrentText("")
+    dialog.boxes["system-config"].setCurrentText(" My_System ")
+    assert dialog.chosen() == {"accelerator": "ethos-u55-128", "system-config": "My_System"}
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK], ids=lambda theme: theme.name)

@@ -1,0 +1,1 @@
+"""Integer segments compiled for Arm's Ethos-U by Vela, beside our own estimate."""
