@@ -41,6 +41,20 @@ TOSA_PACKAGES = ("tosa-tools==2026.8.0", "flatbuffers==25.12.19")
 ETHOS_U = ROOT / ".cache" / "ethos-u"
 ETHOS_U_PACKAGES = ("ethos-u-vela==5.2.0", "flatbuffers==25.12.19")
 
+# What the conformance suite in tosa-tools imports beyond that, in a folder of its own: that older numpy among it.
+TOSA_SUITE = ROOT / ".cache" / "tosa-suite" / "packages"
+TOSA_SUITE_PACKAGES = (
+    "numpy==2.1.3; python_version < '3.14'",
+    "ml-dtypes==0.5.3",
+    "semver==3.0.4",
+    "jsonschema==4.24.0",
+    "jsonschema-specifications==2025.9.1",
+    "referencing==0.37.0",
+    "rpds-py==2026.9.1",
+    "attrs==26.1.0",
+    "typing-extensions==4.16.0",
+)
+
 # The range that every pinned package has wheels for.
 OLDEST_PYTHON = (3, 11)
 NEWEST_PYTHON = (3, 14)
@@ -182,14 +196,16 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _conformance(arguments: argparse.Namespace) -> int:
-    """Exports on programs that nobody here wrote: the tests that need them, random graphs, then whole models (ARGS:
-    which)."""
+    """Exports on programs that nobody here wrote: the tests that need them, the TOSA suite, random graphs, then whole
+    models (ARGS: which)."""
     _install(development=True, x11=False)
     _install_beside(TOSA, TOSA_PACKAGES, "the TOSA reference model")
+    _install_beside(TOSA_SUITE, TOSA_SUITE_PACKAGES, "what the TOSA conformance suite needs")
     _install_beside(ETHOS_U, ETHOS_U_PACKAGES, "Vela")
     python = str(_venv_python())
     commands = (
         [python, "-m", "pytest", "tests/engine/export/tosa", "tests/engine/export/ethos_u"],
+        [python, "-m", "tests.conformance.tosa", "--all"],
         [python, "-m", "tests.conformance.random_graphs"],
         [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
         [python, "-m", "tests.benchmarks.ethos"],

@@ -75,8 +75,8 @@ def rounding_shift(values: NDArray[np.int64], count: NDArray[np.int64] | int) ->
 
 
 def leading_zeros(values: NDArray[np.int64]) -> NDArray[np.int64]:
-    """TOSA CLZ of values in [0, 2^31): leading zeros of the 32-bit pattern, 32 for 0."""
-    return 32 - np.frexp(values.astype(np.float64))[1].astype(np.int64)
+    """TOSA CLZ of 32-bit values: leading zeros of the pattern, 32 for 0, none for negative ones."""
+    return np.where(values < 0, 0, 32 - np.frexp(values.astype(np.float64))[1].astype(np.int64))
 
 
 def look_up(table: NDArray[np.int16], index: NDArray[np.signedinteger]) -> NDArray[np.int64]:

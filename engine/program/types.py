@@ -105,9 +105,9 @@ class MatrixProduct(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class AddScaled(ProgramOp):
-    """clamp(out(a_scaling(a) + b_scaling(b))); inputs int8/int16, or int32 constants already in accumulator units.
+    """clamp(out(a_scaling(a) + b_scaling(b))); inputs int8, int16 or int32, sums exact in 64 bits.
 
-    ``subtract``: a - b. For an int32 constant operand its scaling is None.
+    ``subtract``: a - b. The scaling of an int32 operand that is in accumulator units already (a constant) is None.
     """
 
     a: Scaling | None
@@ -119,7 +119,10 @@ class AddScaled(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class MultiplyScaled(ProgramOp):
-    """clamp(scaling(a * b)), numpy broadcasting; a, b int8 or int16 in any mixture, product exact in int32."""
+    """clamp(scaling(a * b)), numpy broadcasting; a, b int8 or int16 in any mixture, product exact in int32.
+
+    Of int32 the kernel takes what stays within 64 bits once multiplied.
+    """
 
     scaling: Scaling
     output: Output
@@ -157,7 +160,7 @@ class Table16(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class Requantise(ProgramOp):
-    """clamp(scaling(x)): a change of scale or of width."""
+    """clamp(scaling(x)): a change of scale or of width. Multipliers [C] belong to the last axis."""
 
     scaling: Scaling
     output: Output

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from engine.program.kernels.compiled import Array, Integer, compiled, inlined, prange
-from engine.program.kernels.memory import TORCH_DTYPE, broadcast_walk, dense, empty_like, flat, is_dense
-from engine.program.kernels.prepared import prepared, single
+from engine.program.kernels.memory import TORCH_DTYPE, broadcast_walk, dense, empty_like, flat, is_dense, rows_of
+from engine.program.kernels.prepared import Tail, prepared, single, tail_of
 from engine.program.kernels.registry import kernel_of
 from engine.program.kernels.scalar import limit, rescale
+from engine.program.kernels.tails import requantised
 from engine.program.types import (
     AddScaled,
     ExtremeScaled,
@@ -62,11 +63,19 @@ def table16(op: Table16, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
 
 @kernel_of(Requantise)
 def requantise(op: Requantise, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    if op.scaling.multiplier.size > 1:
+        rows = rows_of(inputs[0])
+        return (requantised(rows, _last_axis_tail(op)).view(inputs[0].shape),)
     x = dense(inputs[0])
     out = empty_like(x, op.output.dtype)
     multiplier, shift = single(op.scaling)
     _requantise(flat(x), multiplier, shift, op.output.low, op.output.high, flat(out))
     return (out,)
+
+
+@prepared
+def _last_axis_tail(op: Requantise) -> Tail:
+    return tail_of(np.zeros(op.scaling.multiplier.size, np.int64), op.scaling, op.output)
 
 
 @prepared

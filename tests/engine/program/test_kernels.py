@@ -318,6 +318,28 @@ def test_tables_and_requantisation(seed: int, layout: str, shape: tuple[int, ...
     check(Requantise(scaling_for(1 / 250.3), INT8), wide, layout=layout)
 
 
+@bounded
+@given(seeds, layouts, st.sampled_from(("int8", "int16", "int32")), st.sampled_from(((3, 70), (2, 5, 9, 11), (1,))))
+def test_requantisation_per_channel(seed: int, layout: str, dtype: str, shape: tuple[int, ...]) -> None:
+    """Multipliers belong to the last axis, also where another one is last in memory."""
+    rng = np.random.default_rng(seed)
+    info = np.iinfo(dtype)
+    x = rng.integers(info.min, info.max, shape, endpoint=True).astype(dtype)
+    factors = rng.uniform(0.5, 1.5, shape[-1]) * 200 / info.max
+    check(Requantise(scaling_for(factors), INT8), x, layout=layout if len(shape) > 2 else "plain")
+
+
+def test_int32_operands() -> None:
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-(2**31), 2**31, (3, 40)).astype(np.int32) for _ in range(2))
+    whole, halves = Output("int32", -(2**31), 2**31 - 1), scaling_for(0.5)
+    check(AddScaled(halves, halves, scaling_for(1.0), whole), a, b)
+    check(AddScaled(scaling_for(1.0), scaling_for(1.0), halves, whole, subtract=True), a, b)
+    check(ExtremeScaled(scaling_for(1.0), halves, whole, maximum=True), a, b)
+    check(MultiplyScaled(scaling_for(0.25), whole), a // 2**16, b // 2**16)
+    check(SumReduce((1,), True, halves, whole), a // 64)
+
+
 def test_interpolated_table_on_all_inputs() -> None:
     every = np.arange(-32768, 32768).astype(np.int16)
     check(table16(lambda x: 1 / x, 0.001, 0.01, INT16), every)
