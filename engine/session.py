@@ -30,15 +30,17 @@ from engine.analyze.detail import inspect_node
 from engine.analyze.errors import ErrorAnalysis
 from engine.analyze.evaluator import Evaluator, Sample
 from engine.analyze.task import TaskMetric
-from engine.calibrate.calibration import collect
+from engine.calibrate.calibration import Visit, collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
+from engine.calibrate.sources import Batch
 from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
+from engine.memory import release_free_memory
 from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import resolve
 from engine.plan.scales import ScaleOf, ValueTypes, assign_types
@@ -69,6 +71,12 @@ if TYPE_CHECKING:
 DEFAULT_TARGET = "journey5"
 EVALUATION_BATCH = 32
 """Samples a forward pass of :meth:`Session.evaluate`, where the model's batch dimension is symbolic."""
+
+_CALIBRATION_ELEMENTS = 200_000_000
+"""All values of a calibration batch together, of which a tenth are in memory at a time."""
+
+_SAMPLES_BETWEEN_RELEASES = 8
+"""Analysed between two returns of freed memory to the system, so that these take no time to speak of."""
 
 Progress = Callable[[int, int], None]
 Watch = Callable[[], bool]
@@ -319,10 +327,13 @@ class Session:
         return self.calibration
 
     def _calibration_graph(self, samples: int) -> tuple[Graph, int]:
-        """The graph to calibrate with: bound to a larger batch where the model allows it and samples abound."""
+        """The graph to calibrate with: bound to a larger batch where the model allows it, samples abound and its values
+        are small."""
         if self._rows > 1:
             return self.graph, self._rows
-        wanted = next((size for size in (16, 8, 4, 2) if samples % size == 0), 1)
+        kinds = (self.graph.types[value] for node in self.graph.nodes for value in node.outputs if value)
+        most = _CALIBRATION_ELEMENTS // max(1, sum(kind.element_count for kind in kinds))
+        wanted = next((size for size in (16, 8, 4, 2) if size <= most and samples % size == 0), 1)
         batched = self.batched_graph(wanted) if wanted > 1 else None
         return (self.graph, 1) if batched is None else (batched, wanted)
 
@@ -454,6 +465,8 @@ class Session:
         total = self.sample_count(samples)
         for done, sample in enumerate(self.samples(samples), start=1):
             analysis.add(sample, cancelled)
+            if done == total or done % _SAMPLES_BETWEEN_RELEASES == 0:
+                release_free_memory()
             if progress is not None:
                 progress(done, total)
         return analysis.report()
@@ -580,8 +593,13 @@ def _ranges_of(
     check_finite(graph)
     model = FloatModel(graph)
     values = [value for node in graph.nodes for value in node.outputs if value and graph.types[value].is_float]
+
+    def run(inputs: Batch, visit: Visit) -> None:
+        model.run(inputs, keep=(), visit=visit)
+        release_free_memory()
+
     return collect(
-        lambda inputs, visit: model.run(inputs, keep=(), visit=visit),
+        run,
         dataset,
         values=values,
         batch_size=batch,

@@ -28,6 +28,9 @@ PERMUTATIONS = (Reshape, Transpose, Roll, DepthToSpace, SpaceToDepth, Identity)
 
 _SUMS_CAPACITY = 1_000_000
 
+_CAPACITY_BYTES = 768 << 20
+"""Four samples of Swin-T or ViT-S at 224 x 224; with what one more sample takes while it is computed, under 1.5 GB."""
+
 References = Mapping[str, torch.Tensor]
 Watch = Callable[[], bool]
 
@@ -47,7 +50,9 @@ class Sample:
 
 
 def _bytes_of(tensors: References) -> int:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    """What the tensors hold in memory: those that are views of one another count once."""
+    storages = (tensor.untyped_storage() for tensor in tensors.values())
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
 
 
 def _never() -> bool:
@@ -57,16 +62,18 @@ def _never() -> bool:
 class Evaluator:
     """Runs programs of one graph on samples and keeps what may be asked for again, within a memory bound.
 
-    ``capacity_bytes`` bounds the integer results; as much again is allowed for float references.
+    ``capacity_bytes`` bounds integer results and float references together; a third of it is for the integers, which
+    keeps about as many samples of both.
     """
 
-    def __init__(self, graph: Graph, capacity_bytes: int = 1 << 30) -> None:
+    def __init__(self, graph: Graph, capacity_bytes: int = _CAPACITY_BYTES) -> None:
         self.graph = graph
         self.model = FloatModel(graph)
         self.executed = 0
         self._maskable = maskable(graph)
-        self._tensors: Store[torch.Tensor] = Store(capacity_bytes, lambda t: t.numel() * t.element_size())
-        self._references: Store[References] = Store(capacity_bytes, _bytes_of)
+        integers_bytes = capacity_bytes // 3
+        self._tensors: Store[torch.Tensor] = Store(integers_bytes, lambda t: t.numel() * t.element_size())
+        self._references: Store[References] = Store(capacity_bytes - integers_bytes, _bytes_of)
         self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
 
     def reference(self, sample: Sample) -> References:

@@ -28,7 +28,8 @@ _MIB = 1024 * 1024
 _PEAK_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The largest resident memory that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _PEAK_UNIT_BYTES
 
 
@@ -54,11 +55,11 @@ def write_chain(path: Path, nodes: int, channels: int = 64) -> None:
 
 def measure(path: Path, bindings: dict[str, int]) -> Graph:
     """Open the file and print what it took."""
-    before = _peak_bytes()
+    before = peak_bytes()
     start = time.perf_counter()
     graph = load_model(path, bindings=bindings)
     seconds = time.perf_counter() - start
-    peak = _peak_bytes() - before
+    peak = peak_bytes() - before
     size = path.stat().st_size
     print(
         f"{path.name}: {seconds:.3f} s, peak +{peak / _MIB:.1f} MiB for a file of {size / _MIB:.1f} MiB "
