@@ -122,7 +122,7 @@ class Session:
     def open(
         path: str | Path, *, target: str | None = None, bindings: Mapping[str, int] | None = None, batch: int = 1
     ) -> Session:
-        """Open a model (``.onnx``, ``.pt2``) or a project (``.qscope``).
+        """Open a model (``.onnx``, ``.pt2``, TorchScript) or a project (``.qscope``).
 
         ``bindings`` gives sizes to symbolic dimensions by name; the batch dimension is bound to ``batch``.
 

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import ExportError, GraphError, PlanError, ProjectError
+from engine.errors import ExportError, PlanError, ProjectError
 from engine.project import SUFFIX
 from engine.reports import RegionVerdict, Timing
 from engine.session import Session
-
-
-def _bindings(texts: list[str]) -> dict[str, int]:
-    """``name=size`` options as a mapping. Raises GraphError."""
-    bindings: dict[str, int] = {}
-    for text in texts:
-        name, _, size = text.rpartition("=")
-        if not name or not size.isdecimal() or int(size) < 1:
-            raise GraphError(f"'{text}' is not a binding", hint="write --bind name=size, for example --bind width=320")
-        bindings[name] = int(size)
-    return bindings
 
 
 def _open_project(path: Path) -> Session:
@@ -50,7 +40,7 @@ def new(
 
     if output.suffix != SUFFIX:
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
-    session = Session.open(model, target=target, bindings=_bindings(bind))
+    session = Session.open(model, target=target, bindings=parse_bindings(bind))
     if method is not None:
         session.set_plan(replace(session.plan, default_method=method))
     with progress_bar("calibrating") as progress:
@@ -101,7 +91,7 @@ def _print_verdict(verdict: RegionVerdict) -> None:
 
 def check(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
     """List the nodes that do not run on the chip or not as requested."""
-    session = Session.open(path, target=target, bindings=_bindings(bind))
+    session = Session.open(path, target=target, bindings=parse_bindings(bind))
     refusals = session.refusals()
     cpu = session.cpu_nodes()
     title = (
@@ -220,7 +210,7 @@ def evaluate(
 
 def estimate(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
     """Print and write the timing."""
-    session = Session.open(path, target=target, bindings=_bindings(bind))
+    session = Session.open(path, target=target, bindings=parse_bindings(bind))
     timing = session.estimate()
     kinds = {node.id: node.op.type_name for node in session.graph.nodes}
     rows = [

@@ -22,12 +22,13 @@ app.add_typer(targets_app, name="targets")
 
 ProjectArgument = Annotated[Path, typer.Argument(metavar="P.qscope", help="A project file.", show_default=False)]
 ModelArgument = Annotated[
-    Path, typer.Argument(metavar="P.qscope|MODEL", help="A project, or a model (.onnx, .pt2).", show_default=False)
+    Path, typer.Argument(metavar="P.qscope|MODEL", help="A project, or a model (.onnx, .pt2, .pt).", show_default=False)
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
 TargetOption = Annotated[str | None, typer.Option("--target", metavar="T", help="Target name, or a .toml file.")]
 BindOption = Annotated[
-    list[str] | None, typer.Option("--bind", metavar="NAME=SIZE", help="Size of a symbolic dimension.")
+    list[str] | None,
+    typer.Option("--bind", metavar="NAME=SIZE", help="Size of a dimension, or x=1x3x224x224."),
 ]
 
 
@@ -41,7 +42,7 @@ def gui(path: Annotated[Path | None, typer.Argument(metavar="[MODEL|PROJECT]", s
 
 @app.command()
 def new(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model (.onnx, .pt2).", show_default=False)],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model (.onnx, .pt2, .pt).", show_default=False)],
     calibration: Annotated[
         Path, typer.Option("--calibration", metavar="DATA", help="Folder of pictures, or .npz.", show_default=False)
     ],

@@ -14,6 +14,7 @@ from engine.graph.digests import combined_digest, file_digest
 from engine.graph.graph import Graph
 from engine.graph.onnx_file import open_onnx
 from engine.graph.onnx_import import import_onnx
+from engine.graph.torchscript_check import is_torchscript
 
 Loader: TypeAlias = Callable[[Path, Mapping[str, int], int], Graph]
 
@@ -22,11 +23,11 @@ _ZIP_MAGIC = b"PK\x03\x04"
 
 
 def load_model(path: str | Path, *, bindings: Mapping[str, int] | None = None, batch: int = 1) -> Graph:
-    """Open a model file, by its content: ONNX, or a program saved by ``torch.export`` (``.pt2``).
+    """Open a model file, by its content: ONNX, a program saved by ``torch.export`` (``.pt2``), or TorchScript.
 
     Args:
         path: The model file.
-        bindings: Sizes for symbolic input dimensions, by name.
+        bindings: Sizes for symbolic input dimensions, by name (``x.2`` for axis 2 of input ``x`` where it has none).
         batch: Size for symbolic leading dimensions.
 
     Raises:
@@ -51,22 +52,24 @@ def _loader(path: Path) -> Loader:
 def _archive_loader(path: Path) -> Loader:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [name.rsplit("/", 1)[-1] for name in archive.namelist()]
-            exported = any("/models/" in name or name.startswith("serialized_") for name in archive.namelist())
+            names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise ModelFileError("is a damaged archive", path=path, hint="copy or save the file again") from error
-    if exported:
+    if any("/models/" in name or name.rsplit("/", 1)[-1].startswith("serialized_") for name in names):
         return _load_exported
-    if "data.pkl" in names or "constants.pkl" in names:
+    if is_torchscript(names):
+        return _load_torchscript
+    if any(name.rsplit("/", 1)[-1] in ("data.pkl", "constants.pkl") for name in names):
         raise _pickle_refused(path)
-    raise ModelFileError("is an archive, but not of a model", path=path, hint="choose an .onnx or .pt2 file")
+    raise ModelFileError("is an archive, but not of a model", path=path, hint="choose an .onnx, .pt2 or .pt file")
 
 
 def _pickle_refused(path: Path) -> ModelFileError:
     return ModelFileError(
-        "is a Python pickle (torch.save or TorchScript), which could run code and is never opened",
+        "is a Python pickle (torch.save), which holds weights without a graph or could run code, and is never opened",
         path=path,
-        hint="export the model to ONNX, or save torch.export.export(model, inputs) with torch.export.save as .pt2",
+        hint="build the module, load the weights into it, and save torch.export.export(module, inputs) with "
+        "torch.export.save as .pt2, or export it to ONNX",
     )
 
 
@@ -83,3 +86,9 @@ def _load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph
     from engine.graph.torch_import import load_exported
 
     return load_exported(path, bindings, batch)
+
+
+def _load_torchscript(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
+    from engine.graph.torchscript import load_torchscript
+
+    return load_torchscript(path, bindings, batch)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import logging
-import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -20,6 +18,7 @@ from engine.graph.graph import Graph
 from engine.graph.onnx_file import prepared
 from engine.graph.onnx_import import import_onnx
 from engine.graph.pt2_check import check_exported
+from engine.graph.quiet import quiet_exporter
 from engine.graph.weights import WeightFiles
 
 _OPSET = 20
@@ -75,20 +74,6 @@ def _evaluating(module: torch.nn.Module) -> Generator[None]:
             part.training = training
 
 
-@contextmanager
-def _quiet() -> Generator[None]:
-    """Without the exporter's own remarks: what matters of them is raised."""
-    exporter = logging.getLogger("torch.onnx")
-    level = exporter.level
-    exporter.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        exporter.setLevel(level)
-
-
 def _exported(
     program: torch.nn.Module | torch.export.ExportedProgram,
     example_inputs: tuple[Any, ...],
@@ -98,7 +83,7 @@ def _exported(
     batch: int,
 ) -> Graph:
     try:
-        with _quiet():
+        with quiet_exporter():
             exported = torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
                 program, example_inputs, dynamo=True, opset_version=_OPSET, verbose=False, optimize=True
             )

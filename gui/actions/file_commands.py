@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from engine.errors import PlanError
+from engine.bindings import parse_bindings
+from engine.errors import GraphError
 from engine.reports import Evaluation, ExportSummary
 from gui.client.session import BIND_COMMAND, EngineSession
 from gui.document.document import Document
@@ -91,8 +92,8 @@ class FileCommands:
         if not text:
             return
         try:
-            bindings = bindings_of(text)
-        except PlanError as error:
+            bindings = parse_bindings(text.replace(",", " ").split())
+        except GraphError as error:
             self._notices.post(Notice(Level.ERROR, str(error), action=BIND_COMMAND))
         else:
             self.open(path, bindings)
@@ -179,21 +180,6 @@ class FileCommands:
     def _on_calibrated(self, samples: int) -> None:
         self._notices.dismiss(UNCALIBRATED)
         self._notices.post(Notice(Level.INFO, f"Calibrated on {samples:,} samples."))
-
-
-def bindings_of(text: str) -> dict[str, int]:
-    """Sizes of dimensions from "height=224 width=224", commas allowed.
-
-    Raises:
-        PlanError: a part is not NAME=SIZE with a positive size.
-    """
-    bindings: dict[str, int] = {}
-    for part in text.replace(",", " ").split():
-        name, _, size = part.partition("=")
-        if not name or not size.isdecimal() or int(size) < 1:
-            raise PlanError(f"'{part}' is not a size", hint="write NAME=SIZE, for example height=224 width=224")
-        bindings[name] = int(size)
-    return bindings
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

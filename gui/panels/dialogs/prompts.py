@@ -16,7 +16,7 @@ from gui.panels.dialogs.export_options import ExportOptionsDialog
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
 
-MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.qscope);;All files (*)"
+MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.pt *.pth *.ts *.qscope);;All files (*)"
 PROJECT_FILTER = "Quantscope projects (*.qscope)"
 
 
@@ -40,7 +40,7 @@ class Prompts:
 
     def dimensions(self, name: str) -> str:
         """The sizes of symbolic dimensions, as text."""
-        label = f"Sizes of the symbolic dimensions of {name}, for example height=224 width=224:"
+        label = f"Sizes of the dimensions of {name}, for example height=224 width=224, or x=1x3x224x224:"
         text, is_accepted = QInputDialog.getText(self._parent, "Dimensions", label)
         return text.strip() if is_accepted else ""
 

@@ -49,7 +49,7 @@ class WelcomePage(QWidget):
         title = QLabel("Drop a model here")
         set_role(title, "display")
         title.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        hint = QLabel("ONNX (.onnx), PyTorch export (.pt2) or a Quantscope project (.qscope)")
+        hint = QLabel("ONNX (.onnx), PyTorch (.pt2, TorchScript) or a Quantscope project (.qscope)")
         set_role(hint, "muted")
         hint.setAlignment(Qt.AlignmentFlag.AlignCenter)
         button = QPushButton("Open …")

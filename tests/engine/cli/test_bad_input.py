@@ -255,8 +255,8 @@ BAD_OPTIONS = {
     "method": (("--method", "magic"), "unknown calibration method 'magic'"),
     "no samples": (("--samples", "0"), "0 samples asked for"),
     "split": (("--split", "evaluation"), "no split"),
-    "binding": (("--bind", "height"), "'height' is not a binding"),
-    "zero binding": (("--bind", "height=0"), "'height=0' is not a binding"),
+    "binding": (("--bind", "height"), "'height' is not a size"),
+    "zero binding": (("--bind", "height=0"), "'height=0' is not a size"),
 }
 
 

@@ -82,14 +82,7 @@ def _torch_saved(path: Path) -> None:
         archive.writestr("model/data.pkl", b"\x80\x02.")
 
 
-def _scripted(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("model/data.pkl", b"\x80\x02.")
-        archive.writestr("model/constants.pkl", b"\x80\x02.")
-        archive.writestr("model/code/__torch__.py", b"")
-
-
-@pytest.mark.parametrize("write", [_pickled, _torch_saved, _scripted])
+@pytest.mark.parametrize("write", [_pickled, _torch_saved])
 @pytest.mark.parametrize("name", ["m.onnx", "m.pt", "m.pth", "m.pkl"])
 def test_pickles_are_refused(tmp_path: Path, write: Callable[[Path], None], name: str) -> None:
     write(tmp_path / name)

@@ -10,10 +10,9 @@ from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QMenu, QMenuBar, QToolBar
 from pytestqt.qtbot import QtBot
 
-from engine.errors import PlanError
 from engine.reports import Evaluation
 from gui.actions.builder import TOOL_GROUPS, ActionSet
-from gui.actions.file_commands import bindings_of, evaluation_text
+from gui.actions.file_commands import evaluation_text
 from gui.actions.registry import ACTIONS, BY_ID, MENUS
 from gui.actions.state import ActionState
 from gui.document.overlay import Overlay
@@ -114,16 +113,6 @@ def test_menus_and_tool_bar_hold_every_command(actions: ActionSet, qtbot: QtBot)
     in_menus = {action.objectName() for menu in menus.values() for action in menu.actions()} - {""}
     assert in_menus == set(BY_ID)
     assert {a.objectName() for a in context.actions()} - {""} == {s.id for s in ACTIONS if s.in_context_menu}
-
-
-def test_dimensions_are_read() -> None:
-    assert bindings_of("height=224, width=192") == {"height": 224, "width": 192}
-
-
-@pytest.mark.parametrize("text", ["height", "height=", "height=0", "height=-1", "=3", "height=x"])
-def test_bad_dimensions_are_refused(text: str) -> None:
-    with pytest.raises(PlanError, match="NAME=SIZE"):
-        bindings_of(text)
 
 
 def test_an_evaluation_in_one_line() -> None:
