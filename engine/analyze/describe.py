@@ -9,7 +9,7 @@ import msgspec
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.elementwise import Elementwise, Unary
-from engine.ops.layout import Layout
+from engine.ops.layout import Layout, LookUp
 from engine.ops.linear import Conv, ConvTranspose, Mac
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import (
@@ -47,7 +47,7 @@ _KINDS: tuple[tuple[str, tuple[type[Op], ...]], ...] = (
     ("norm", (LayerNorm, RMSNorm, InstanceNorm, GroupNorm, BatchNorm, Softmax, LogSoftmax)),
     ("activation", (Unary,)),
     ("elementwise", (Elementwise,)),
-    ("layout", (Layout,)),
+    ("layout", (Layout, LookUp)),
     ("reduce", (Reduction, Pool)),
 )
 

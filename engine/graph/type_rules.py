@@ -162,6 +162,13 @@ def _gather(op: layout.Gather, x: TensorType) -> tuple[TensorType, ...]:
     return (TensorType((*x.shape[: op.axis], *op.indices_shape, *x.shape[op.axis + 1 :]), x.dtype),)
 
 
+@TYPE_RULES.register(layout.LookUp)
+def _look_up(op: layout.LookUp, data: TensorType, indices: TensorType) -> tuple[TensorType, ...]:
+    _require(indices.dtype in ("int32", "int64"), f"indices of {indices.dtype}")
+    _require(op.axis < len(data.shape), f"axis {op.axis} of {len(data.shape)} axes")
+    return (TensorType((*data.shape[: op.axis], *indices.shape, *data.shape[op.axis + 1 :]), data.dtype),)
+
+
 @TYPE_RULES.register(layout.Expand)
 def _expand(op: layout.Expand, x: TensorType) -> tuple[TensorType, ...]:
     _require(broadcast(x.shape, op.shape) == op.shape, f"shape {list(x.shape)} does not expand to {list(op.shape)}")

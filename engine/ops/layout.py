@@ -114,3 +114,18 @@ class SpaceToDepth(Layout):
 @dataclass(frozen=True)
 class Identity(Layout):
     """The input itself (kept only where a graph output needs a node of its own)."""
+
+
+@dataclass(frozen=True)
+class LookUp(Op):
+    """Rows of a table or of data along ``axis`` by computed indices: an embedding. Inputs (data, indices).
+
+    Indices are integers in [-K, K) for K rows; those below 0 count from the end. Not a :class:`Layout`: a table that is
+    a constant has no type to pass on.
+    """
+
+    axis: int
+
+    @property
+    def type_name(self) -> str:
+        return "Gather"

@@ -261,7 +261,8 @@ class ResizeLinear(ProgramOp):
 
 @dataclass(frozen=True, eq=False)
 class DataMovement(ProgramOp):
-    """A layout operator of the graph applied to integers as they are (all inputs and outputs have one scale).
+    """A layout operator (or look-up) of the graph applied to integers as they are: values that enter and leave have one
+    scale.
 
     ``fill`` is the integer that a constant Pad writes.
     """

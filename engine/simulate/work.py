@@ -6,7 +6,7 @@ Work does not depend on the target: :mod:`engine.simulate.estimate` turns it int
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import lru_cache
 from math import prod
@@ -23,6 +23,7 @@ from engine.ops.layout import (
     Gather,
     Identity,
     Layout,
+    LookUp,
     Pad,
     Reshape,
     Roll,
@@ -509,6 +510,17 @@ def _gather(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     shape = graph.types[node.inputs[0]].shape
     chunk = movement.gather_chunk(shape, node.op.axis, node.op.indices)
     return _copy(graph, node, dtypes, chunk, load=_output_count(graph, node))
+
+
+@WORK.register(LookUp)
+def _look_up(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """Reads one row an index, and the indices."""
+    assert isinstance(node.op, LookUp)
+    data, indices = node.inputs
+    chunk = prod(graph.types[data].shape[node.op.axis + 1 :])
+    found = _copy(graph, node, dtypes, chunk, load=_output_count(graph, node))
+    count, width = graph.types[indices].element_count, _element_bytes(graph, node, indices, dtypes)
+    return replace(found, moves=(*found.moves, _run(indices, count, count, width, Direction.LOAD)))
 
 
 @WORK.register(Expand, Tile)

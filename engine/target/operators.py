@@ -16,7 +16,7 @@ FAMILIES: dict[str, tuple[type[Op], ...]] = {
     "comparison": (logic.Comparison, logic.NumberTest),
     "logic": (logic.Logic,),
     "cast": (logic.Cast,),
-    "layout": (layout.Layout,),
+    "layout": (layout.Layout, layout.LookUp),
     "reduction": (reduce.Reduction, reduce.ArgExtreme),
     "pool": (reduce.Pool,),
     "softmax": (reduce.Softmax, reduce.LogSoftmax),

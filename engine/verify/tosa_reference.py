@@ -92,7 +92,7 @@ def reference_results(
         folder = Path(name)
         for index, (segment, inputs) in enumerate(jobs):
             (folder / f"{index:04}.tosa").write_bytes(segment.data)
-            fed = [np.ascontiguousarray(inputs[value]) for value in segment.inputs]
+            fed = [np.ascontiguousarray(inputs[value], tensor.dtype) for value, tensor in segment.inputs.items()]
             np.savez(folder / f"{index:04}.npz", *fed)
         problem = _run(installed, folder, cancelled)
         for index, (segment, _) in enumerate(jobs):

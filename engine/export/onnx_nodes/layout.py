@@ -78,6 +78,11 @@ def _gather(op: ops.Gather, emission: Emission) -> None:
     emission.node("Gather", (emission.inputs[0], indices), axis=op.axis)
 
 
+@TO_ONNX.register(ops.LookUp)
+def _look_up(op: ops.LookUp, emission: Emission) -> None:
+    emission.node("Gather", axis=op.axis)
+
+
 @TO_ONNX.register(ops.Expand)
 def _expand(op: ops.Expand, emission: Emission) -> None:
     emission.node("Expand", (emission.inputs[0], emission.integers("shape", op.shape)))

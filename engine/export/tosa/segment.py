@@ -16,6 +16,10 @@ ShapeOf = Callable[[str], Shape]
 """Shape of a program value that is no temporary of a unit."""
 
 
+_NARROWED = {"int64": "int32"}
+"""Types that TOSA lacks, and those in which such values (indices) are fed."""
+
+
 @dataclass(frozen=True)
 class TosaSegment:
     """The bytes of a ``.tosa`` file, and the program values that are its inputs and outputs, in the file's order.
@@ -96,7 +100,8 @@ class _Assembly:
         constant = self.program.constants.get(name)
         if constant is not None:
             return self.graph.constant(constant.array)  # type: ignore[arg-type]
-        tensor = self.graph.input(self.shape_of(name), self.program.types[name].dtype)
+        dtype = self.program.types[name].dtype
+        tensor = self.graph.input(self.shape_of(name), _NARROWED.get(dtype, dtype))
         self.inputs.append(name)
         self._name(name, tensor)
         return self.values[name]

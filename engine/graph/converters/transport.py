@@ -154,11 +154,11 @@ def _cropped_and_padded(node: SourceNode, pads: list[int], value: float) -> Conv
 
 @converts("Gather")
 def _gather(node: SourceNode) -> Converted:
-    """With constant indices a selection; otherwise (embedding look-up) it stays with the reference."""
+    """With constant indices a selection, otherwise a look-up (an embedding)."""
     indices = node.integers(1)
-    if indices is None:
-        return None
     size = node.shape(0)[axis := node.axis(node.integer("axis"), len(node.shape(0)))]
+    if indices is None:
+        return [Apply(ops.LookUp(axis), node.inputs)]
     if any(not -size <= index < size for index in indices):
         raise GraphError(f"an index is out of range for axis {axis} of size {size}", node=node.name)
     positive = tuple(index % size for index in indices)

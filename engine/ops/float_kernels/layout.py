@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from engine.errors import DataError
 from engine.ops import layout as ops
 from engine.ops.float_kernels.behaviour import FLOAT
 
@@ -82,6 +83,17 @@ def _gather(op: ops.Gather, x: Tensor) -> tuple[Tensor, ...]:
         return (x.select(op.axis, op.indices[0]),)
     picked = x.index_select(op.axis, torch.tensor(op.indices, dtype=torch.int64, device=x.device))
     return (picked.reshape((*x.shape[: op.axis], *op.indices_shape, *x.shape[op.axis + 1 :])),)
+
+
+@FLOAT.register(ops.LookUp)
+def _look_up(op: ops.LookUp, data: Tensor, indices: Tensor) -> tuple[Tensor, ...]:
+    count = data.shape[op.axis]
+    places = indices.reshape(-1).to(torch.int64)
+    known = places.numel() and not places.is_meta
+    if known and not (-count <= int(places.min()) and int(places.max()) < count):
+        raise DataError(f"an index is out of range for {count} rows", hint="feed indices that the table has")
+    picked = data.index_select(op.axis, torch.where(places < 0, places + count, places))
+    return (picked.reshape((*data.shape[: op.axis], *indices.shape, *data.shape[op.axis + 1 :])),)
 
 
 @FLOAT.register(ops.Expand)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine.ops.layout import Concat, Layout, Pad
+from engine.ops.layout import Concat, Layout, LookUp, Pad
 from engine.program.arithmetic import scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.types import DataMovement, Output, Requantise
@@ -34,6 +34,21 @@ def lower_concat(context: UnitContext) -> None:
     """Every input is brought to the output's scale first."""
     names = tuple(_aligned(context, value, index) for index, value in enumerate(context.node.inputs))
     context.emit(DataMovement(context.node.op), names)
+
+
+@LOWER.register(LookUp)
+def lower_look_up(context: UnitContext) -> None:
+    """Rows of a table in the result's scale; rows of data are taken first and brought to it after."""
+    op, (data, indices) = context.node.op, context.node.inputs
+    result = context.result_type
+    if context.is_constant(data) or context.types[data] == result:
+        context.emit(DataMovement(op), (_aligned(context, data, 0), indices))
+        return
+    incoming = context.types[data]
+    taken = context.temporary("taken", incoming)
+    context.emit(DataMovement(op), (data, indices), (taken,))
+    output = Output(result.dtype, *INTEGER_RANGE[result.dtype])
+    context.emit(Requantise(scaling_for(incoming.scale / result.scale), output), (taken,))
 
 
 def _aligned(context: UnitContext, value: str, index: int) -> str:

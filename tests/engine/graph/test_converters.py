@@ -377,6 +377,7 @@ TRANSPORT = [
     Case("Gather", [X, Const(np.array(1, np.int64))], {"axis": -1}, (13,), ["Gather"], note="scalar"),
     Case("Gather", [X, Const(ints(0, 1, 2, 0).reshape(2, 2))], {"axis": 2}, (13,), ["Gather"], note="matrix"),
     Case("Gather", [Const(floats(7, 4)), ints(1, 6, -1)], {}, (13,), ["Gather"], note="embedding"),
+    Case("Gather", [X, np.array([[2], [-3]], np.int32)], {"axis": 1}, (13,), ["Gather"], note="computed"),
     Case("GatherElements", [floats(1, 9), ints(*range(5)).reshape(1, 5)], {"axis": 1}, (13,), ["GatherElements"]),
     Case("Expand", [floats(3, 1), Const(ints(2, 1, 4))], {}, (11, 13), ["Expand"]),
     Case("Expand", [floats(3, 4), Const(ints(1, 4))], {}, (13,), ["Identity"], note="nothing"),

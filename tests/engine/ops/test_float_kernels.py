@@ -63,6 +63,7 @@ SAMPLES: list[tuple[Op, list[Tensor | None]]] = [
     (layout.Pad((0, 0, 1, 2, 0, 0, 0, 3), "reflect"), [X]),
     (layout.Gather(1, (3, 0, 1, 1), (2, 2)), [X]),
     (layout.Gather(2, (4,), ()), [X]),
+    (layout.LookUp(1), [X, torch.tensor([[3, -4], [0, -1]])]),
     (layout.Expand((3, 2, 4, 5, 6)), [X]),
     (layout.Tile((1, 2, 1, 3)), [X]),
     (layout.Roll((1, -2), (2, 3)), [X]),

@@ -10,7 +10,7 @@ import pytest
 import engine.ops
 from engine.ops.base import Op
 from engine.ops.elementwise import Affine, Gelu, Mul
-from engine.ops.layout import Concat, Expand, Gather, Pad, Reshape, Roll, Slice, SpaceToDepth, Split, Transpose
+from engine.ops.layout import Concat, Expand, Gather, LookUp, Pad, Reshape, Roll, Slice, SpaceToDepth, Split, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import OnnxOp
 from engine.ops.reduce import LayerNorm, MaxPool, ReduceMean, Resize, Softmax
@@ -115,6 +115,11 @@ def test_roll_slice_pad_gather_expand_and_blocks():
     expanded = work(Expand((4, 8)), [(4, 1)], (4, 8))
     assert [(m.size_bytes, m.run_bytes) for m in expanded.moves] == [(4, 1), (32, 1)]
     assert work(SpaceToDepth(2), [(1, 3, 4, 4)], (1, 12, 2, 2)).moves[0].run_bytes == 1
+
+
+def test_a_look_up_reads_its_rows_and_indices():
+    found = work(LookUp(0), [(100, 8), (3,)], (3, 8), dtypes={"x0": "int8", "x1": "int64", "y": "int8"})
+    assert [(m.size_bytes, m.run_bytes) for m in found.moves] == [(24, 8), (24, 8), (24, 24)]
 
 
 def test_concat_and_split_copy_rows():

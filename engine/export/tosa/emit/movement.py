@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from engine.export.tosa.emit import steps
 from engine.export.tosa.emit.registry import MOVEMENT
 from engine.export.tosa.graph import Tensor, TosaGraph
+from engine.export.tosa.schema import TosaOp
 from engine.ops.layout import (
     Concat,
     DepthToSpace,
     Expand,
     Gather,
     Identity,
+    LookUp,
     Pad,
     Reshape,
     Roll,
@@ -26,6 +29,7 @@ from engine.ops.layout import (
 )
 
 Moved = tuple[Tensor, ...]
+_SIGN_BIT = 31
 
 
 @MOVEMENT.register(Identity)
@@ -88,6 +92,22 @@ def emit_gather(graph: TosaGraph, op: Gather, _fill: int, operands: Sequence[Ten
     indices = np.asarray(op.indices, np.int64)
     taken = steps.gather(graph, x, op.axis, np.where(indices < 0, indices + x.shape[op.axis], indices))
     shape = (*x.shape[: op.axis], *op.indices_shape, *x.shape[op.axis + 1 :])
+    return (steps.reshape(graph, taken, shape),)
+
+
+@MOVEMENT.register(LookUp)
+def emit_look_up(graph: TosaGraph, op: LookUp, _fill: int, operands: Sequence[Tensor]) -> Moved:
+    """GATHER of int32 indices; those below 0 get the number of rows added: ``i - rows * (i >> 31)``."""
+    data, indices = operands
+    rows, shape = data.shape[op.axis], (*data.shape[: op.axis], *indices.shape, *data.shape[op.axis + 1 :])
+    outer, inner = math.prod(data.shape[: op.axis]), math.prod(data.shape[op.axis + 1 :])
+    count = math.prod(indices.shape)
+    flat = steps.reshape(graph, indices, (1, count))
+    below = steps.shift_right(graph, flat, _SIGN_BIT, rounded=False)
+    offset = steps.multiply(graph, below, graph.scalar(rows, "int32", 2))
+    places = steps.tile(graph, steps.binary(graph, TosaOp.SUB, flat, offset), (outer, 1))
+    values = steps.reshape(graph, data, (outer, rows, inner))
+    taken = graph.add(TosaOp.GATHER, (values, places), (outer, count, inner), data.dtype)
     return (steps.reshape(graph, taken, shape),)
 
 

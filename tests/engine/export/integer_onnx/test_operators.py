@@ -303,6 +303,13 @@ MOVES: tuple[layout.Layout, ...] = (
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_look_up(dtype: str) -> None:
+    indices = np.array([[1, -1], [0, -8]], np.int64)
+    check(DataMovement(layout.LookUp(1)), integers(0, (2, 8, 12, 6), dtype), indices)
+    check(DataMovement(layout.LookUp(0)), integers(0, (9, 5), dtype), indices, constants=(0,))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("op", MOVES, ids=lambda op: op.type_name)
 def test_data_movement(op: layout.Layout, dtype: str) -> None:
     check(DataMovement(op, fill=-7), integers(0, (2, 8, 12, 6), dtype))

@@ -344,3 +344,6 @@ def _movements() -> Iterator[tuple[str, Case]]:
         yield f"Split-{dtype}", Case(DataMovement(ops.Split(2, (1, 2, 3))), (x,), results=3)
         parts = (x, integers(8, (2, 4, 1, 8), dtype))
         yield f"Concat-{dtype}", Case(DataMovement(ops.Concat(2)), parts)
+        for axis in (0, 2):
+            places = np.array([[1, -1, 0], [-2, 1, 1]], np.int64)
+            yield f"LookUp-{axis}-{dtype}", Case(DataMovement(ops.LookUp(axis)), (x, places))

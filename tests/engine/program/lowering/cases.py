@@ -24,7 +24,7 @@ from engine.qtype import INTEGER_RANGE
 from engine.target.target import load_target
 
 TARGET = load_target("generic-int8")
-Feeds = Mapping[str, NDArray[np.float32]]
+Feeds = Mapping[str, NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
