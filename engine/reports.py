@@ -6,6 +6,8 @@ figures are ``None``.
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 import msgspec
 
 
@@ -189,3 +191,73 @@ class ExportSummary(msgspec.Struct, frozen=True):
     format: str
     size_bytes: int
     notes: tuple[str, ...]
+
+
+class Stage(StrEnum):
+    """The forms that a model takes on its way, in their order: each is compared with the one before it."""
+
+    FLOAT = "float"
+    CALIBRATED = "calibrated"
+    INTEGER = "integer"
+    EXPORTED = "exported"
+    PACKAGE = "package"
+
+
+class Agreement(StrEnum):
+    """What a comparison found: all bits ``same``, ``within`` the stated tolerance, or it ``differs``. ``unavailable``:
+    it could not be made here, ``failed``: the other program refused, crashed or hung; the text says why."""
+
+    SAME = "same"
+    WITHIN = "within"
+    DIFFERS = "differs"
+    UNAVAILABLE = "unavailable"
+    FAILED = "failed"
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """One stage compared with another program's, or with ours run in another way.
+
+    ``values`` values of ``elements`` elements were compared over all samples; ``differing`` elements differ,
+    ``beyond`` of them by more than the tolerance, at most by ``worst``, in ``unit``. ``node`` and ``value`` are the
+    first beyond the tolerance, else the first that differ.
+    """
+
+    stage: Stage
+    party: str
+    what: str
+    agreement: Agreement
+    text: str
+    values: int = 0
+    elements: int = 0
+    differing: int = 0
+    beyond: int = 0
+    worst: float = 0.0
+    unit: str = ""
+    node: str = ""
+    value: str = ""
+
+
+class Mismatch(msgspec.Struct, frozen=True):
+    """A value that differs in a comparison."""
+
+    stage: Stage
+    party: str
+    what: str
+    node: str
+    value: str
+    elements: int
+    differing: int
+    beyond: int
+    worst: float
+    unit: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """All comparisons over ``samples`` samples, in the order of the stages, and the values that differ; the first stage
+    that differs by more than its tolerance, and the first node there ("" where all agree)."""
+
+    samples: int
+    comparisons: tuple[Comparison, ...]
+    mismatches: tuple[Mismatch, ...]
+    first_stage: str
+    first_node: str

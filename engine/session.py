@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
@@ -59,7 +59,9 @@ from engine.reports import (
     Refusal,
     RegionPlan,
     RegionVerdict,
+    Stage,
     Timing,
+    Verification,
 )
 from engine.session_file import DataSource, SavedSession, read_session, write_session
 from engine.simulate.estimate import Estimator
@@ -506,21 +508,49 @@ class Session:
             metric.run(runner.evaluator, runner.program(), size, progress, cancelled)
         return metric.report(len(cpu_nodes(self.graph, self.resolve())))
 
+    def verify(
+        self,
+        samples: int = 2,
+        stages: Collection[Stage] = tuple(Stage),
+        progress: Callable[[str, int, int], None] | None = None,
+        cancelled: Watch = _never,
+    ) -> Verification:
+        """Compare every stage (float, calibrated, integer, exported, package) with what other programs compute on
+        calibration samples; see :func:`engine.verify.verify.verify`.
+
+        Raises:
+            CalibrationError, DataError, GraphError: The session is not calibrated, or has no integer program.
+            Cancelled: The user stopped.
+        """
+        from engine.verify.verify import verify
+
+        return verify(self, samples, stages, progress, cancelled)
+
     def _evaluation_runners(self, samples: int) -> Iterator[tuple[Session, int]]:
         """Sessions that together cover the samples: whole batches first, then one at a time."""
         if self._rows > 1:
             yield self, self._rows
             return
-        graph = self.batched_graph(EVALUATION_BATCH) if samples >= EVALUATION_BATCH else None
-        if graph is not None:
-            yield self._twin(graph), EVALUATION_BATCH
-        if graph is None or samples % EVALUATION_BATCH:
+        twin = self.batched(EVALUATION_BATCH) if samples >= EVALUATION_BATCH else None
+        if twin is not None:
+            yield twin, EVALUATION_BATCH
+        if twin is None or samples % EVALUATION_BATCH:
             yield self, 1
 
-    def _twin(self, graph: Graph) -> Session:
-        """The same choices on the same model bound to another batch."""
+    def batched(self, batch: int) -> Session | None:
+        """The same integers on the same model bound to another batch; None where :meth:`batched_graph` has none.
+
+        What runs where is decided for the model's own batch: the target's limits on sizes do not look at the other one.
+
+        Raises:
+            ModelFileError: The file changed since it was opened.
+        """
+        graph = self.batched_graph(batch)
+        if graph is None:
+            return None
         twin = Session(graph, self.target_reference, self.bindings)
-        twin.plan, twin.calibration, twin.data = self.plan, self.calibration, self.data
+        twin.plan, twin.target, twin.calibration, twin.data = self.plan, self.target, self.calibration, self.data
+        twin._resolved = (twin.plan, twin.target, self.resolve())
         return twin
 
     def export(

@@ -197,6 +197,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "check": [project],
         "analyze": [project, "--samples", "1"],
         "evaluate": [project, "--data", data, "--samples", "1"],
+        "verify": [project, "--samples", "1", "--stage", "calibrated"],
         "estimate": [project],
         "export": [project, "--format", "package", "-o", package],
         "run": [package, "--inputs", inputs, "--outputs", outputs],

@@ -10,7 +10,7 @@ from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import ExportError, PlanError, ProjectError
 from engine.project import SUFFIX
-from engine.reports import RegionVerdict, Timing
+from engine.reports import Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
 from engine.session import Session
 
 
@@ -206,6 +206,57 @@ def evaluate(
         f"{found.samples} samples, {found.cpu_nodes} nodes on the CPU"
     )
     write_json(json, found)
+
+
+def verify(project: Path, samples: int, stages: list[str], json: Path | None) -> bool:
+    """Print and write what other programs say about each stage; returns whether all agree."""
+    known = {stage.value: stage for stage in Stage}
+    for name in stages:
+        if name not in known:
+            raise PlanError(f"there is no stage '{name}'", hint=f"choose one of {', '.join(known)}")
+    session = _open_project(project)
+    chosen = [known[name] for name in stages] or list(Stage)
+    with progress_bar("verifying") as progress:
+        found = session.verify(samples, chosen, lambda _, done, total: progress(done, total))
+    rows = [
+        (item.stage, item.party, item.what, item.agreement, *_counts(item), item.node, item.text)
+        for item in found.comparisons
+    ]
+    columns = ("stage", "compared with", "of", "result", "values", "elements", "differ", "worst", "first node", "note")
+    print_table(f"{session.graph.name}, {found.samples} samples", columns, rows, numeric=(4, 5, 6, 7))
+    _print_mismatches(found)
+    if found.first_stage:
+        where = f", at {found.first_node}" if found.first_node else ""
+        print(f"the first stage that differs is {found.first_stage}{where}")
+    else:
+        print("no stage differs")
+    write_json(json, found)
+    return not found.first_stage
+
+
+_MOST_MISMATCHES = 20
+"""Lines of the table of mismatches; the JSON has all."""
+
+
+def _print_mismatches(found: Verification) -> None:
+    """The values that differ by more than is tolerated, in the comparisons that fail."""
+    failed = {(i.stage, i.party, i.what) for i in found.comparisons if i.agreement is Agreement.DIFFERS}
+    beyond = [item for item in found.mismatches if item.beyond and (item.stage, item.party, item.what) in failed]
+    if not beyond:
+        return
+    rows = [
+        (i.stage, i.what, i.node, i.value, f"{i.elements}", f"{i.beyond}", f"{i.worst:.3g} {i.unit}".strip())
+        for i in beyond[:_MOST_MISMATCHES]
+    ]
+    columns = ("stage", "of", "node", "value", "elements", "beyond", "worst")
+    print_table(f"{len(beyond)} values differ by more than is tolerated", columns, rows, numeric=(4, 5, 6))
+
+
+def _counts(item: Comparison) -> tuple[str, str, str, str]:
+    if item.agreement in (Agreement.UNAVAILABLE, Agreement.FAILED):
+        return "–", "–", "–", "–"
+    worst = f"{item.worst:.3g} {item.unit}".strip() if item.worst else "0"
+    return f"{item.values}", f"{item.elements}", f"{item.differing}", worst
 
 
 def estimate(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:

@@ -130,6 +130,23 @@ def evaluate(
 
 
 @app.command()
+def verify(
+    project: ProjectArgument,
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to compare with.")] = 2,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option("--stage", metavar="S", help="float, calibrated, integer, exported or package; can be repeated."),
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Compare every stage with programs that nobody here wrote; exit status 1 where one differs."""
+    from engine.cli import commands
+
+    if not commands.verify(project, samples, stage or [], json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def estimate(
     path: ModelArgument, target: TargetOption = None, bind: BindOption = None, json: JsonOption = None
 ) -> None:

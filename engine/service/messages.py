@@ -24,6 +24,7 @@ from engine.reports import (
     RegionPlan,
     RegionVerdict,
     Timing,
+    Verification,
 )
 
 
@@ -94,6 +95,14 @@ class Evaluate(Request, frozen=True, tag="evaluate"):
     path: str
     split: str | None = None
     samples: int | None = None
+
+
+class Verify(Request, frozen=True, tag="verify"):
+    """Compare every stage with other programs, with the plan of the last UpdatePlan; streams Progress, answers
+    Verified."""
+
+    revision: int
+    samples: int = 2
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -194,6 +203,13 @@ class Evaluated(Answer, frozen=True, tag="evaluated"):
     evaluation: Evaluation
 
 
+class Verified(Answer, frozen=True, tag="verified"):
+    """What other programs compute."""
+
+    revision: int
+    verification: Verification
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -228,7 +244,7 @@ class Failed(Answer, frozen=True, tag="failed"):
     unexpected: bool = False
 
 
-AnyRequest = Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Evaluate | Save | Export | Cancel
+AnyRequest = Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Evaluate | Verify | Save | Export | Cancel
 AnyAnswer = (
     Ready
     | Opened
@@ -239,6 +255,7 @@ AnyAnswer = (
     | Inspected
     | RegionChecked
     | Evaluated
+    | Verified
     | Saved
     | Exported
     | Done

@@ -44,6 +44,8 @@ from engine.service.messages import (
     Saved,
     TimingReady,
     UpdatePlan,
+    Verified,
+    Verify,
 )
 from engine.session import Session
 from engine.target.target import list_targets
@@ -265,6 +267,15 @@ def evaluate(worker: Worker, request: Evaluate) -> None:
         cancelled=worker.watch(request.id),
     )
     worker.send(Evaluated(id=request.id, revision=request.revision, evaluation=evaluation))
+
+
+@handles(Verify)
+def verify(worker: Worker, request: Verify) -> None:
+    def progress(what: str, done: int, total: int) -> None:
+        worker.send(Progress(id=request.id, stage=what, done=done, total=total))
+
+    found = worker.opened().verify(request.samples, progress=progress, cancelled=worker.watch(request.id))
+    worker.send(Verified(id=request.id, revision=request.revision, verification=found))
 
 
 @handles(Save)

@@ -36,28 +36,33 @@ def exact(found: Array, wanted: Array) -> Difference:
     return Difference(count, count, _largest(found[different], wanted[different]))
 
 
-def steps(found: Array, wanted: Array) -> Difference:
-    """Of integers: one step is tolerated."""
-    distance = np.abs(found.astype(np.int64) - wanted.astype(np.int64))
-    return Difference(int((distance > 0).sum()), int((distance > 1).sum()), float(distance.max(initial=0)))
+def steps(tolerated: int) -> Measure:
+    """Of integers, of which so many steps are tolerated."""
+
+    def measure(found: Array, wanted: Array) -> Difference:
+        distance = np.abs(found.astype(np.int64) - wanted.astype(np.int64))
+        beyond = int((distance > tolerated).sum())
+        return Difference(int((distance > 0).sum()), beyond, float(distance.max(initial=0)))
+
+    return measure
 
 
 def relative(found: Array, wanted: Array) -> Difference:
-    """Of floats: a thousandth of the largest finite magnitude is tolerated. Indices and truth values must be equal.
+    """Of floats: a thousandth of the largest finite magnitude is tolerated, and what is tolerated does not count as
+    differing. Indices and truth values must be equal.
 
     The largest difference is a fraction of that magnitude.
     """
     if wanted.dtype.kind != "f":
         return exact(found, wanted)
-    equal = _equal(found, wanted)
     finite = np.isfinite(wanted)
     largest = float(np.abs(wanted[finite], dtype=np.float64).max(initial=0.0))
     with np.errstate(invalid="ignore"):
         distance = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
-    distance[equal] = 0.0
+    distance[_equal(found, wanted)] = 0.0
     share = np.nan_to_num(distance / (largest or 1.0), nan=math.inf, posinf=math.inf)
     beyond = int((share > FLOAT_TOLERANCE).sum())
-    return Difference(int(share.size - equal.sum()), beyond, float(share.max(initial=0.0)))
+    return Difference(beyond, beyond, float(share.max(initial=0.0)))
 
 
 def _equal(found: Array, wanted: Array) -> NDArray[np.bool_]:
@@ -99,11 +104,13 @@ class Tally:
     signal: float = 0.0
     noise: float = 0.0
 
-    def add(self, value: str, found: Array, wanted: Array) -> None:
-        """Compare one value of one sample. Another type or shape differs in every element."""
+    def add(self, value: str, found: Array, wanted: Array, measure: Measure | None = None) -> None:
+        """Compare one value of one sample, in a way of its own if need be. Another type or shape differs in every
+        element.
+        """
         count = self.values.setdefault(value, ValueCount())
         if (found.dtype, found.shape) == (wanted.dtype, wanted.shape):
-            difference = self.measure(found, wanted)
+            difference = (measure or self.measure)(found, wanted)
             self._add_squares(found, wanted)
         else:
             difference = Difference(wanted.size, wanted.size, math.inf)
@@ -145,5 +152,8 @@ class Tally:
     def first(self) -> str:
         """The first value that differs by more than the tolerance, else the first that differs; "" for none."""
         beyond = (value for value, count in self.values.items() if count.beyond)
-        differing = (value for value, count in self.values.items() if count.differing)
-        return next(beyond, "") or next(differing, "")
+        return next(beyond, "") or self.first_differing()
+
+    def first_differing(self) -> str:
+        """The first value that differs at all; "" for none."""
+        return next((value for value, count in self.values.items() if count.differing), "")

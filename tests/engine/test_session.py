@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from engine.calibrate.recipe import load_recipe
 from engine.errors import CalibrationError, Cancelled, DataError, ModelFileError, PlanError, ProjectError
+from engine.plan.resolve import resolve
 from engine.precision import Precision
+from engine.program.lowering.assemble import has_lowering
 from engine.program.types import Program
 from engine.session import Session
 
@@ -104,6 +106,18 @@ def test_batches_compute_the_same_integers(open_mobile: OpenMobile) -> None:
     for index, sample in enumerate(samples):
         for name, array in session.run(sample).items():
             np.testing.assert_array_equal(together[name][index : index + 1], array)
+
+
+def test_limits_on_sizes_are_asked_for_one_sample(models: Path, samples: Path, recipe: Path) -> None:
+    """Journey 5 refuses some int16 transposes of Swin for two samples at once, and not for one."""
+    session = Session.open(models / "swin_fmnist.onnx")
+    session.calibrate(samples, recipe=recipe, samples=2)
+    session.mark("*", "int16")
+    twin = session.batched(2)
+    assert twin is not None
+    own = resolve(twin.graph, twin.plan, twin.target, has_lowering)
+    assert own.dtypes != session.resolve().dtypes
+    assert twin.program().types == session.program().types
 
 
 def test_evaluation_does_not_depend_on_its_batches(open_mobile: OpenMobile, samples: Path) -> None:

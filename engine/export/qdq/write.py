@@ -23,6 +23,7 @@ from engine.export.onnx_nodes.builder import serialised
 from engine.export.onnx_nodes.linear import product_with_bias
 from engine.export.qdq.batch import BatchForm, batch_form
 from engine.export.qdq.parameters import parameters_of, real_weight
+from engine.export.qdq.rounding import rounding_notes
 from engine.graph.graph import Graph, Node, TensorType
 from engine.ops.base import Behaviour, Op
 from engine.ops.elementwise import Div
@@ -50,6 +51,23 @@ _MOST_BYTES = 2**31 - 1
 """Largest message that protobuf writes."""
 
 
+@dataclass(frozen=True)
+class QdqModel:
+    """An exported model.
+
+    Attributes:
+        proto: The model.
+        integers: By quantised value of the program, the model's value with its integers.
+        floats: Values of the program that float nodes make; the model's values of the same names.
+        notes: What was written, for people.
+    """
+
+    proto: onnx.ModelProto
+    integers: Mapping[str, str]
+    floats: frozenset[str]
+    notes: tuple[str, ...]
+
+
 def write_qdq(session: Session, stream: BinaryIO) -> tuple[str, ...]:
     """Write the ONNX model of the session's present plan; returns notes for people.
 
@@ -57,17 +75,24 @@ def write_qdq(session: Session, stream: BinaryIO) -> tuple[str, ...]:
         CalibrationError: The session is not calibrated.
         ExportError: A node cannot be expressed in ONNX, or the model exceeds 2 GB.
     """
-    form = batch_form(session)
-    writer = _Writer(session.graph, session.resolve(), session.program(), form)
-    model = writer.model({"target": session.target.name, "source_digest": session.graph.digest})
-    if model.ByteSize() > _MOST_BYTES:
-        raise ExportError(f"the model has {model.ByteSize()} bytes, an ONNX file holds 2 GB", hint="export a package")
+    model = qdq_model(session)
+    proto = model.proto
+    if proto.ByteSize() > _MOST_BYTES:
+        raise ExportError(f"the model has {proto.ByteSize()} bytes, an ONNX file holds 2 GB", hint="export a package")
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(proto, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ExportError(f"the plan cannot be expressed in ONNX opset {writer.builder.opset}: {error}") from error
-    stream.write(serialised(model))
-    return writer.notes()
+        opset = proto.opset_import[0].version
+        raise ExportError(f"the plan cannot be expressed in ONNX opset {opset}: {error}") from error
+    stream.write(serialised(proto))
+    return model.notes
+
+
+def qdq_model(session: Session) -> QdqModel:
+    """The ONNX model of the session's present plan; errors as of :func:`write_qdq`."""
+    writer = _Writer(session.graph, session.resolve(), session.program(), batch_form(session))
+    proto = writer.model({"target": session.target.name, "source_digest": session.graph.digest})
+    return QdqModel(proto, writer.integers, frozenset(writer.floats), writer.notes())
 
 
 @dataclass(frozen=True)
@@ -85,7 +110,11 @@ _IN_UNIT: Behaviour[Callable[[_Writer, Any, _Member], None]] = Behaviour("ONNX n
 
 
 class _Writer:
-    """The walk over units. ``real`` maps a graph value to the ONNX value with its float (dequantised) form."""
+    """The walk over units.
+
+    ``real`` maps a graph value to the ONNX value with its float (dequantised) form, ``integers`` a program value to the
+    one with its integers; ``floats`` are the values that float nodes make.
+    """
 
     def __init__(self, graph: Graph, resolution: Resolution, program: Program, form: BatchForm) -> None:
         self.graph = graph
@@ -95,6 +124,8 @@ class _Writer:
         self.builder = OnnxBuilder(WIDE_OPSET if self._has_wide_values() else OPSET)
         self.builder.reserve([*graph.types])
         self.real: dict[str, str] = {}
+        self.integers: dict[str, str] = {}
+        self.floats: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._layers = {
             item.unit: item for item in program.instructions if isinstance(item.op, Convolution | FullyConnected)
@@ -121,9 +152,8 @@ class _Writer:
             f"{counts['quantise']} QuantizeLinear and {counts['dequantise']} DequantizeLinear nodes, "
             f"opset {self.builder.opset}",
             f"{counts['float']} nodes stay in float",
-            "runtimes round to nearest even in float and saturate at -128 (int16 -32768), the integer program rounds "
-            "half up and saturates at -127 (-32767): single integers may differ by one step",
-            "softmax, normalisation and functions stand as float operators; the program computes them by tables",
+            "every scale is written; fed the same integers, operators differ from the integer program by:",
+            *rounding_notes(self.program),
         ]
         if self.graph.symbolic_batch and not self.form.is_open:
             notes.append("the batch is fixed: an operator depends on it in a way that cannot be left open")
@@ -144,6 +174,7 @@ class _Writer:
             names = tuple(self._float_operand(value) for value in node.inputs)
             self._emit(node, names, node.outputs)
             self.real.update((value, value) for value in node.outputs)
+            self.floats.update(filter(None, node.outputs))
         else:
             self._add_integer(unit)
 
@@ -283,6 +314,8 @@ class _Writer:
         self.builder.node("DequantizeLinear", (integers, scale, zero), (result,), f"{stem}/dequantise")
         self.counts["quantise"] += 1
         self.counts["dequantise"] += 1
+        if stem in self.program.types:
+            self.integers[stem] = integers
 
     def dequantised(
         self,

@@ -46,6 +46,7 @@ _PARALLEL_ELEMENTS = 16_384
 
 def set_threads(elements: int) -> None:
     """Choose how many threads the calling thread's kernels use: as many as torch, one for few elements."""
+    _touch_threads()
     threads = torch.get_num_threads() if elements >= _PARALLEL_ELEMENTS else 1
     _numba.set_num_threads(min(threads, _numba.config.NUMBA_NUM_THREADS))
 
@@ -64,6 +65,12 @@ def _threads_are_numbas() -> bool:
     return _numba.threading_layer() == "workqueue"
 
 
+@cache
 def _touch_threads() -> None:
-    """Start the thread pool: before that, numba does not say which one it is."""
+    """Start the thread pool: before that, numba does not say which one it is.
+
+    Where it is OpenMP's, which torch shares, starting it would give torch all threads: torch keeps what it had.
+    """
+    threads = torch.get_num_threads()
     _numba.np.ufunc.parallel._launch_threads()
+    torch.set_num_threads(threads)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ import numpy as np
 import pytest
 
 from engine.cli.main import main
+from engine.export.integer_onnx.registry import INTEGER_NODES
+from engine.export.onnx_nodes import Emission
+from engine.program.types import Convolution
 from engine.session import Session
 from engine.simulate.timing import Bound
 from tests.engine.export.ethos_u.installed import needs_vela
@@ -112,6 +116,35 @@ def test_evaluate(cli: Cli, project: Path, samples: Path) -> None:
     assert record["samples"] == 40
     assert 0.7 < record["quantised_top1"] <= 1.0
     assert 0.8 < record["agreement"] <= 1.0
+
+
+def test_verify_says_that_all_agree(cli: Cli, project: Path) -> None:
+    record = cli("verify", project, "--samples", 1, "--stage", "calibrated", "--stage", "integer")
+    assert record["first_stage"] == ""
+    found = {item["what"]: item["agreement"] for item in record["comparisons"]}
+    assert found["other threads"] == found["other batch"] == "same"
+    assert found["qdq, each operator"] == "within"
+
+
+def test_verify_fails_where_a_stage_differs(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The export has other biases than the program."""
+    write = INTEGER_NODES[Convolution]
+
+    def write_wrong(op: Convolution, emission: Emission) -> None:
+        write(replace(op, bias=op.bias + 2**9), emission)
+
+    monkeypatch.setitem(INTEGER_NODES, Convolution, write_wrong)
+    arguments = ["verify", str(project), "--samples", "1", "--stage", "exported"]
+    monkeypatch.setattr(sys, "argv", ["quantscope", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    said = capsys.readouterr()
+    assert "the first stage that differs is exported, at /stem/" in said.out
+    assert "values differ by more than is tolerated" in said.out
+    assert said.err == ""
 
 
 def test_a_package_runs_with_the_same_bits(cli: Cli, project: Path, samples: Path, tmp_path: Path) -> None:

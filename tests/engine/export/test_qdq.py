@@ -138,6 +138,18 @@ def test_notes_count_what_was_written(tmp_path: Path) -> None:
     assert notes[1] == f"{len(session.cpu_nodes())} nodes stay in float"
 
 
+def test_notes_say_what_rounding_to_expect(tmp_path: Path) -> None:
+    narrow = opened("swin_fmnist").export(tmp_path / "m.onnx", "qdq").notes
+    kinds = [note for note in narrow if note.startswith(("data movement", "products", "functions"))]
+    assert [note.partition("): ")[2].partition(";")[0] for note in kinds] == [
+        "no difference",
+        "one step at most",
+        "one step at most",
+    ]
+    wide = opened(*PLANS["swin_mixed"]).export(tmp_path / "m.onnx", "qdq").notes
+    assert any("): one step at most, in int16 16; " in note for note in wide)
+
+
 @pytest.mark.parametrize("name", ["mobile_fmnist", "swin_fmnist"])
 def test_batch_stays_open(name: str, tmp_path: Path) -> None:
     session = opened(name)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
+from engine.reports import Stage
 from engine.service.framing import frame, read_frame
 from engine.service.messages import (
     AnyAnswer,
@@ -39,11 +40,13 @@ from engine.service.messages import (
     Saved,
     TimingReady,
     UpdatePlan,
+    Verified,
+    Verify,
 )
 
 A = TypeVar("A")
 TIMEOUT_S = 60.0
-FINAL = (Opened, Done, Calibrated, Inspected, Evaluated, Saved, Exported, Failed)
+FINAL = (Opened, Done, Calibrated, Inspected, Evaluated, Verified, Saved, Exported, Failed)
 
 
 class Engine:
@@ -229,16 +232,16 @@ def test_live_work_is_cancelled_by_request(engine: Engine) -> None:
     assert isinstance(last, Done) or last.cancelled
 
 
-@pytest.mark.parametrize("kind", [Calibrate, Evaluate])
+@pytest.mark.parametrize("kind", [Calibrate, Evaluate, Verify])
 def test_long_work_is_cancelled_by_request(engine: Engine, samples: Path, kind: type[Request]) -> None:
-    options = {"revision": 1} if kind is Evaluate else {}
-    request = engine.send(kind, path=str(samples), **options)
+    options: dict[str, Any] = {} if kind is Verify else {"path": str(samples)}
+    request = engine.send(kind, **options, **({} if kind is Calibrate else {"revision": 1}))
     cancelled = False
     while True:
         answer = engine.answer()
         assert answer is not None
         if isinstance(answer, Progress) and not cancelled:
-            assert 0 < answer.done <= answer.total
+            assert 0 <= answer.done <= answer.total
             engine.send(Cancel, target_id=request)
             cancelled = True
         if isinstance(answer, FINAL):
@@ -247,6 +250,17 @@ def test_long_work_is_cancelled_by_request(engine: Engine, samples: Path, kind: 
     assert answer.cancelled
     # The session is as before: its project still answers.
     assert isinstance(engine.until(engine.send(UpdatePlan, revision=5, plan=PlanData(), samples=1))[-1], Done)
+
+
+def test_verification_tells_how_far_it_is_and_answers(engine: Engine) -> None:
+    answers = engine.until(engine.send(Verify, revision=7, samples=1))
+    *told, verified = [answer for answer in answers if not isinstance(answer, ErrorsReady | Done)]
+    assert isinstance(verified, Verified)
+    assert verified.revision == 7
+    assert verified.verification.first_stage == ""
+    stages = [item.stage for item in verified.verification.comparisons]
+    assert sorted(stages, key=list(Stage).index) == stages
+    assert [item.done for item in told if isinstance(item, Progress)] == list(range(len(stages) + 1))
 
 
 def test_work_that_is_cancelled_before_it_starts_never_starts(engine: Engine, samples: Path) -> None:

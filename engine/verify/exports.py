@@ -1,0 +1,102 @@
+"""The exported and the package stage: programs that nobody here wrote, or another process, compute the same bits."""
+
+# pyright: reportUnknownMemberType=false
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from engine.errors import ExportError
+from engine.export.integer_onnx import integer_model
+from engine.export.package import value_type
+from engine.program.types import FloatKernel
+from engine.verify.checks import Job, Outcome, processor_count
+from engine.verify.onnx_models import with_fed, with_outputs
+from engine.verify.onnx_runtime import RuntimeJob, computed
+from engine.verify.processes import run_program
+from engine.verify.tally import Tally, exact
+from engine.verify.values import from_float, program_values
+
+UNIT = ""
+
+
+def compare_integer_onnx(job: Job, optimised: bool) -> Outcome:
+    """Every integer value of the ``integer-onnx`` export in ONNX Runtime. What float nodes make is fed.
+
+    Raises:
+        ExportError: The plan has no such form.
+        ThirdPartyError: ONNX Runtime does not compute it.
+        Cancelled: The user stopped.
+    """
+    program, graph = job.program, job.session.graph
+    model = integer_model(job.session)
+    made = [item for item in program.instructions if isinstance(item.op, FloatKernel)]
+    floats = {model.names[value]: value for item in made for value in item.outputs if value}
+    integers = [item for item in program.instructions if not isinstance(item.op, FloatKernel)]
+    shown = {value: model.names[value] for item in integers for value in item.outputs if value}
+    proto, inputs = with_fed(model.proto, {name: value_type(graph, program, v) for name, v in floats.items()})
+    proto = with_outputs(proto, list(shown.values()))
+    needed = {info.name for info in proto.graph.input}
+    wanted = [program_values(program, sample, job.cancelled) for sample in job.samples]
+    fed = [
+        {name: array for name, array in sample.items() if name in needed}
+        | {inputs[name]: values[value] for name, value in floats.items() if inputs[name] in needed}
+        for sample, values in zip(job.samples, wanted, strict=True)
+    ]
+    tally = Tally(exact)
+    with computed(RuntimeJob(proto, list(shown.values()), optimised), fed, job.cancelled) as results:
+        for result, values in zip(results, wanted, strict=True):
+            for value, name in shown.items():
+                tally.add(value, result(name), values[value])
+    more = f"; fed what {len(made)} float nodes make" if made else ""
+    return Outcome(tally, UNIT, f"outputs and every intermediate{more}")
+
+
+def compare_tosa_export(job: Job) -> Outcome:
+    """Every integer value of the ``tosa`` export on the TOSA reference model.
+
+    Raises:
+        ExportError: An instruction has no TOSA form, or the extra is missing.
+        ThirdPartyError: The reference model is not installed, refuses or crashes.
+        Cancelled: The user stopped.
+    """
+    try:
+        from engine.verify.tosa import compare_tosa
+    except ModuleNotFoundError as error:
+        package, hint = (error.name or "").partition(".")[0], 'pip install "quantscope[tosa]"'
+        raise ExportError(f"the tosa export needs the package '{package}'", hint=hint) from error
+    found = compare_tosa(job.session, job.samples, cancelled=job.cancelled)
+    count = len(found.segments)
+    return Outcome(found.tally, UNIT, f"outputs and every intermediate of {count} segment{'s' * (count != 1)}")
+
+
+def compare_package(job: Job) -> Outcome:
+    """The outputs of the package in a process of its own, with another number of threads (with the same number where
+    float nodes are in it, which torch may sum otherwise).
+
+    Raises:
+        ExportError: The package cannot be written.
+        ThirdPartyError: The process failed.
+        Cancelled: The user stopped.
+    """
+    own = torch.get_num_threads()
+    has_floats = bool(from_float(job.program))
+    threads = own if has_floats else max(2, processor_count()) if own == 1 else 1
+    tally = Tally(exact)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        package = folder / "m.qspkg"
+        job.session.export(package)
+        for index, sample in enumerate(job.samples):
+            np.savez(folder / f"{index}.in.npz", allow_pickle=False, **{key: sample[key] for key in sample})
+        run_program("package", [str(package), str(folder), str(threads)], "the package's process", job.cancelled)
+        for index, sample in enumerate(job.samples):
+            wanted = job.session.run(sample)
+            with np.load(folder / f"{index}.out.npz", allow_pickle=False) as found:
+                for output, array in wanted.items():
+                    tally.add(output, found[output], np.asarray(array))
+    return Outcome(tally, UNIT, f"outputs; {own} thread{'s' * (own != 1)} here, {threads} there")
