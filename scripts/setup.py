@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
     test.set_defaults(action=_test)
     bench = commands.add_parser("bench", help="print the figures of tests/benchmarks; the rest goes to them")
     bench.set_defaults(action=_bench)
-    conformance = commands.add_parser("conformance", help="exports on the TOSA reference model and through Vela")
+    conformance = commands.add_parser("conformance", help="exports and float execution on others' programs and tests")
     conformance.set_defaults(action=_conformance)
     commands.add_parser("setup", help="install everything, development tools too").set_defaults(action=_setup)
     commands.add_parser("lock", help="write the installed versions down").set_defaults(action=_lock)
@@ -197,7 +197,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _conformance(arguments: argparse.Namespace) -> int:
     """Exports on programs that nobody here wrote: the tests that need them, the TOSA suite, random graphs, then whole
-    models (ARGS: which)."""
+    models (ARGS: which); and the float executor on ONNX's own node tests."""
     _install(development=True, x11=False)
     _install_beside(TOSA, TOSA_PACKAGES, "the TOSA reference model")
     _install_beside(TOSA_SUITE, TOSA_SUITE_PACKAGES, "what the TOSA conformance suite needs")
@@ -209,6 +209,7 @@ def _conformance(arguments: argparse.Namespace) -> int:
         [python, "-m", "tests.conformance.random_graphs"],
         [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
         [python, "-m", "tests.benchmarks.ethos"],
+        [python, "-m", "tests.conformance.onnx_nodes"],
     )
     return max(subprocess.run(command, check=False).returncode for command in commands)
 

@@ -92,7 +92,7 @@ def _node(graph: Graph, node: Node) -> NodeInfo:
 
 def _attributes(graph: Graph, node: Node) -> dict[str, str]:
     """Attributes and constant operands as short text."""
-    hidden = ("node_bytes", "spelling")
+    hidden = ("body", "spelling", "reason", "hint")
     texts = {name: _short(value) for name, value in node.op.attributes().items() if name not in hidden}
     for value in node.inputs:
         if value in graph.constants:

@@ -21,12 +21,14 @@ def bound_shapes(
     """The shape of each model input, in order, with its symbols replaced.
 
     A symbolic leading dimension, and any dimension named like a batch, is bound to ``batch`` unless ``bindings``
-    names it; all others need an entry in ``bindings``. A dimension without a name is called ``INPUT.AXIS``.
+    names it; all others need an entry in ``bindings``. A dimension without a name is called ``INPUT.AXIS``; so is one
+    that the file gives as 0, which some exporters write for "unknown" and only a binding to 0 takes at its word.
 
     Raises:
         GraphError: A symbol is unbound, a binding names no symbol or is not positive, or an input has no shape.
     """
     names = [_dimension_names(value, path) for value in inputs]
+    empty = {f"{value.name}.{axis}" for value in inputs for axis, size in enumerate(value.shape or ()) if size == 0}
     symbols: dict[str, bool] = {}
     for shape in names:
         for axis, name in _symbols(shape):
@@ -44,7 +46,7 @@ def bound_shapes(
         options = " ".join(f"--bind {name}=VALUE" for name in unbound)
         raise GraphError(f"symbolic dimensions are unbound: {', '.join(unbound)}", path=path, hint=f"give {options}")
     for name, value in values.items():
-        if value < 1:
+        if value < 1 and not (value == 0 and name in empty):
             raise GraphError(f"dimension {name} is bound to {value}, which is not positive", path=path)
     return [tuple(values[size] if isinstance(size, str) else size for size in shape) for shape in names]
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.errors import DataError, GraphError, QuantscopeError
 from engine.graph.graph import Graph, Node
+from engine.graph.unsupported import check_runnable
 from engine.ops.float_kernels import TORCH_DTYPES, run_node, to_torch
 from engine.ops.other import Input
 
@@ -56,8 +57,9 @@ class FloatModel:
 
         Raises:
             DataError: An input is missing or has another shape or element type.
-            GraphError: A node cannot be computed, or ``keep`` names no value.
+            GraphError: A node cannot be computed or is not supported, or ``keep`` names no value.
         """
+        check_runnable(self.graph)
         kept = frozenset(self.graph.outputs if keep is None else keep)
         unknown = sorted(name for name in kept if name not in self.graph.types)
         if unknown:

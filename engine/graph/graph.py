@@ -49,7 +49,7 @@ class Constant:
     def digest(self) -> str:
         """Content hash of type and values."""
         hasher = hashlib.blake2b(f"{self.type.dtype}{self.type.shape}".encode(), digest_size=16)
-        hasher.update(np.ascontiguousarray(self.array).data)
+        hasher.update(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)
         return hasher.hexdigest()
 
     @staticmethod

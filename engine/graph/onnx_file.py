@@ -12,6 +12,7 @@ import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
 from engine.errors import GraphError, ModelFileError
+from engine.graph.sparse import make_dense
 from engine.graph.weights import WeightFiles
 from engine.graph.wire import WireError, without_tensors
 
@@ -38,6 +39,7 @@ def open_onnx(path: Path) -> OnnxModel:
     proto = _parsed(path)
     _check_texts(proto.graph, path)
     check_names(proto.graph, path)
+    make_dense(proto.graph, path)
     try:
         model = ir.from_proto(proto)
     except Exception as error:  # the deserialiser raises whatever its malformed input provokes

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import onnx
 import onnx_ir as ir
+from onnx.helper import make_tensor_type_proto, np_dtype_to_tensor_dtype
 
 from engine.errors import GraphError, QuantscopeError
 from engine.graph.binding import bound_shapes, has_symbolic_batch
+from engine.graph.blocks import Blocks, Visit, find_blocks, in_order, reads_of
 from engine.graph.cleaning import clean
 from engine.graph.converters import CONVERTERS
 from engine.graph.draft import Draft
-from engine.graph.fallback import as_onnx_op
+from engine.graph.fallback import kept_whole, standard
 from engine.graph.graph import Constant, Graph, Node, TensorType
 from engine.graph.inference import TypeInference
 from engine.graph.lazy import applied
 from engine.graph.naming import path_scopes, torch_scopes
 from engine.graph.onnx_file import OnnxModel
-from engine.graph.source import Apply, Converted, Known, SourceNode
+from engine.graph.onnx_scopes import nodes_within
+from engine.graph.onnx_types import is_numeric
+from engine.graph.open_types import OpenTypes, type_proto
+from engine.graph.source import Apply, Converted, Elements, Known, SourceNode
+from engine.graph.unsupported import Problem, outside_tensors, unknown_operator, waits_for
 from engine.ops.base import Op
+from engine.ops.float_kernels import CARRIED_ONLY, numpy_dtype
 from engine.ops.layout import Identity
-from engine.ops.other import Input
+from engine.ops.other import Input, OnnxOp, Unsupported
 
 OLDEST_OPSET = 7
 """Before it, broadcasting was an attribute."""
@@ -39,14 +47,18 @@ _MAX_LAZY_DEPTH = 32
 def import_onnx(source: OnnxModel, bindings: Mapping[str, int], batch: int) -> Graph:
     """The typed, cleaned graph of a parsed model.
 
+    What cannot run (unknown operators, models that take or give text or sequences) is in it as ``Unsupported``.
+
     Raises:
-        GraphError: A symbol is unbound, an operator is unknown, or shapes do not fit; names file and node.
+        GraphError: A symbol is unbound, or shapes do not fit; names file and node.
         ModelFileError: External data is missing or lies outside the model's folder.
     """
     importer = _Importer(source, bindings, batch)
-    importer.read_initializers()
-    importer.make_inputs()
     importer.convert_nodes(source.model.graph)
+    blocks = importer.blocks()
+    if blocks:  # once more, now that it is known which nodes run together
+        importer = _Importer(source, bindings, batch, blocks, importer)
+        importer.convert_blocks()
     importer.make_outputs()
     draft = importer.draft
     notes = (*importer.notes(), *clean(draft))
@@ -76,51 +88,72 @@ class _Label:
 class _Importer:
     """The topological walk over one model."""
 
-    def __init__(self, source: OnnxModel, bindings: Mapping[str, int], batch: int) -> None:
+    def __init__(
+        self,
+        source: OnnxModel,
+        bindings: Mapping[str, int],
+        batch: int,
+        blocks: Blocks | None = None,
+        before: _Importer | None = None,
+    ) -> None:
         self._source = source
         self._graph = source.model.graph
         self._path: Path | None = source.path
         self._bindings = bindings
         self._batch = batch
         self._infer = TypeInference()
+        self._open = OpenTypes(_values_by_name(self._graph))
+        self._blocks = blocks or Blocks()
+        self._visits: list[Visit] = [] if before is None else before._visits
+        self._branches: list[ir.Graph] = [] if before is None else before._branches
+        self._embedded: dict[str, onnx.TensorProto] = {}
+        self._sequences: dict[str, tuple[str, ...]] = {}
         self._lazy_depth: dict[str, int] = {}
-        self._input_counts: dict[tuple[str, str], tuple[int, int]] = {}
-        self._opsets = {("" if d == "ai.onnx" else d): v for d, v in source.model.opset_imports.items()}
+        self._input_counts: dict[tuple[str, str], tuple[int, int] | None] = {}
+        self._opsets = {standard(domain): v for domain, v in source.model.opset_imports.items()}
         self._source_count = 0
         self._folded = 0
         self.draft = Draft()
         self._names = self.draft.names
         self._check_opset()
+        for graph in (self._graph, *self._branches):
+            self._add_initializers(graph)
+        self._make_inputs()
 
     def notes(self) -> tuple[str, ...]:
         """What the walk did, for people."""
-        return (f"{self._source_count} source nodes, {self._folded} folded into constants",)
+        lines = [f"{self._source_count} source nodes, {self._folded} folded into constants"]
+        if self._open.count:
+            lines.append(f"{self._open.count} values have sizes that depend on data; the shapes shown are estimates")
+        stopped = [node for node in self.draft.nodes() if isinstance(node.op, Unsupported)]
+        if stopped:
+            lines.append(f"{len(stopped)} nodes cannot run, first '{stopped[0].id}'")
+        return tuple(lines)
 
     # --- the frame: initializers, inputs, outputs
 
-    def read_initializers(self) -> None:
-        """Every initializer becomes a constant; its data stays where it is."""
-        self._add_initializers(self._graph)
-
     def _add_initializers(self, graph: ir.Graph) -> None:
+        """Every initializer becomes a constant; its data stays where it is."""
         for name, value in graph.initializers.items():
             tensor = value.const_value
             if tensor is not None:
-                self._define(name, self._source.weights.constant(tensor))
+                self._define_tensor(name, tensor)
 
     def fed_inputs(self) -> list[ir.Value]:
         """The inputs that are not initializers."""
         return [value for value in self._graph.inputs if value.name not in self._graph.initializers]
 
-    def make_inputs(self) -> None:
+    def _make_inputs(self) -> None:
         """Every input that is fed becomes an Input node ``input/NAME``."""
         inputs = self.fed_inputs()
-        shapes = bound_shapes(inputs, self._bindings, self._batch, self._path)
-        for value, shape in zip(inputs, shapes, strict=True):
+        numeric = [value for value in inputs if _is_numeric(value)]
+        shapes = dict(zip(numeric, bound_shapes(numeric, self._bindings, self._batch, self._path), strict=True))
+        for value in inputs:
             name = value.name or ""
-            if value.dtype is None or value.dtype == ir.DataType.STRING:
-                raise GraphError(f"input '{name}' is not a tensor of numbers", path=self._path)
-            self.draft.types[name] = TensorType(shape, value.dtype.numpy().name)
+            if value in shapes and value.dtype is not None:
+                self.draft.types[name] = TensorType(shapes[value], value.dtype.numpy().name)
+            else:
+                self.draft.types[name] = self._open.open(name, type_proto(value))
             self.draft.inputs.append(name)
             self.draft.append(Node(self._names.claim(f"input/{name}"), Input(), (), (name,)))
 
@@ -135,43 +168,106 @@ class _Importer:
                 self.draft.append(Node(node_id, Identity(), (stored,), (name,)))
             self.draft.outputs.append(name)
 
+    # --- blocks: nodes between which something else than tensors passes
+
+    def blocks(self) -> Blocks:
+        """What the walk found to run together, or not at all."""
+        opaque = {name for name in self.draft.types if self._open.is_opaque(name)} - set(self._embedded)
+        inputs = {
+            name: outside_tensors(name, self._open.described(name), "input")
+            for name in self.draft.inputs
+            if name in opaque
+        }
+        outputs = {
+            name: outside_tensors(name, self._open.described(name), "output")
+            for name in map(_value_name, self._graph.outputs)
+            if name in opaque
+        }
+        return find_blocks(self._visits, opaque, outputs | inputs)
+
+    def convert_blocks(self) -> None:
+        """Convert what the walk before this one visited, the nodes of each block as one."""
+        visits, self._visits = self._visits, []
+        for nodes in in_order(visits, self._blocks):
+            if self._blocks.group_of(nodes[0]) is None:
+                self.convert_nodes(nodes)
+            else:
+                self._convert_block(nodes, visits)
+
+    def _convert_block(self, nodes: Sequence[ir.Node], visits: Sequence[Visit]) -> None:
+        self._source_count += len(nodes)
+        inside = set(nodes)
+        leaving = {value for visit in visits if visit.node not in inside for value in visit.reads}
+        leaving |= {value.name for value in self._graph.outputs if value.name}
+        with self._naming(nodes[0]):
+            whole = kept_whole(nodes, self._opsets, self._source.weights, leaving.__contains__, self._embedded)
+            self._apply(nodes[-1], [whole], tuple(map(_describe, nodes)))
+
     # --- the walk
 
     def convert_nodes(self, nodes: Iterable[ir.Node]) -> None:
         """Convert nodes, which must be in topological order."""
         for node in nodes:
             self._source_count += 1
-            try:
+            with self._naming(node):
                 self._convert(node)
-            except QuantscopeError as error:
-                if error.path is not None:
-                    raise
-                label = error.node or _describe(node)
-                raise type(error)(error.message, path=self._path, node=label, hint=error.hint) from error
+
+    @contextmanager
+    def _naming(self, node: ir.Node) -> Generator[None]:
+        """Errors name file and node."""
+        try:
+            yield
+        except QuantscopeError as error:
+            if error.path is not None:
+                raise
+            label = error.node or _describe(node)
+            raise type(error)(error.message, path=self._path, node=label, hint=error.hint) from error
 
     def _convert(self, node: ir.Node) -> None:
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
-            self._define(_value_name(node.outputs[0]), self._constant_node(node))
+        if node.op_type == "Constant" and standard(node.domain) == "":
+            self._define_tensor(_value_name(node.outputs[0]), self._constant_node(node))
             return
         if node.op_type == "If" and self._inlined_branch(node):
             return
-        self._check_operator(node)
-        self._apply(node, self._converted(node))
+        reads = [self._resolved_name(name) for name in reads_of(node)]
+        problem = self._problem(node, reads)
+        if problem is not None:
+            self._mark(node, problem, reads)
+            self._visited(node, reads, typed=False)
+            return
+        converted = self._converted(node, reads)
+        self._apply(node, converted)
+        self._visited(node, reads, typed=not isinstance(converted, Sequence) or not _is_whole(converted))
 
-    def _converted(self, node: ir.Node) -> Sequence[Apply] | Known:
+    def _visited(self, node: ir.Node, reads: Sequence[str], *, typed: bool) -> None:
+        makes = tuple(value.name for value in node.outputs if value.name and value.name not in self.draft.constants)
+        if makes:
+            read = tuple(value for value in reads if value not in self.draft.constants)
+            opaque = {value for value in (*read, *makes) if self._open.is_opaque(value)}
+            self._visits.append(Visit(node, read, makes, typed and opaque <= set(self._sequences)))
+
+    def _converted(self, node: ir.Node, reads: Sequence[str]) -> Sequence[Apply] | Known | Elements:
         source = self._source_node(node)
         converter = CONVERTERS.get((source.domain, source.op_type))
+        if any(value in self._open and value not in self._sequences for value in reads):
+            converter = None
         try:
             converted: Converted = None if converter is None else converter(source)
         except (TypeError, ValueError, IndexError, KeyError, MemoryError) as error:
             raise GraphError(f"{node.op_type} has malformed attributes or inputs: {error}") from error
-        if converted is not None:
-            return converted
-        op = as_onnx_op(node, source.version, self._source.weights, self.draft.constants)
-        return [Apply(op, source.inputs)]
+        if converted is None or not self._computable(source, converted):
+            return [kept_whole([node], self._opsets, self._source.weights)]
+        return converted
+
+    @staticmethod
+    def _computable(source: SourceNode, converted: Converted) -> bool:
+        """Whether torch computes with these element types, where it has to compute."""
+        if not isinstance(converted, Sequence) or all(isinstance(step.op, Identity) for step in converted):
+            return True
+        return not any(source.types[value].dtype in CARRIED_ONLY for value in source.inputs if value)
 
     def _source_node(self, node: ir.Node) -> SourceNode:
-        domain = "" if node.domain == "ai.onnx" else node.domain
+        domain = standard(node.domain)
         return SourceNode(
             name=_describe(node),
             op_type=node.op_type,
@@ -182,27 +278,36 @@ class _Importer:
             attributes=node.attributes,
             types=self.draft.types,
             constants=self.draft.constants,
+            sequences=self._sequences,
             fresh=self.draft.fresh_name,
             add_constant=self.draft.add_constant,
         )
 
     def _resolved(self, value: ir.Value | None) -> str:
-        name = "" if value is None else _value_name(value)
-        if name and name not in self.draft.types:
+        return "" if value is None or not value.name else self._resolved_name(value.name)
+
+    def _resolved_name(self, name: str) -> str:
+        if name not in self.draft.types:
             raise GraphError(f"input '{name}' is made by no node before it")
         return name
 
-    def _apply(self, node: ir.Node, converted: Sequence[Apply] | Known) -> None:
+    def _apply(
+        self, node: ir.Node, converted: Sequence[Apply] | Known | Elements, provenance: tuple[str, ...] = ()
+    ) -> None:
         outputs = tuple(_value_name(value) for value in node.outputs)
         if isinstance(converted, Known):
             self._folded += 1
             for name, constant in zip(outputs, converted.constants, strict=False):
                 self._define(name, constant)
             return
+        if isinstance(converted, Elements):
+            self._apply(node, converted.steps)
+            self._define_sequence(outputs[0], converted.values)
+            return
         label: _Label | None = None
         for index, step in enumerate(converted):
             made = step.outputs or outputs
-            types = self._infer(step.op, step.inputs, self.draft.types, self.draft.constants)
+            types = self._types(step)
             if self._folds(step):
                 self._fold(step, made, types)
                 self._folded += 1
@@ -212,7 +317,13 @@ class _Importer:
             node_id = label.id if is_last else self._names.claim(f"{label.id}.{step.op.type_name}")
             made = self._trimmed(made, len(types))
             self.draft.types.update((name, kind) for name, kind in zip(made, types, strict=True) if name)
-            self.draft.append(Node(node_id, step.op, step.inputs, made, label.namespace, (_describe(node),)))
+            source = provenance or (_describe(node),)
+            self.draft.append(Node(node_id, step.op, step.inputs, made, label.namespace, source))
+
+    def _types(self, step: Apply) -> Sequence[TensorType]:
+        if isinstance(step.op, OnnxOp):
+            return self._open.of(step, self.draft.types, self.draft.constants)
+        return self._infer(step.op, step.inputs, self.draft.types)
 
     @staticmethod
     def _trimmed(names: tuple[str, ...], count: int) -> tuple[str, ...]:
@@ -225,10 +336,32 @@ class _Importer:
         self.draft.constants[name] = constant
         self.draft.types[name] = constant.type
 
+    def _define_tensor(self, name: str, tensor: ir.TensorProtocol) -> None:
+        """A constant; one of text stays what it is, to be built into the operators that read it."""
+        if tensor.dtype != ir.DataType.STRING:
+            self._define(name, self._source.weights.constant(tensor))
+            return
+        self._embedded[name] = ir.to_proto(tensor)
+        shape = tuple(tensor.shape.numpy())
+        self.draft.types[name] = self._open.open(name, make_tensor_type_proto(onnx.TensorProto.STRING, shape))
+
+    def _define_sequence(self, name: str, elements: tuple[str, ...]) -> None:
+        """A sequence of which every element is a value of its own."""
+        proto = onnx.TypeProto()
+        dtype = self.draft.types[elements[0]].dtype if elements else "float32"
+        proto.sequence_type.elem_type.tensor_type.elem_type = np_dtype_to_tensor_dtype(numpy_dtype(dtype))
+        self._sequences[name] = elements
+        self.draft.types[name] = self._open.open(name, proto)
+
     def _folds(self, step: Apply) -> bool:
-        return step.op.type_name not in _RANDOM and all(
-            not value or value in self.draft.constants for value in step.inputs
-        )
+        """Whether all inputs are constants, and the outputs tensors that are the same every time."""
+        if not all(not value or value in self.draft.constants for value in step.inputs):
+            return False
+        if not isinstance(step.op, OnnxOp):
+            return True
+        body = onnx.FunctionProto.FromString(step.op.body)
+        is_random = any(node.op_type in _RANDOM for node in nodes_within(body.node))
+        return not is_random and not any(name in self._open for name in step.outputs or ())
 
     def _fold(self, step: Apply, made: tuple[str, ...], types: Sequence[TensorType]) -> None:
         constants = self.draft.constants
@@ -243,17 +376,18 @@ class _Importer:
             self._lazy_depth[name] = depth % (_MAX_LAZY_DEPTH + 1)
             self._define(name, constant)
 
-    def _constant_node(self, node: ir.Node) -> Constant:
+    @staticmethod
+    def _constant_node(node: ir.Node) -> ir.TensorProtocol:
         """The value of a Constant node, whichever of its attributes holds it."""
         attribute = next(iter(node.attributes.values()), None)
         if attribute is None:
             raise GraphError("Constant has no value")
         if attribute.type == ir.AttributeType.TENSOR:
             # Not as_tensor(): its type check reads every property of the tensor, malformed ones too.
-            return self._source.weights.constant(cast("ir.TensorProtocol", attribute.value))
-        if attribute.name not in ("value_float", "value_floats", "value_int", "value_ints"):
-            raise GraphError(f"Constant holds {attribute.name}, which is not a tensor of numbers")
-        return self._source.weights.constant(ir.tensor(attribute.value, dtype=_CONSTANT_TYPES[attribute.name]))
+            return cast("ir.TensorProtocol", attribute.value)
+        if attribute.name not in _CONSTANT_TYPES:
+            raise GraphError(f"Constant holds {attribute.name}, which is not a tensor")
+        return ir.tensor(attribute.value, dtype=_CONSTANT_TYPES[attribute.name])
 
     # --- control flow
 
@@ -263,15 +397,41 @@ class _Importer:
         if condition is None:
             return False
         branch = node.attributes["then_branch" if bool(condition.array.reshape(())) else "else_branch"].as_graph()
+        self._rename_clashes(branch)
+        self._branches.append(branch)
         self._add_initializers(branch)
         self.convert_nodes(branch)
         for outer, inner in zip(node.outputs, branch.outputs, strict=True):
-            self._apply_identity(node, self._resolved(inner), _value_name(outer))
+            result = ir.Value(name=outer.name, type=inner.type)
+            self._convert(ir.Node("", "Identity", [inner], outputs=[result]))
         return True
 
-    def _apply_identity(self, node: ir.Node, source: str, result: str) -> None:
-        step = Apply(Identity(), (source,), (result,))
-        self._apply(node, [step])
+    def _rename_clashes(self, branch: ir.Graph) -> None:
+        """The names inside a branch are its own; in the graph around it they may be taken."""
+        initializers = list(branch.initializers.values())
+        for value in (*initializers, *(value for node in branch for value in node.outputs)):
+            if value.name and value.name in self.draft.types:
+                value.name = self.draft.fresh_name(value.name)
+
+    # --- what cannot run
+
+    def _problem(self, node: ir.Node, reads: Sequence[str]) -> Problem | None:
+        """Why the node cannot run, or None."""
+        problem = self._blocks.outside.get(node) or self._unknown_operator(node)
+        if problem is not None:
+            return problem
+        stopped = next((value for value in reads if self._open.is_unknown(value)), None)
+        return None if stopped is None else waits_for(stopped, self.draft.producer(stopped))
+
+    def _mark(self, node: ir.Node, problem: Problem, reads: Sequence[str]) -> None:
+        """Put the node into the graph as one that cannot run."""
+        op = Unsupported(node.op_type, standard(node.domain), problem.reason, problem.hint)
+        outputs = [value for value in node.outputs if value.name]
+        for value in outputs:
+            self.draft.types[_value_name(value)] = self._open.stated(_value_name(value))
+        label = self._label(node, op)
+        made = tuple(map(_value_name, outputs))
+        self.draft.append(Node(label.id, op, tuple(reads), made, label.namespace, (_describe(node),)))
 
     # --- names and checks
 
@@ -293,35 +453,50 @@ class _Importer:
                 hint="export with opset 17, or convert with onnx.version_converter",
             )
 
-    def _check_operator(self, node: ir.Node) -> None:
-        """The operator must be known, and have as many inputs as it takes."""
-        domain = "" if node.domain == "ai.onnx" else node.domain
+    def _unknown_operator(self, node: ir.Node) -> Problem | None:
+        """Why nobody knows the operator, or None.
+
+        Raises:
+            GraphError: It is known and has not as many inputs as it takes.
+        """
+        domain = standard(node.domain)
         version = self._opsets.get(domain)
         if version is None:
-            raise GraphError(
-                f"operator {node.op_type} is of domain '{node.domain}', which the model does not import",
-                hint="export with standard ONNX operators only",
-            )
+            return unknown_operator(domain, node.op_type, None)
         key = domain, node.op_type
         if key not in self._input_counts:
             self._input_counts[key] = _input_count(domain, node.op_type, version)
-        fewest, most = self._input_counts[key]
+        counts = self._input_counts[key]
+        if counts is None:
+            return unknown_operator(domain, node.op_type, version)
+        fewest, most = counts
         if not fewest <= len(node.inputs) <= most:
             raise GraphError(f"{node.op_type} has {len(node.inputs)} inputs, it takes {fewest} to {most}")
+        return None
 
 
-def _input_count(domain: str, op_type: str, version: int) -> tuple[int, int]:
-    """How many inputs the operator takes, at least and at most."""
+def _input_count(domain: str, op_type: str, version: int) -> tuple[int, int] | None:
+    """How many inputs the operator takes, at least and at most; None where nobody knows it."""
     for candidate in (version, onnx.defs.onnx_opset_version()):  # files with operators ahead of their opset exist
         if onnx.defs.has(op_type, candidate, domain):
             schema = onnx.defs.get_schema(op_type, candidate, domain)
             return schema.min_input, schema.max_input
         if (domain, op_type) not in CONVERTERS:
             break
-    raise GraphError(
-        f"operator {domain or 'ai.onnx'}::{op_type} is unknown in opset {version}",
-        hint="export with standard ONNX operators only",
-    )
+    return None
+
+
+def _is_whole(steps: Sequence[Apply]) -> bool:
+    return any(isinstance(step.op, OnnxOp) for step in steps)
+
+
+def _values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
+    """What the file says of the values that nodes make."""
+    return {value.name: value for node in graph for value in node.outputs if value.name}
+
+
+def _is_numeric(value: ir.Value) -> bool:
+    return value.type is None or is_numeric(type_proto(value))
 
 
 _CONSTANT_TYPES = {
@@ -329,6 +504,8 @@ _CONSTANT_TYPES = {
     "value_floats": ir.DataType.FLOAT,
     "value_int": ir.DataType.INT64,
     "value_ints": ir.DataType.INT64,
+    "value_string": ir.DataType.STRING,
+    "value_strings": ir.DataType.STRING,
 }
 
 

@@ -40,7 +40,15 @@ class Known:
         return Known((Constant.of(array),))
 
 
-Converted: TypeAlias = Sequence[Apply] | Known | None
+@dataclass(frozen=True)
+class Elements:
+    """The output is a sequence of known length: ``values``, made by ``steps`` where they are not there already."""
+
+    values: tuple[str, ...]
+    steps: tuple[Apply, ...] = ()
+
+
+Converted: TypeAlias = Sequence[Apply] | Known | Elements | None
 Converter: TypeAlias = Callable[["SourceNode"], Converted]
 
 CONVERTERS: dict[tuple[str, str], Converter] = {}
@@ -69,8 +77,8 @@ def _as_written(value: float) -> float:
 class SourceNode:
     """One ONNX node with its inputs resolved to values of known type.
 
-    ``version`` is the opset of the node's domain; ``fresh`` makes an unused value name, ``add_constant`` registers a
-    constant; both take a stem.
+    ``version`` is the opset of the node's domain; ``sequences`` are the elements of sequences that are known;
+    ``fresh`` makes an unused value name, ``add_constant`` registers a constant; both take a stem.
     """
 
     name: str
@@ -82,6 +90,7 @@ class SourceNode:
     attributes: Mapping[str, ir.Attr]
     types: Mapping[str, TensorType]
     constants: Mapping[str, Constant]
+    sequences: Mapping[str, tuple[str, ...]]
     fresh: Callable[[str], str] = field(repr=False)
     add_constant: Callable[[str, Constant], str] = field(repr=False)
 

@@ -1,4 +1,4 @@
-"""Graph inputs, and the operator of last resort."""
+"""Graph inputs, operators of last resort, and what nothing can run."""
 
 from __future__ import annotations
 
@@ -14,16 +14,34 @@ class Input(Op):
 
 @dataclass(frozen=True)
 class OnnxOp(Op):
-    """Any ONNX operator without a class of its own. Runs on the CPU through ``onnx.reference``.
+    """ONNX operators without a class of their own. Runs on the CPU through ``onnx.reference``.
 
-    ``node_bytes`` is the serialised NodeProto with inputs and outputs renamed to i0, i1, ... and o0, o1, ...
-    (absent optional ones stay empty), ``opset`` the version of ``domain`` that the model imports.
+    Mostly one node; several where what passes between them is no tensor (a sequence, an optional, text). ``body`` is a
+    serialised FunctionProto whose inputs are named i0, i1, ... and whose outputs o0, o1, ...; what a subgraph reads
+    from outside is an input like any other. ``op_type`` is what people read, ``opset`` the version of ``domain``.
     """
 
     op_type: str
     domain: str
     opset: int
-    node_bytes: bytes
+    body: bytes
+
+    @property
+    def type_name(self) -> str:
+        return self.op_type
+
+
+@dataclass(frozen=True)
+class Unsupported(Op):
+    """A node that is shown and cannot run: an unknown operator, or values that are no tensors of numbers.
+
+    ``reason`` is one line for people, ``hint`` the way out.
+    """
+
+    op_type: str
+    domain: str
+    reason: str
+    hint: str
 
     @property
     def type_name(self) -> str:

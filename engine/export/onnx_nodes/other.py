@@ -9,7 +9,9 @@ from onnx import helper, version_converter
 
 from engine.errors import ExportError
 from engine.export.onnx_nodes.builder import TO_ONNX, Emission, onnx_type
-from engine.ops.other import Input, OnnxOp
+from engine.graph.onnx_scopes import nodes_within, rename
+from engine.ops.float_kernels.other import onnx_op_model
+from engine.ops.other import Input, OnnxOp, Unsupported
 
 
 @TO_ONNX.register(Input)
@@ -17,43 +19,54 @@ def _input(op: Input, emission: Emission) -> None:
     emission.node("Identity")
 
 
+@TO_ONNX.register(Unsupported)
+def _unsupported(op: Unsupported, emission: Emission) -> None:
+    raise ExportError(f"{op.op_type} cannot run: {op.reason}", node=emission.label, hint=op.hint)
+
+
 @TO_ONNX.register(OnnxOp)
 def _onnx_op(op: OnnxOp, emission: Emission) -> None:
-    """The node as it was; where the model has another opset in which it means something else, converted."""
-    builder = emission.builder
-    if op.domain:
-        known = builder.domains.setdefault(op.domain, op.opset)
-        if known != op.opset:
-            message = f"{op.op_type} needs version {op.opset} of {op.domain}, another operator version {known}"
-            raise ExportError(message, node=emission.label, hint="export the source model with one version")
-        nodes = [onnx.NodeProto.FromString(op.node_bytes)]
-    elif _means_the_same(op, builder.opset):
-        nodes = [onnx.NodeProto.FromString(op.node_bytes)]
-    else:
+    """The nodes as they were; where the model has another opset in which they mean something else, converted."""
+    body = onnx.FunctionProto.FromString(op.body)
+    _import_domains(op, body, emission)
+    nodes = list(body.node)
+    if not all(_means_the_same(node, body, emission.builder.opset) for node in nodes_within(nodes)):
         nodes = _converted(op, emission)
-    names = _names(nodes, emission)
+    names = {name: emission.inputs[index] for index, name in enumerate(body.input)}
+    names |= {name: emission.outputs[index] for index, name in enumerate(body.output)}
+    rename(nodes, names, lambda name: emission.builder.fresh(f"{emission.outputs[0]}/{name}"))
     for node in nodes:
-        node.input[:] = [names[name] for name in node.input]
-        node.output[:] = [names[name] for name in node.output]
-        builder.append(node, emission.label)
+        emission.builder.append(node, emission.label)
 
 
-def _means_the_same(op: OnnxOp, opset: int) -> bool:
-    now, then = (onnx.defs.get_schema(op.op_type, version, "") for version in (opset, op.opset))
+def _import_domains(op: OnnxOp, body: onnx.FunctionProto, emission: Emission) -> None:
+    """Versions of the domains that the nodes are of, the standard one aside."""
+    used = {node.domain for node in nodes_within(body.node)} - {""}
+    for item in body.opset_import:
+        if item.domain not in used:
+            continue
+        known = emission.builder.domains.setdefault(item.domain, item.version)
+        if known != item.version:
+            message = f"{op.op_type} needs version {item.version} of {item.domain}, another operator version {known}"
+            raise ExportError(message, node=emission.label, hint="export the source model with one version")
+
+
+def _means_the_same(node: onnx.NodeProto, body: onnx.FunctionProto, opset: int) -> bool:
+    if node.domain:
+        return True
+    own = next(item.version for item in body.opset_import if not item.domain)
+    if not onnx.defs.has(node.op_type, opset, ""):
+        return own == opset
+    now, then = (onnx.defs.get_schema(node.op_type, version, "") for version in (opset, own))
     return now.since_version == then.since_version
 
 
 def _converted(op: OnnxOp, emission: Emission) -> list[onnx.NodeProto]:
-    """The node by ONNX's own converter between opsets."""
-    node = onnx.NodeProto.FromString(op.node_bytes)
-    inputs = [
-        helper.make_tensor_value_info(f"i{index}", onnx_type(kind.dtype), kind.shape)
-        for index, kind in enumerate(emission.types)
-        if kind is not None and index < len(node.input) and node.input[index]
-    ]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = helper.make_graph([node], op.op_type, inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", op.opset)])
+    """The nodes by ONNX's own converter between opsets."""
+    model = onnx_op_model(op)
+    for info, kind in zip(model.graph.input, emission.types, strict=True):
+        assert kind is not None
+        info.CopyFrom(helper.make_tensor_value_info(info.name, onnx_type(kind.dtype), kind.shape))
     try:
         converted = version_converter.convert_version(model, emission.builder.opset)
     except Exception as error:  # the converter raises whatever its C++ code throws
@@ -62,18 +75,5 @@ def _converted(op: OnnxOp, emission: Emission) -> list[onnx.NodeProto]:
             node=emission.label,
             hint="export the source model with a newer opset",
         ) from error
-    for tensor in converted.graph.initializer:
-        array = onnx.numpy_helper.to_array(tensor)
-        emission.builder.initializer(f"{emission.outputs[0]}/{tensor.name}", array)
-    return list(converted.graph.node)
-
-
-def _names(nodes: list[onnx.NodeProto], emission: Emission) -> dict[str, str]:
-    """Names in the new model for i0, i1, ..., o0, o1, ... and for what the converter added between them."""
-    names = {"": ""}
-    names |= {f"i{index}": name for index, name in enumerate(emission.inputs)}
-    names |= {f"o{index}": name for index, name in enumerate(emission.outputs)}
-    for node in nodes:
-        for name in (*node.input, *node.output):
-            names.setdefault(name, f"{emission.outputs[0]}/{name}")
-    return names
+    constants = [helper.make_node("Constant", [], [item.name], value=item) for item in converted.graph.initializer]
+    return [*constants, *converted.graph.node]

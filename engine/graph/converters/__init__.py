@@ -12,6 +12,7 @@ from engine.graph.converters import (
     reductions,
     resizing,
     scattering,
+    sequences,
     shapes,
     transport,
 )
@@ -31,6 +32,7 @@ _REGISTERING = (
     reductions,
     resizing,
     scattering,
+    sequences,
     shapes,
     transport,
 )

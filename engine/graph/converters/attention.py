@@ -24,6 +24,8 @@ def _attention(node: SourceNode) -> Converted:
         return None
     if node.real("softcap") or node.integer("softmax_precision"):
         return None
+    if max(node.integer("left_window_size", -1), node.integer("right_window_size", -1)) >= 0:  # since opset 25
+        return None
     steps: list[Apply] = []
     heads = [_by_heads(node, index, steps) for index in range(3)]
     (query, query_shape), (key, key_shape), (value, value_shape) = heads
@@ -67,9 +69,17 @@ def _by_heads(node: SourceNode, index: int, steps: list[Apply]) -> tuple[str, tu
 
 
 def _scores(node: SourceNode, steps: list[Apply], query: str, key: str, features: int) -> str:
+    """Scaled at the end; in float16 as ONNX writes it, both factors by the root, lest the products overflow."""
     turned, product, scores = node.inner("key"), node.inner("product"), node.inner("scores")
     scale = node.real("scale") or 1 / math.sqrt(features)
     steps.append(Apply(Transpose((0, 1, 3, 2)), (key,), (turned,)))
+    if node.type(0).dtype == "float16":
+        halves = node.inner("scaled_query"), node.inner("scaled_key")
+        root = float(np.float16(math.sqrt(scale)))
+        steps.append(Apply(Affine(root, 0.0), (query,), halves[:1]))
+        steps.append(Apply(Affine(root, 0.0), (turned,), halves[1:]))
+        steps.append(Apply(MatMul(), halves, (scores,)))
+        return scores
     steps.append(Apply(MatMul(), (query, turned), (product,)))
     steps.append(Apply(Affine(scale, 0.0), (product,), (scores,)))
     return scores
@@ -86,7 +96,8 @@ def _mask(node: SourceNode, rows: int, columns: int) -> str | None:
     if mask is None or mask.dtype != np.bool_ or mask.shape[-1] != columns:
         return None
     seen = mask.astype(np.bool_)
-    return _added(node, seen & np.tri(rows, columns, dtype=bool) if causal else seen)
+    seen = seen & np.tri(rows, columns, dtype=bool) if causal else seen
+    return _added(node, seen) if seen.any(axis=-1).all() else None  # a row that sees nothing gives zeros
 
 
 def _added(node: SourceNode, seen: NDArray[np.bool_]) -> str:

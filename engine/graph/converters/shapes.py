@@ -76,7 +76,14 @@ def _range(node: SourceNode) -> Converted:
     return Known.of(np.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype))
 
 
-@converts("Dropout", "Identity")
-def _unchanged(node: SourceNode) -> Converted:
-    """Dropout does nothing when a model is used; its mask output would be all true."""
-    return None if node.wants(1) else [Apply(Identity(), node.inputs[:1], node.outputs[:1])]
+@converts("Identity")
+def _identity(node: SourceNode) -> Converted:
+    return [Apply(Identity(), node.inputs)]
+
+
+@converts("Dropout")
+def _dropout(node: SourceNode) -> Converted:
+    """It does nothing unless the model says to train (since opset 12); its mask output would be all true."""
+    if node.wants(1) or (node.has(2) and (node.array(2) is None or np.any(node.array(2)))):
+        return None
+    return [Apply(Identity(), node.inputs[:1], node.outputs[:1])]

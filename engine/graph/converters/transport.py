@@ -180,4 +180,6 @@ def _depth_to_space(node: SourceNode) -> Converted:
 
 @converts("SpaceToDepth")
 def _space_to_depth(node: SourceNode) -> Converted:
+    if node.text("mode", "DCR") != "DCR":  # since opset 28
+        return None
     return [Apply(ops.SpaceToDepth(node.integer("blocksize")), node.inputs)]

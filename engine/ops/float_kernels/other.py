@@ -1,4 +1,4 @@
-"""Float kernels of model inputs and of the operator of last resort."""
+"""Float kernels of model inputs and of the operators of last resort."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from typing import cast
 
 import numpy as np
 import onnx
-import torch
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
 from engine.errors import GraphError
 from engine.ops.float_kernels.behaviour import FLOAT
 from engine.ops.float_kernels.reference_fixes import REFERENCE_FIXES
-from engine.ops.float_kernels.tensors import to_numpy, to_torch
-from engine.ops.other import Input, OnnxOp
+from engine.ops.float_kernels.tensors import DTYPE_NAMES, numpy_dtype, to_numpy, to_torch
+from engine.ops.other import Input, OnnxOp, Unsupported
 
 _CACHED_EVALUATORS = 256
 
@@ -26,15 +25,17 @@ def _input(op: Input, *fed: Tensor) -> tuple[Tensor, ...]:
 
 
 def onnx_op_model(op: OnnxOp, opset: int | None = None) -> onnx.ModelProto:
-    """The operator as a model of one node, with untyped inputs i0, i1, ... and outputs o0, o1, ...
+    """The operator as a model, with untyped inputs i0, i1, ... and outputs o0, o1, ...
 
-    ``opset`` overrides the operator's own version.
+    ``opset`` overrides the version of the operator's domain.
     """
-    node = onnx.NodeProto.FromString(op.node_bytes)
-    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.input if name]
-    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in node.output if name]
-    graph = onnx.helper.make_graph([node], op.op_type, inputs, outputs)
-    return onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(op.domain, opset or op.opset)])
+    body = onnx.FunctionProto.FromString(op.body)
+    inputs = [onnx.helper.make_empty_tensor_value_info(name) for name in body.input]
+    outputs = [onnx.helper.make_empty_tensor_value_info(name) for name in body.output]
+    graph = onnx.helper.make_graph(list(body.node), op.op_type, inputs, outputs)
+    versions = {item.domain: item.version for item in body.opset_import} | {op.domain: opset or op.opset}
+    opsets = [onnx.helper.make_opsetid(domain, version) for domain, version in versions.items()]
+    return onnx.helper.make_model(graph, opset_imports=opsets)
 
 
 @lru_cache(maxsize=_CACHED_EVALUATORS)
@@ -55,12 +56,20 @@ def _onnx_op(op: OnnxOp, *inputs: Tensor | None) -> tuple[Tensor, ...]:
     on_meta = any(x is not None and x.is_meta for x in inputs)
     feeds = {f"i{index}": _array(x) for index, x in enumerate(inputs) if x is not None}
     try:
-        results = cast("list[object]", _evaluator(op).run(None, feeds))  # pyright: ignore[reportUnknownMemberType]
+        with np.errstate(all="ignore"):  # what overflows or divides by zero is the model's own affair
+            results = cast("list[object]", _evaluator(op).run(None, feeds))  # pyright: ignore[reportUnknownMemberType]
+        tensors = tuple(to_torch(np.asarray(result)) for result in results)
     except Exception as error:  # the reference evaluator raises whatever its numpy code raises
         raise GraphError(f"{op.op_type} cannot be evaluated by onnx.reference: {error}") from error
-    tensors = tuple(to_torch(np.asarray(result)) for result in results)
     return tuple(tensor.to("meta") for tensor in tensors) if on_meta else tensors
 
 
 def _array(x: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    return to_numpy(torch.zeros_like(x, device="cpu") if x.is_meta else x.contiguous())
+    if x.is_meta:
+        return np.zeros(x.shape, numpy_dtype(DTYPE_NAMES[x.dtype]))
+    return to_numpy(x.contiguous())
+
+
+@FLOAT.register(Unsupported)
+def _unsupported(op: Unsupported, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+    raise GraphError(f"{op.op_type} cannot run: {op.reason}", hint=op.hint)

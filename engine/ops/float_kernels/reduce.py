@@ -129,6 +129,10 @@ def average_pool_counts(op: ops.AveragePool, spatial: tuple[int, ...]) -> NDArra
 
 @FLOAT.register(ops.Softmax)
 def _softmax(op: ops.Softmax, x: Tensor) -> tuple[Tensor, ...]:
+    """In float16 step by step, as ONNX defines it: torch's own rounds once, at the end."""
+    if x.dtype == torch.float16:
+        exponentials = torch.exp(x - torch.amax(x, op.axis, keepdim=True))
+        return (exponentials / exponentials.sum(op.axis, keepdim=True),)
     return (torch.softmax(x, op.axis),)
 
 

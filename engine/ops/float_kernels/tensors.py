@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,8 +23,27 @@ TORCH_DTYPES: dict[str, torch.dtype] = {
     "bool": torch.bool,
     "complex64": torch.complex64,
     "complex128": torch.complex128,
+    "float8_e4m3fn": torch.float8_e4m3fn,
+    "float8_e4m3fnuz": torch.float8_e4m3fnuz,
+    "float8_e5m2": torch.float8_e5m2,
+    "float8_e5m2fnuz": torch.float8_e5m2fnuz,
+    "float8_e8m0fnu": torch.float8_e8m0fnu,
+    "float4_e2m1fn": torch.float4_e2m1fn_x2,
+    **{name: getattr(torch, name) for name in ("int4", "uint4", "int2", "uint2")},  # missing in torch's own stubs
 }
-"""Torch's element type for each numpy dtype name that torch can hold."""
+"""Torch's element type for each numpy dtype name that torch can hold. Numbers of less than a byte lie one to a byte, as
+in numpy: torch only carries them, and ``float4_e2m1fn_x2`` too stands for one number here."""
+
+_COMPUTED = frozenset({"float16", "float32", "float64", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool"})
+
+CARRIED_ONLY = frozenset(TORCH_DTYPES) - _COMPUTED
+"""Element types that torch holds and does not, or not everywhere, compute with."""
+
+_VIEWED = frozenset(name for name in TORCH_DTYPES if hasattr(ml_dtypes, name))
+"""Types that numpy has from ml_dtypes; torch does not take such arrays, only their bytes."""
+
+_CARRIERS: dict[int, type[np.generic]] = {1: np.uint8, 2: np.int16}
+"""What numpy and torch both know, by size in bytes: the way for the viewed types."""
 
 DTYPE_NAMES: dict[torch.dtype, str] = {dtype: name for name, dtype in TORCH_DTYPES.items()}
 """Numpy's dtype name for each torch element type."""
@@ -39,16 +59,21 @@ def to_torch(array: NDArray[np.generic]) -> torch.Tensor:
         raise TypeError(f"torch has no element type {array.dtype.name}")
     if not array.flags.writeable or any(stride < 0 for stride in array.strides):
         array = array.copy()
-    if array.dtype.name == "bfloat16":
-        return torch.as_tensor(array.view(np.int16)).view(torch.bfloat16)
+    if array.dtype.name in _VIEWED:
+        return torch.as_tensor(array.view(_CARRIERS[array.dtype.itemsize])).view(TORCH_DTYPES[array.dtype.name])
     return torch.as_tensor(array)
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[np.generic]:
-    """The tensor's values as an array over the same memory (bfloat16 as ml_dtypes' type)."""
+    """The tensor's values as an array over the same memory (bfloat16 and the like as ml_dtypes' types)."""
     tensor = tensor.detach()
-    if tensor.dtype == torch.bfloat16:
-        import ml_dtypes
-
-        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    dtype = numpy_dtype(DTYPE_NAMES[tensor.dtype])
+    if dtype.name in _VIEWED:
+        carrier = _CARRIERS[dtype.itemsize]
+        return tensor.view(TORCH_DTYPES[carrier.__name__]).numpy().view(dtype)
     return tensor.numpy()
+
+
+def numpy_dtype(name: str) -> np.dtype[np.generic]:
+    """The numpy type of a dtype name, those of ml_dtypes included."""
+    return np.dtype(getattr(ml_dtypes, name, name))

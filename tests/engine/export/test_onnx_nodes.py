@@ -26,7 +26,7 @@ from engine.ops import logic
 from engine.ops import reduce as red
 from engine.ops.base import Op
 from engine.ops.float_kernels import FLOAT, run_node
-from engine.ops.other import Input, OnnxOp
+from engine.ops.other import Input, OnnxOp, Unsupported
 from engine.program.types import FloatKernel, Instruction, Program, ProgramConstant
 from engine.qtype import QType
 
@@ -48,9 +48,11 @@ class Case:
     label: str = ""
 
 
-def node_bytes(op_type: str, inputs: int) -> bytes:
+def whole(op_type: str, opset: int, inputs: int) -> OnnxOp:
     names = [f"i{index}" for index in range(inputs)]
-    return helper.make_node(op_type, names, ["o0"]).SerializeToString(deterministic=True)
+    body = helper.make_node(op_type, names, ["o0"])
+    function = helper.make_function("", "body", names, ["o0"], [body], [helper.make_opsetid("", opset)])
+    return OnnxOp(op_type, "", opset, function.SerializeToString(deterministic=True))
 
 
 UNARY: tuple[e.Unary, ...] = (
@@ -136,8 +138,8 @@ CASES: list[Case] = [
     Case(red.Resize((11, 7), (11 / 6, 7 / 6), "linear"), label="sizes"),
     Case(red.Resize((12, 12), (2.0, 2.0), "cubic", "align_corners"), label="cubic"),
     Case(red.Resize((3, 4), (0.5, float(np.float32(0.7))), "linear", antialias=True), label="antialias"),
-    Case(OnnxOp("CumSum", "", 14, node_bytes("CumSum", 2)), (MATRIX,), {1: np.array(1, np.int64)}),
-    Case(OnnxOp("Hardmax", "", 11, node_bytes("Hardmax", 1)), (MATRIX,), {}, "old"),
+    Case(whole("CumSum", 14, 2), (MATRIX,), {1: np.array(1, np.int64)}),
+    Case(whole("Hardmax", 11, 1), (MATRIX,), {}, "old"),
 ]
 
 
@@ -193,11 +195,11 @@ def test_is_read_back_with_the_same_bits(case: Case) -> None:
 
 def test_every_operator_with_a_float_kernel_has_a_case() -> None:
     covered = {type(case.op) for case in CASES}
-    assert covered == set(FLOAT) == set(TO_ONNX)
+    assert covered == set(FLOAT) - {Unsupported} == set(TO_ONNX) - {Unsupported}
 
 
 def test_an_operator_of_another_opset_is_a_segment_of_its_own() -> None:
-    steps = (e.Relu(), OnnxOp("Hardmax", "", 11, node_bytes("Hardmax", 1)), e.Abs(), e.Neg())
+    steps = (e.Relu(), whole("Hardmax", 11, 1), e.Abs(), e.Neg())
     instructions = tuple(
         Instruction(FloatKernel(op), (f"v{i}",), (f"v{i + 1}",), (f"n{i}",), f"n{i}") for i, op in enumerate(steps)
     )

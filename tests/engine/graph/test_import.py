@@ -239,54 +239,6 @@ def test_functions_are_inlined() -> None:
     assert len({n.id for n in graph.nodes}) == 5
 
 
-def _branch(name: str, *nodes: onnx.NodeProto) -> onnx.GraphProto:
-    return helper.make_graph(list(nodes), name, [], [onnx.ValueInfoProto(name=nodes[-1].output[0])])
-
-
-@pytest.mark.parametrize(("rank", "kept"), [(2, "Relu"), (3, "Abs")])
-def test_a_branch_whose_condition_is_known_is_inlined(rank: int, kept: str) -> None:
-    x = floats(*range(2, 2 + rank))
-    then = _branch("then", node("Relu", ["x"], ["t"]))
-    otherwise = _branch("else", node("Abs", ["x"], ["e"]))
-    nodes = [
-        node("Shape", ["x"], ["s"]), node("Size", ["s"], ["n"]), node("Equal", ["n", "two"], ["c"]),
-        node("If", ["c"], ["y"], then_branch=then, else_branch=otherwise),
-    ]  # fmt: skip
-    graph = loaded(build(nodes, {"x": x}, ["y"], {"two": np.array(2)}))
-    assert type_names(graph) == [kept]
-    np.testing.assert_allclose(run_float(graph, {"x": x})["y"], np.maximum(x, 0) if kept == "Relu" else np.abs(x))
-
-
-def test_control_flow_with_constants_from_outside_runs_by_the_reference() -> None:
-    body = helper.make_graph(
-        [node("Add", ["state", "step"], ["next"]), node("Identity", ["go"], ["go_on"])],
-        "body",
-        [
-            helper.make_tensor_value_info("i", onnx.TensorProto.INT64, []),
-            helper.make_tensor_value_info("go", onnx.TensorProto.BOOL, []),
-            helper.make_tensor_value_info("state", onnx.TensorProto.FLOAT, [2, 3]),
-        ],
-        [
-            helper.make_tensor_value_info("go_on", onnx.TensorProto.BOOL, []),
-            helper.make_tensor_value_info("next", onnx.TensorProto.FLOAT, [2, 3]),
-        ],
-    )
-    x = floats(2, 3)
-    loop = node("Loop", ["count", "", "x"], ["y"], body=body)
-    model = build([loop], {"x": x}, ["y"], {"count": np.array(3), "step": floats(300)[:3]})
-    graph = assert_same(model, {"x": x})
-    assert type_names(graph) == ["Loop"]
-
-
-def test_control_flow_that_reads_activations_is_refused() -> None:
-    then = _branch("then", node("Relu", ["x"], ["t"]))
-    otherwise = _branch("else", node("Abs", ["x"], ["e"]))
-    choice = node("If", ["c"], ["y"], then_branch=then, else_branch=otherwise)
-    model = build([choice], {"x": floats(2), "c": np.array(True)}, ["y"])
-    with pytest.raises(GraphError, match="If reads 'x' from outside its subgraph"):
-        loaded(model)
-
-
 def test_unsorted_nodes_are_sorted() -> None:
     x = floats(2)
     graph = loaded(build([node("Relu", ["a"], ["y"]), node("Abs", ["x"], ["a"])], {"x": x}, ["y"]))
@@ -304,7 +256,7 @@ def test_what_has_no_class_runs_by_the_reference() -> None:
     graph = assert_same(build([node("CumSum", ["x", "a"], ["y"])], {"x": x}, ["y"], {"a": np.array(1)}), {"x": x})
     (op,) = operators(graph)
     assert isinstance(op, OnnxOp)
-    assert hash(op) == hash(OnnxOp(op.op_type, op.domain, op.opset, op.node_bytes))
+    assert hash(op) == hash(OnnxOp(op.op_type, op.domain, op.opset, op.body))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float64"])
