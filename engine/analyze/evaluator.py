@@ -117,7 +117,8 @@ class Evaluator:
     def introduced(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:
         """Error that each unit adds: the unit in integers, fed the float model's values quantised.
 
-        Keyed by unit id. Exact data movement and float nodes add none and are absent. Raises Cancelled.
+        Keyed by unit id. Exact data movement and float nodes add none and are absent, as are units that make truth
+        values or indices. Raises Cancelled.
         """
         # Once for all units, also where it is too large for the store; not at all where every sum is known.
         reference = cache(lambda: self.reference(sample))
@@ -125,19 +126,28 @@ class Evaluator:
         for unit, instructions in _by_unit(program).items():
             if cancelled():
                 raise Cancelled
-            if all(isinstance(item.op, DataMovement) for item in instructions):
-                continue
-            found[unit] = self._introduced_by(program, instructions, sample, reference)
+            results = self._measured_results(program, instructions)
+            if results and not all(isinstance(item.op, DataMovement) for item in instructions):
+                found[unit] = self._introduced_by(program, instructions, results, sample, reference)
         return found
 
+    def _measured_results(self, program: Program, instructions: list[Instruction]) -> list[str]:
+        """The numbers that instructions make; truth values and indices have no error of their own."""
+        made = (output for item in instructions for output in item.outputs)
+        return [name for name in made if name in program.value_of and self.graph.types[name].is_float]
+
     def _introduced_by(
-        self, program: Program, instructions: list[Instruction], sample: Sample, reference: Callable[[], References]
+        self,
+        program: Program,
+        instructions: list[Instruction],
+        results: list[str],
+        sample: Sample,
+        reference: Callable[[], References],
     ) -> ErrorSums:
         made = {output for item in instructions for output in item.outputs}
         operands = dict.fromkeys(
             name for item in instructions for name in item.inputs if name not in made and name not in program.constants
         )
-        results = [o for item in instructions for o in item.outputs if o in program.value_of]
         types = [repr((name, program.types[name])) for name in (*operands, *results)]
         constants = [program.constants[n].digest for i in instructions for n in i.inputs if n in program.constants]
         label = combine("introduced", sample.digest, *(i.op.digest for i in instructions), *types, *constants)

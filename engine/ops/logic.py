@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from engine.ops.elementwise import Elementwise
 
+FLOATS = ("float32", "float16", "float64", "bfloat16")
+"""Numpy names of the floating-point types."""
+
 
 @dataclass(frozen=True)
 class Comparison(Elementwise):
@@ -89,3 +92,8 @@ class Cast(Elementwise):
 
     source: str
     to: str
+
+    @property
+    def between_floats(self) -> bool:
+        """Whether both types are floating point: what is quantised is the same for either."""
+        return self.source in FLOATS and self.to in FLOATS

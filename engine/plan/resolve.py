@@ -9,17 +9,22 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
 from engine.ops.elementwise import Unary
 from engine.ops.layout import Layout
+from engine.ops.logic import Cast, Comparison, NumberTest
 from engine.ops.other import Input
-from engine.ops.reduce import AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
+from engine.ops.reduce import ArgExtreme, AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
 from engine.plan.regions import resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, is_scaling, unit_precision
 from engine.precision import Precision
 from engine.target.rules import allowed, check_node
 from engine.target.target import Target
+from engine.target.values import foreign_value
 
 PASSING = (Layout, ReduceMax, ReduceMin, MaxPool, AveragePool)
 """Operators whose output keeps the scale and type of their input (as a Resize to the nearest does)."""
+
+DECIDING = (Comparison, NumberTest, ArgExtreme)
+"""Operators that make truth values or indices of quantised values, in the precision that these have."""
 
 _DTYPE = {
     Precision.INT8: "int8",
@@ -47,6 +52,8 @@ def passes_through(node: Node, precision: Precision, requested: Precision) -> bo
         return False
     if isinstance(node.op, PASSING) or (isinstance(node.op, Resize) and node.op.mode == "nearest"):
         return True
+    if isinstance(node.op, Cast) and node.op.between_floats:
+        return True
     return is_scaling(node) and requested in (Precision.AUTO, Precision.INT8)
 
 
@@ -70,8 +77,9 @@ class _Resolver:
     def _verdict(self, node: Node) -> Verdict:
         """The precision that the node would have alone, and why it is not the one requested."""
         requested = self.plan.requested(node.id)
-        if not self._is_float_valued(node):
-            return Precision.FLOAT, "computes indices or truth values, which are not quantised"
+        foreign = foreign_value(self.graph, node)
+        if foreign:
+            return Precision.FLOAT, foreign
         if requested is Precision.FLOAT:
             return Precision.FLOAT, ""
         if not isinstance(node.op, Input) and not self.lowers(node.op):
@@ -106,9 +114,6 @@ class _Resolver:
             return f"an int8 {node.op.type_name} is a 256-entry table"
         return f"{self.target.name} computes {node.op.type_name} in {precision} only"
 
-    def _is_float_valued(self, node: Node) -> bool:
-        return all(self.graph.types[value].is_float for value in node.outputs if value)
-
     def _permits(self, node: Node, precision: Precision) -> bool:
         return check_node(self.graph, node, precision, self.target) is None
 
@@ -117,10 +122,16 @@ class _Resolver:
         precision = unit_precision(unit, self.plan, chosen)
         node = self.graph.by_id[unit.last]
         refusals = {node_id: verdicts[node_id][1] for node_id in unit.nodes}
-        if len(unit.nodes) == 1 and passes_through(node, precision, self.plan.requested(node.id)):
+        if len(unit.nodes) == 1 and self._follows(node, precision):
             precision, refusals[node.id] = self._followed(node)
         for node_id in unit.nodes:
             self._record(unit, self.graph.by_id[node_id], precision, refusals[node_id])
+
+    def _follows(self, node: Node, precision: Precision) -> bool:
+        """Whether the precision is that of the inputs: values passed on, or a decision about quantised ones."""
+        if isinstance(node.op, DECIDING) and precision is not Precision.FLOAT:
+            return any(self.dtypes.get(value) in _PRECISION for value in self.graph.activations(node))
+        return passes_through(node, precision, self.plan.requested(node.id))
 
     def _followed(self, node: Node) -> Verdict:
         """The widest integer type among the inputs; a float input is quantised to int8 at the seam."""
@@ -129,7 +140,8 @@ class _Resolver:
         refusal = check_node(self.graph, node, precision, self.target)
         if refusal is not None and not isinstance(node.op, Unary):
             return Precision.FLOAT, refusal.message
-        return precision, f"{node.op.type_name} passes values on and keeps its input's precision"
+        does = "decides and takes" if isinstance(node.op, DECIDING) else "passes values on and keeps"
+        return precision, f"{node.op.type_name} {does} its input's precision"
 
     def _record(self, unit: Unit, node: Node, precision: Precision, refusal: str) -> None:
         for value in node.outputs:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Affine
 from engine.ops.layout import Concat
+from engine.ops.logic import Cast
 from engine.ops.reduce import Softmax
 from engine.plan.masks import mask_limits
 from engine.plan.resolve import passes_through
@@ -99,6 +100,8 @@ def _type_of(
     scale = scales(_joined(graph, resolution, value), largest)
     if isinstance(node.op, Softmax):
         scale = min(scale, 1.0 / largest)
+    if isinstance(node.op, Cast) and node.op.source == "bool":
+        scale = 1.0 / largest  # so that 1 is exact
     return QType(dtype, scale)
 
 

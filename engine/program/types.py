@@ -139,6 +139,38 @@ class ExtremeScaled(ProgramOp):
 
 
 @dataclass(frozen=True, eq=False)
+class CompareScaled(ProgramOp):
+    """Whether ``op`` (a Comparison of the graph) holds for a_scaling(a) and b_scaling(b): bool, numpy broadcasting.
+
+    a, b int8, int16 or int32; an operand without a scaling is compared as it is. Scaled operands stay within int32.
+    """
+
+    op: Op
+    a: Scaling | None
+    b: Scaling | None
+
+
+@dataclass(frozen=True, eq=False)
+class TruthLogic(ProgramOp):
+    """A Logic operator of the graph on truth values, numpy broadcasting: bool."""
+
+    op: Op
+
+
+@dataclass(frozen=True, eq=False)
+class SelectScaled(ProgramOp):
+    """clamp(a_scaling(a)) where the condition holds, else clamp(b_scaling(b)); inputs (condition bool, a, b), numpy
+    broadcasting of all three.
+
+    a, b int8, int16 or int32; an operand without a scaling is only clamped.
+    """
+
+    a: Scaling | None
+    b: Scaling | None
+    output: Output
+
+
+@dataclass(frozen=True, eq=False)
 class Table8(ProgramOp):
     """table[x + 128] for int8 x; ``table`` [256] has the output's dtype (int8 or int16)."""
 
@@ -183,6 +215,48 @@ class ExtremeReduce(ProgramOp):
     axes: tuple[int, ...]
     keepdims: bool
     maximum: bool
+
+
+@dataclass(frozen=True, eq=False)
+class ExtremeIndex(ProgramOp):
+    """int64 index of the maximum or minimum along ``axis``: of equal elements the first, or the ``last``."""
+
+    axis: int
+    keepdims: bool
+    maximum: bool
+    last: bool
+
+
+@dataclass(frozen=True, eq=False)
+class WideSum(ProgramOp):
+    """int32 sum over ``axes`` of ``term(x) >> shift``, each rounded half up; lowering proves that it stays below 2^31.
+
+    x int8 or int16; ``term`` is "value" (x), "magnitude" (|x|) or "square" (x * x). Without axes, the terms themselves.
+    """
+
+    axes: tuple[int, ...]
+    keepdims: bool
+    term: str
+    shift: int
+
+
+@dataclass(frozen=True, eq=False)
+class Logarithm(ProgramOp):
+    """Logarithm of positive int8, int16 or int32 integers; the steps are in :mod:`engine.program.functions`."""
+
+    table: NDArray[np.int16]
+    offset: int
+    scaling: Scaling
+    output: Output
+
+
+@dataclass(frozen=True, eq=False)
+class SquareRoot(ProgramOp):
+    """Square root of int8, int16 or int32 integers; the steps are in :mod:`engine.program.functions`."""
+
+    table: NDArray[np.int16]
+    scaling: Scaling
+    output: Output
 
 
 @dataclass(frozen=True, eq=False)

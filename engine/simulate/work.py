@@ -44,7 +44,12 @@ from engine.ops.reduce import (
     LayerNorm,
     LogSoftmax,
     Pool,
+    ReduceL1,
     ReduceL2,
+    ReduceLogSum,
+    ReduceLogSumExp,
+    ReduceProd,
+    ReduceSumSquare,
     Reduction,
     Resize,
     RMSNorm,
@@ -274,6 +279,35 @@ def _prelu(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 @WORK.register(Reduction, ArgExtreme)
 def _reduction(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return Work(reduction_elements=_input_count(graph, node), moves=_whole(graph, node, dtypes))
+
+
+@WORK.register(ReduceL1, ReduceSumSquare, ReduceProd)
+def _terms_summed(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """A magnitude, square or product of each element, and their sum."""
+    elements = _input_count(graph, node)
+    return Work(vector_elements=elements, reduction_elements=elements, moves=_whole(graph, node, dtypes))
+
+
+@WORK.register(ReduceLogSum)
+def _reduce_log_sum(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """The sum, and a logarithm by table for each output."""
+    return Work(
+        reduction_elements=_input_count(graph, node),
+        table_lookups=_output_count(graph, node),
+        moves=_whole(graph, node, dtypes),
+    )
+
+
+@WORK.register(ReduceLogSumExp)
+def _reduce_log_sum_exp(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """Maximum and sum; a subtraction and an exponential of each element, a logarithm and a sum of each output."""
+    elements, outputs = _input_count(graph, node), _output_count(graph, node)
+    return Work(
+        vector_elements=elements + outputs,
+        reduction_elements=2 * elements,
+        table_lookups=elements + outputs,
+        moves=_whole(graph, node, dtypes),
+    )
 
 
 @WORK.register(ReduceL2)

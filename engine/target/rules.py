@@ -25,6 +25,7 @@ from engine.ops.reduce import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMS
 from engine.precision import Precision
 from engine.target.operators import names_of
 from engine.target.target import Target, exact_limit
+from engine.target.values import foreign_value
 
 _INT8_MAX = 127
 _INT16_MAX = 32767
@@ -142,12 +143,11 @@ def _above(name: str, what: str, measured: float, limit: float, target: Target, 
 
 @_rule(Op)
 def float_values(case: Case) -> Refusal | None:
-    """Only floating-point values are quantised; indices and truth values keep their type."""
-    dtypes = [case.graph.types[value].dtype for value in case.node.outputs if value]
-    if all(case.graph.types[value].is_float for value in case.node.outputs if value):
-        return None
-    message = f"computes {dtypes[0]} values, which are not quantised"
-    return Refusal("float_values", message, None, None, "leave it on the CPU")
+    """Floating-point values are quantised. Truth values, int32 and indices keep their type, and are computed only by
+    operators that decide, select or move.
+    """
+    message = foreign_value(case.graph, case.node)
+    return Refusal("float_values", message, None, None, "leave it on the CPU") if message else None
 
 
 @_rule(Op)

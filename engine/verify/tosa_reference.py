@@ -119,6 +119,8 @@ def _outputs(segment: TosaSegment, path: Path) -> Arrays:
     with np.load(path) as file:
         raw = [file[f"arr_{index}"] for index in range(len(segment.outputs))]
     return {
-        name: np.frombuffer(array.tobytes(), tensor.dtype).reshape(tensor.shape)
+        name: np.frombuffer(array.tobytes(), tensor.dtype)
+        .reshape(tensor.shape)
+        .astype(segment.widened.get(name, tensor.dtype), copy=False)
         for (name, tensor), array in zip(segment.outputs.items(), raw, strict=True)
     }

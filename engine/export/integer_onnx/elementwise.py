@@ -59,8 +59,8 @@ def _requantise(op: Requantise, emission: Emission) -> None:
     requantise(emission, x, op.scaling, op.output, bound_of(emission, 0))
 
 
-def _scaled(emission: Emission, index: int, scaling: Scaling | None) -> tuple[str, int]:
-    """An operand brought to the scale of the result, and its largest magnitude."""
+def scaled(emission: Emission, index: int, scaling: Scaling | None) -> tuple[str, int]:
+    """An operand in int64, scaled unless there is no scaling, and its largest magnitude."""
     bound = bound_of(emission, index)
     x = cast(emission, emission.inputs[index], "int64")
     if scaling is None:
@@ -70,7 +70,7 @@ def _scaled(emission: Emission, index: int, scaling: Scaling | None) -> tuple[st
 
 @writes(AddScaled)
 def _add(op: AddScaled, emission: Emission) -> None:
-    (a, bound_a), (b, bound_b) = _scaled(emission, 0, op.a), _scaled(emission, 1, op.b)
+    (a, bound_a), (b, bound_b) = scaled(emission, 0, op.a), scaled(emission, 1, op.b)
     total = step(emission, "Sub" if op.subtract else "Add", a, b)
     requantise(emission, total, op.out, op.output, bound_a + bound_b)
 
@@ -85,7 +85,7 @@ def _multiply(op: MultiplyScaled, emission: Emission) -> None:
 @writes(ExtremeScaled)
 def _extreme(op: ExtremeScaled, emission: Emission) -> None:
     """Both operands are limited before they are compared, which changes nothing and keeps them within int32."""
-    (a, bound_a), (b, bound_b) = _scaled(emission, 0, op.a), _scaled(emission, 1, op.b)
+    (a, bound_a), (b, bound_b) = scaled(emission, 0, op.a), scaled(emission, 1, op.b)
     low, high = op.output.low, op.output.high
     first = cast(emission, limited(emission, a, low, high, bound_a), "int32")
     second = cast(emission, limited(emission, b, low, high, bound_b), "int32")

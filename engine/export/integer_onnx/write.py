@@ -17,7 +17,7 @@ import torch
 from onnx import helper
 
 from engine.errors import ExportError
-from engine.export.integer_onnx import elementwise, products, rows, seams, windows
+from engine.export.integer_onnx import elementwise, functions, logic, products, rows, seams, windows
 from engine.export.integer_onnx.registry import INTEGER_NODES
 from engine.export.onnx_nodes import Emission, OnnxBuilder
 from engine.export.onnx_nodes.builder import onnx_type, serialised
@@ -34,6 +34,7 @@ from engine.program.types import (
     Program,
     ProgramOp,
     SumReduce,
+    WideSum,
 )
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 OPSET = 21
 
-_REGISTERING = (elementwise, products, rows, seams, windows)
+_REGISTERING = (elementwise, functions, logic, products, rows, seams, windows)
 """Imported for the registrations they make."""
 
 _MOST_BYTES = 2**31 - 1
@@ -136,7 +137,7 @@ def _summed_axes(item: Instruction, known: Mapping[str, TensorType]) -> set[int]
     if kind is None:
         return set()
     rank = len(kind.shape)
-    if isinstance(item.op, SumReduce):
+    if isinstance(item.op, SumReduce | WideSum):
         return {axis % rank for axis in item.op.axes}
     if isinstance(item.op, IntegerSoftmax):
         return {item.op.axis % rank}

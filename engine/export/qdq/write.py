@@ -29,10 +29,11 @@ from engine.ops.base import Behaviour, Op
 from engine.ops.elementwise import Div
 from engine.ops.layout import Concat, Roll, Slice
 from engine.ops.linear import Conv, ConvTranspose, Linear
+from engine.ops.logic import Comparison
 from engine.ops.other import Input
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
-from engine.program.types import Convolution, FullyConnected, Program
+from engine.program.types import CompareScaled, Convolution, FullyConnected, Instruction, Program
 from engine.qtype import QType
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class _Writer:
         self._layers = {
             item.unit: item for item in program.instructions if isinstance(item.op, Convolution | FullyConnected)
         }
+        self._comparisons = {item.unit: item for item in program.instructions if isinstance(item.op, CompareScaled)}
         for unit in resolution.units:
             self._add_unit(unit)
 
@@ -230,7 +232,32 @@ class _Writer:
         types = self.program.types
         return layer.op, types[layer.inputs[0]].scale, types[layer.outputs[0]].scale
 
+    def comparison_of(self, unit: Unit) -> Instruction | None:
+        """The unit's comparison of quantised numbers; None where it compares others."""
+        item = self._comparisons.get(unit.anchor)
+        return item if item is not None and self.graph.types[self.graph.by_id[unit.anchor].inputs[0]].is_float else None
+
+    def compared(self, member: _Member, item: Instruction, index: int) -> str:
+        """An operand of a comparison in the float32 numbers of its scale: a constant, or an activation, which is
+        quantised once more where the other one is coarser."""
+        assert isinstance(item.op, CompareScaled)
+        stem, name = f"{member.node.outputs[0]}/operand{index}", item.inputs[index]
+        grid = max(self.program.types[value].scale for value in item.inputs)
+        constant = self.program.constants.get(name)
+        if constant is not None:
+            return self.builder.constant(stem, constant.array.astype(np.float32) * np.float32(grid))
+        real = self._activation(member.unit, member.node.inputs[index])
+        if (item.op.a, item.op.b)[index] is None:
+            return real
+        result = self.builder.fresh(f"{stem}/dequantised")
+        self.quantise_dequantise(real, stem, QType(self.program.types[name].dtype, grid), result)
+        return result
+
     # --- operands
+
+    def operand(self, member: _Member, index: int) -> str:
+        """An input of a member, as the unit sees it."""
+        return self._operand(member.unit, member.node, index)
 
     def _operand(self, unit: Unit, node: Node, index: int) -> str:
         value = node.inputs[index]
@@ -245,7 +272,8 @@ class _Writer:
         value = node.inputs[index]
         name = f"{self.graph.by_id[unit.last].outputs[0]}#operand{index}"
         constant = self.program.constants.get(name)
-        if constant is None or (isinstance(node.op, Div) and index == 1):  # the program holds a divisor's inverse
+        is_inverse = isinstance(node.op, Div) and index == 1  # the program holds 1 / divisor
+        if constant is None or is_inverse or not self.graph.types[value].is_float:
             return self._float_operand(value)
         stem = f"{node.outputs[0]}/operand{index}"
         if constant.type.dtype == "int8":
@@ -411,3 +439,16 @@ def _along(shape: tuple[int, ...], axis: int, start: int, stop: int) -> Slice:
     starts = tuple(start if index == axis else 0 for index in range(len(shape)))
     stops = tuple(stop if index == axis else size for index, size in enumerate(shape))
     return Slice(starts, stops, (1,) * len(shape))
+
+
+@_IN_UNIT.register(Comparison)
+def _comparison(writer: _Writer, op: Comparison, member: _Member) -> None:
+    """Of quantised numbers, on the scale that the program compares them in."""
+    compared = writer.comparison_of(member.unit)
+    names = (
+        tuple(writer.operand(member, index) for index in range(2))
+        if compared is None
+        else tuple(writer.compared(member, compared, index) for index in range(2))
+    )
+    types = tuple(writer.graph.types[value] for value in member.node.inputs)
+    emit(op, Emission(writer.builder, member.node.id, names, member.outputs, types, {}))

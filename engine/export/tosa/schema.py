@@ -17,6 +17,7 @@ LARGEST_RANK = 6
 class DType(IntEnum):
     """Element types that integer programs use."""
 
+    BOOL = 1
     INT8 = 3
     INT16 = 4
     INT32 = 5
@@ -26,6 +27,7 @@ class DType(IntEnum):
 class TosaOp(IntEnum):
     """Operators that are written. Each one's attribute table has the same number in the schema's union."""
 
+    ARGMAX = 1
     AVG_POOL2D = 2
     CONV2D = 3
     DEPTHWISE_CONV2D = 5
@@ -35,14 +37,23 @@ class TosaOp(IntEnum):
     CLAMP = 11
     ADD = 15
     ARITHMETIC_RIGHT_SHIFT = 16
+    LOGICAL_AND = 21
     LOGICAL_LEFT_SHIFT = 22
+    LOGICAL_OR = 24
+    LOGICAL_XOR = 25
     MAXIMUM = 26
     MINIMUM = 27
     MUL = 28
     SUB = 30
     TABLE = 31
     ABS = 32
+    BITWISE_NOT = 33
     CLZ = 35
+    LOGICAL_NOT = 40
+    SELECT = 45
+    EQUAL = 46
+    GREATER = 47
+    GREATER_EQUAL = 48
     REDUCE_MAX = 51
     REDUCE_MIN = 52
     REDUCE_SUM = 54
@@ -69,6 +80,7 @@ _CONVOLUTION = ("pad", "stride", "dilation", "local_bound", "acc_type")
 _EXTREME = ("nan_mode",)
 
 ATTRIBUTE_FIELDS: Mapping[TosaOp, tuple[str, ...]] = {
+    TosaOp.ARGMAX: ("axis", "nan_mode"),
     TosaOp.AVG_POOL2D: (*_POOL, "acc_type"),
     TosaOp.CONV2D: _CONVOLUTION,
     TosaOp.DEPTHWISE_CONV2D: _CONVOLUTION,
@@ -89,11 +101,15 @@ ATTRIBUTE_FIELDS: Mapping[TosaOp, tuple[str, ...]] = {
 """Fields of attribute tables in the schema's order. Operators that are not listed have an empty table."""
 
 DTYPE_OF: Mapping[str, DType] = {
+    "bool": DType.BOOL,
     "int8": DType.INT8,
     "int16": DType.INT16,
     "int32": DType.INT32,
     "int48": DType.INT48,
 }
+
+TYPE_IN_FILE: Mapping[str, str] = {"int64": "int32"}
+"""Types that TOSA lacks, and those in which a file holds such values: indices."""
 
 _INT48_BYTES = 6
 

@@ -9,28 +9,26 @@ from engine.export.segments import Segment
 from engine.export.tosa.emit import emit
 from engine.export.tosa.flatbuffer import serialised
 from engine.export.tosa.graph import Shape, Tensor, TosaGraph
-from engine.export.tosa.schema import TosaOp
+from engine.export.tosa.schema import TYPE_IN_FILE, TosaOp
 from engine.program.types import Dequantise, Instruction, Program, Quantise
 
 ShapeOf = Callable[[str], Shape]
 """Shape of a program value that is no temporary of a unit."""
 
 
-_NARROWED = {"int64": "int32"}
-"""Types that TOSA lacks, and those in which such values (indices) are fed."""
-
-
 @dataclass(frozen=True)
 class TosaSegment:
     """The bytes of a ``.tosa`` file, and the program values that are its inputs and outputs, in the file's order.
 
-    ``units`` has the unit of every operator of the file ("" for constants), in its order.
+    ``units`` has the unit of every operator of the file ("" for constants), in its order; ``widened`` the program's
+    element type of inputs and outputs that the file has in a narrower one (int64 indices as int32).
     """
 
     data: bytes
     inputs: Mapping[str, Tensor]
     outputs: Mapping[str, Tensor]
     units: tuple[str, ...]
+    widened: Mapping[str, str]
 
     @property
     def operators(self) -> int:
@@ -63,13 +61,20 @@ def tosa_segment(
     graph.prune()
     inputs = {name: assembly.values[name] for name in assembly.inputs}
     outputs = {name: assembly.values[name] for name in wanted}
-    return TosaSegment(serialised(graph), inputs, outputs, tuple(item.unit for item in graph.operators))
+    kinds = {name: program.types[name].dtype for name in (*inputs, *outputs)}
+    widened = {name: dtype for name, dtype in kinds.items() if dtype in TYPE_IN_FILE}
+    return TosaSegment(serialised(graph), inputs, outputs, tuple(item.unit for item in graph.operators), widened)
 
 
 def _leaving(segment: Segment, made: list[str]) -> list[str]:
     """The computed values that are dequantised here or read behind the segment."""
     dequantised = {item.inputs[0] for item in segment.instructions if isinstance(item.op, Dequantise)}
     return [name for name in made if name in dequantised or name in segment.outputs]
+
+
+def _type_in_file(program: Program, name: str) -> str:
+    dtype = program.types[name].dtype
+    return TYPE_IN_FILE.get(dtype, dtype)
 
 
 @dataclass
@@ -89,7 +94,7 @@ class _Assembly:
         self.graph.unit = item.unit
         results = emit(self.graph, item.op, [self._operand(name) for name in item.inputs])
         for name, tensor in zip(item.outputs, results, strict=True):
-            assert tensor.dtype == self.program.types[name].dtype, f"{name} is {tensor.dtype}"
+            assert tensor.dtype == _type_in_file(self.program, name), f"{name} is {tensor.dtype}"
             self.made.append(name)
             self._name(name, tensor)
 
@@ -100,8 +105,7 @@ class _Assembly:
         constant = self.program.constants.get(name)
         if constant is not None:
             return self.graph.constant(constant.array)  # type: ignore[arg-type]
-        dtype = self.program.types[name].dtype
-        tensor = self.graph.input(self.shape_of(name), _NARROWED.get(dtype, dtype))
+        tensor = self.graph.input(self.shape_of(name), _type_in_file(self.program, name))
         self.inputs.append(name)
         self._name(name, tensor)
         return self.values[name]

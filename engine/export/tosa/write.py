@@ -136,8 +136,8 @@ def step_records(program: Program, step: Step, files: Iterator[str]) -> Iterator
         yield {
             "kind": step.segment.kind,
             "file": next(files),
-            "inputs": _ports(program, step.tosa.inputs),
-            "outputs": _ports(program, step.tosa.outputs),
+            "inputs": _ports(program, step.tosa, step.tosa.inputs),
+            "outputs": _ports(program, step.tosa, step.tosa.outputs),
         }
     for item in items:
         if isinstance(item.op, Dequantise):
@@ -150,8 +150,10 @@ def _seam(kind: str, source: str, target: str, dtype: str, scale: float) -> Reco
     return {"kind": kind, "from": source, "to": target, "dtype": dtype, "scale": scale}
 
 
-def _ports(program: Program, tensors: Mapping[str, Tensor]) -> list[Record]:
-    return [
-        {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype, "scale": program.types[name].scale}
-        for name, tensor in tensors.items()
-    ]
+def _ports(program: Program, segment: TosaSegment, tensors: Mapping[str, Tensor]) -> list[Record]:
+    """Inputs or outputs of a file. ``model_dtype`` is what the model has where the file has a narrower type."""
+    ports: list[Record] = []
+    for name, tensor in tensors.items():
+        port = {"name": name, "shape": list(tensor.shape), "dtype": tensor.dtype, "scale": program.types[name].scale}
+        ports.append(port | ({"model_dtype": segment.widened[name]} if name in segment.widened else {}))
+    return ports

@@ -8,6 +8,8 @@ from engine.program.kernels import (
     convolution,
     dense,
     elementwise,
+    functions,
+    logic,
     pooling,
     reductions,
     rows,
@@ -17,4 +19,4 @@ from engine.program.kernels.registry import KERNEL, Kernel
 
 __all__ = ["KERNEL", "Kernel"]
 
-_FAMILIES = (convolution, dense, elementwise, pooling, reductions, rows, seams)
+_FAMILIES = (convolution, dense, elementwise, functions, logic, pooling, reductions, rows, seams)

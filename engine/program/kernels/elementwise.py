@@ -19,6 +19,7 @@ from engine.program.types import (
     AddScaled,
     ExtremeScaled,
     MultiplyScaled,
+    Output,
     Requantise,
     Scaling,
     Table8,
@@ -66,11 +67,16 @@ def requantise(op: Requantise, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     if op.scaling.multiplier.size > 1:
         rows = rows_of(inputs[0])
         return (requantised(rows, _last_axis_tail(op)).view(inputs[0].shape),)
-    x = dense(inputs[0])
-    out = empty_like(x, op.output.dtype)
-    multiplier, shift = single(op.scaling)
-    _requantise(flat(x), multiplier, shift, op.output.low, op.output.high, flat(out))
-    return (out,)
+    return (rescaled(inputs[0], op.scaling, op.output),)
+
+
+def rescaled(x: Tensor, scaling: Scaling, output: Output) -> Tensor:
+    """``clamp(scaling(x))`` of int8, int16 or int32 integers."""
+    x = dense(x)
+    out = empty_like(x, output.dtype)
+    multiplier, shift = single(scaling)
+    _requantise(flat(x), multiplier, shift, output.low, output.high, flat(out))
+    return out
 
 
 @prepared

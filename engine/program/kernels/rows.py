@@ -14,7 +14,7 @@ from engine.program.kernels.compiled import Array, Integer, compiled, inlined, p
 from engine.program.kernels.memory import TORCH_DTYPE, rows_of
 from engine.program.kernels.prepared import prepared, single
 from engine.program.kernels.registry import kernel_of
-from engine.program.kernels.scalar import limit, rescale
+from engine.program.kernels.scalar import interpolated, leading_zeros, limit, rescale, rounded
 from engine.program.norm import largest_zeros, root_shift
 from engine.program.types import IntegerLayerNorm, IntegerSoftmax
 
@@ -83,37 +83,14 @@ def layernorm(op: IntegerLayerNorm, inputs: Sequence[Tensor]) -> tuple[Tensor, .
 
 
 @inlined
-def _leading_zeros(value: Integer) -> Integer:
-    """CLZ of a value in [0, 2^31)."""
-    zeros = 32
-    while value > 0:
-        value >>= 1
-        zeros -= 1
-    return zeros
-
-
-@inlined
-def _rounded(value: Integer, count: Integer) -> Integer:
-    """``value >> count`` with rounding; count may be 0."""
-    return (value + ((np.int64(1) << count) >> 1)) >> count
-
-
-@inlined
-def _interpolated(table: Array, index: Integer) -> Integer:
-    position = index + 32768
-    place = np.uint64(position) >> np.uint64(7)
-    return (table[place] << 7) + (table[place + 1] - table[place]) * (position & 127)
-
-
-@inlined
 def _store_ratios(
     exponentials: Array, total: Integer, reciprocal_table: Array, sum_shift: Integer, multiplier: Integer,
     shift: Integer, low: Integer, high: Integer, out: Array,
 ) -> None:  # fmt: skip
     """Steps 5 to 9 for one row."""
-    zeros = _leading_zeros(total)
+    zeros = leading_zeros(total)
     normalised = total << (zeros - 1)
-    reciprocal = _interpolated(reciprocal_table, (normalised >> 14) - 98304)
+    reciprocal = interpolated(reciprocal_table, (normalised >> 14) - 98304)
     count = np.int64(10 + sum_shift - zeros)
     half = (np.int64(1) << count) >> 1
     for i in range(exponentials.size):
@@ -162,7 +139,7 @@ def _softmax16(
             total = np.int64(0)
             for i in range(length):
                 difference = rescale(np.int64(line[i]) - greatest, multiplier_in, shift_in)
-                value = _interpolated(exp_table, limit(difference, -32768, 0))
+                value = interpolated(exp_table, limit(difference, -32768, 0))
                 exponentials[i] = value
                 total += (value + half) >> sum_shift
             _store_ratios(
@@ -191,7 +168,7 @@ def _layernorm(
                 least, greatest = min(least, value), max(greatest, value)
             scale = np.int32(n) if centre else np.int32(1)
             offset = total if centre else np.int32(0)
-            zeros = min(_leading_zeros(max(greatest * scale - offset, offset - least * scale)), zeros_limit)
+            zeros = min(leading_zeros(max(greatest * scale - offset, offset - least * scale)), zeros_limit)
             up = np.int32(zeros - 1)
             squares = np.int64(0)
             for i in range(n):
@@ -200,9 +177,9 @@ def _layernorm(
                 short[i] = value
                 squares += (np.int64(value) * value + square_half) >> square_shift
             count = min(max(-(exponent + 2 * zeros), 0), 31)
-            variance = max(squares + _rounded(mantissa, count), 1)
-            half = (_leading_zeros(variance) - 1) >> 1
-            reciprocal = _interpolated(table, ((variance << (2 * half)) >> 15) - 32768)
+            variance = max(squares + rounded(mantissa, count), 1)
+            half = (leading_zeros(variance) - 1) >> 1
+            reciprocal = interpolated(table, ((variance << (2 * half)) >> 15) - 32768)
             down = max(root - half, 0)
             down_half = (np.int64(1) << down) >> 1
             if by_element:

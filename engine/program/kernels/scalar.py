@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.program.kernels.compiled import Integer, inlined
+from engine.program.kernels.compiled import Array, Integer, inlined
 
 
 @inlined
@@ -17,3 +17,27 @@ def rescale(value: Integer, multiplier: Integer, shift: Integer) -> Integer:
 def limit(value: Integer, low: Integer, high: Integer) -> Integer:
     """``value`` limited to [low, high]."""
     return min(max(value, low), high)
+
+
+@inlined
+def rounded(value: Integer, count: Integer) -> Integer:
+    """``value >> count``, rounded half up; count may be 0."""
+    return (value + ((np.int64(1) << count) >> 1)) >> count
+
+
+@inlined
+def leading_zeros(value: Integer) -> Integer:
+    """CLZ of a value in [0, 2^31)."""
+    zeros = 32
+    while value > 0:
+        value >>= 1
+        zeros -= 1
+    return zeros
+
+
+@inlined
+def interpolated(table: Array, index: Integer) -> Integer:
+    """TOSA int16 TABLE: ``table`` int64 [513], an index in [-32768, 32767] -> 23 bits."""
+    position = index + 32768
+    place = np.uint64(position) >> np.uint64(7)
+    return (table[place] << 7) + (table[place + 1] - table[place]) * (position & 127)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from engine.errors import GraphError
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Op
+from engine.ops.logic import Cast
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
 from engine.plan.scales import ScaleOf, ValueTypes, quantised_type
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
 from engine.program.lowering.context import LOWER, UnitContext
+from engine.program.lowering.logic import CONVERSIONS
 from engine.program.types import (
     Dequantise,
     FloatKernel,
@@ -28,7 +30,12 @@ from engine.qtype import INTEGER_RANGE, QType
 
 
 def has_lowering(op: Op) -> bool:
-    """Whether the integer program has a form for the operator (Resize: nearest, and bilinear without antialiasing)."""
+    """Whether the integer program has a form for the operator.
+
+    Resize has one for nearest, and for bilinear without antialiasing; Cast from and to truth values, and from int32.
+    """
+    if isinstance(op, Cast):
+        return op.between_floats or (op.source, op.to) in CONVERSIONS
     if isinstance(op, Resize):
         return op.mode == "nearest" or (op.mode == "linear" and len(op.sizes) == 2 and not op.antialias)
     return LOWER.find(op) is not None
@@ -175,7 +182,7 @@ class _Assembler:
         names: dict[str, str] = {}
         types: dict[str, QType] = {}
         inner = {value for node in unit.nodes for value in self.graph.by_id[node].outputs}
-        dtype = self.resolution.dtypes[self.graph.by_id[unit.last].outputs[0]]
+        dtype = "int16" if self.resolution.effective[unit.last].precision is Precision.INT16 else "int8"
         for node_id in unit.nodes:
             for value in self.graph.activations(self.graph.by_id[node_id]):
                 if value not in inner:

@@ -84,6 +84,11 @@ class UnitContext:
         self.constants[name] = ProgramConstant(array, qtype)
         return name
 
+    def whole_constant(self, value: str, index: int) -> str:
+        """A constant operand of truth values or int32, as it is."""
+        array = np.asarray(self.graph.constants[value].array)
+        return self.constant(f"operand{index}", array, QType(array.dtype.name))
+
     def emit(self, op: ProgramOp, inputs: tuple[str, ...], outputs: tuple[str, ...] | None = None) -> None:
         """Append an instruction; without ``outputs`` it makes the unit's result."""
         names = tuple(self.names.get(value, value) for value in inputs)

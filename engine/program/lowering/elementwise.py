@@ -106,6 +106,15 @@ def _emit_addition(context: UnitContext, subtract: bool) -> None:
     context.emit(AddScaled(scalings[0], scalings[1], out, context.output(), subtract), tuple(names))
 
 
+def addition(a: QType, b: QType, result: QType, *, subtract: bool = False) -> AddScaled:
+    """The instruction for a + b or a - b of two activations, within the whole range of the result's type."""
+    wide = "int16" in (a.dtype, b.dtype)
+    step = max(a.scale, b.scale) / 2.0 ** HEADROOM_BITS["int16" if wide else "int8"]
+    output = Output(result.dtype, *INTEGER_RANGE[result.dtype])
+    out = scaling_for(step / result.scale)
+    return AddScaled(scaling_for(a.scale / step), scaling_for(b.scale / step), out, output, subtract)
+
+
 def _summand(context: UnitContext, value: str, index: int) -> NDArray[np.float64] | QType:
     """A constant summand, or the type that an activation is added in.
 

@@ -24,6 +24,9 @@ def lower_movement(context: UnitContext) -> None:
 def lower_pad(context: UnitContext) -> None:
     node = context.node
     assert isinstance(node.op, Pad)
+    if not context.result_type.is_quantised:
+        context.emit(DataMovement(node.op, int(node.op.value)), context.graph.activations(node))
+        return
     low, high = INTEGER_RANGE[context.result_type.dtype]
     fill = int(np.clip(np.rint(node.op.value / context.result_type.scale), low, high))
     context.emit(DataMovement(replace(node.op, value=float(fill)), fill), context.graph.activations(node))
@@ -53,6 +56,8 @@ def lower_look_up(context: UnitContext) -> None:
 
 def _aligned(context: UnitContext, value: str, index: int) -> str:
     result = context.result_type
+    if not result.is_quantised:
+        return context.whole_constant(value, index) if context.is_constant(value) else value
     if context.is_constant(value):
         low, high = INTEGER_RANGE[result.dtype]
         integers = np.clip(np.rint(context.constant_of(value) / result.scale), low, high).astype(result.dtype)

@@ -92,7 +92,9 @@ def test_index_arithmetic_is_not_on_the_chip() -> None:
     builder.input("x")
     builder.node("tanh", Tanh(), "x")
     builder.node("index", ArgMax(1, False), "tanh", shape=(1, 6, 6), dtype="int64")
-    assert asked(builder.build("index"), "tanh", "index").rule == "on_the_chip"
+    builder.node("flat", Reshape((36,)), "index", shape=(36,), dtype="int64")
+    assert asked(builder.build("flat"), "index", "flat").rule == "on_the_chip"
+    assert asked(builder.build("flat"), "tanh", "index").legal
 
 
 def test_whole_units() -> None:

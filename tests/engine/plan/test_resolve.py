@@ -14,6 +14,7 @@ from engine.graph.graph import Graph
 from engine.ops.elementwise import Add, Affine, Clip, Div, Gelu, Pow, Relu, Tanh, Unary
 from engine.ops.layout import Concat, Reshape, Transpose
 from engine.ops.linear import Linear
+from engine.ops.logic import Equal, Greater, Not
 from engine.ops.other import Input
 from engine.ops.reduce import ArgMax, MaxPool, Softmax
 from engine.plan.resolve import resolve
@@ -89,8 +90,8 @@ def test_integers_only_where_the_target_and_the_program_have_them(case: tuple[Gr
         if effective.precision is Precision.FLOAT:
             assert effective.dtype == kind.dtype
             continue
-        assert kind.is_float
-        assert effective.dtype == ("int16" if effective.precision is Precision.INT16 else "int8")
+        quantised = "int16" if effective.precision is Precision.INT16 else "int8"
+        assert effective.dtype == (quantised if kind.is_float else kind.dtype)
         assert isinstance(node.op, Input) or has_lowering(node.op)
         free = isinstance(node.op, Unary) and (effective.precision is Precision.INT8 or isinstance(node.op, Affine))
         assert free or check_node(graph, node, effective.precision, target) is None
@@ -249,9 +250,37 @@ def test_indices_are_not_quantised() -> None:
     builder.node("j", Reshape((36,)), "i", shape=(36,), dtype="int64")
     for marks in ({}, {"i": Precision.INT8, "j": Precision.INT16}):
         found = resolved(builder.build("j"), **marks)
-        assert found.dtypes["j"] == "int64"
-        assert all("indices" in found.effective[name].reason for name in "ij")
+        assert (found.dtypes["i"], found.effective["i"].precision) == ("int64", Precision.INT8)
+        assert (found.dtypes["j"], found.effective["j"].precision) == ("int64", Precision.FLOAT)
+        assert found.effective["j"].reason == "computes int64 values, which are not quantised"
     assert resolved(builder.build("j"), i=Precision.FLOAT).effective["i"].reason == ""
+
+
+def test_decisions_take_the_precision_of_what_they_decide_about() -> None:
+    builder = Builder()
+    builder.node("t", Tanh(), builder.input("x"))
+    builder.node("c", Greater(), "t", builder.constant("k", 0.5), dtype="bool")
+    builder.node("n", Not(), "c", dtype="bool")
+    graph = builder.build("n")
+    assert [resolved(graph).effective[name].precision for name in "cn"] == [Precision.INT8, Precision.INT8]
+    wide = resolved(graph, t=Precision.INT16).effective
+    assert [(wide[name].precision, wide[name].dtype) for name in "cn"] == [
+        (Precision.INT16, "bool"), (Precision.INT8, "bool")
+    ]  # fmt: skip
+    # Of a value that is float, the seam in front of the decision has the width that is asked for.
+    seam = resolved(graph, t=Precision.FLOAT, c=Precision.INT16).effective["c"]
+    assert (seam.precision, seam.reason) == (Precision.INT16, "")
+
+
+def test_whole_numbers_are_compared_and_moved_but_not_added() -> None:
+    builder = Builder()
+    builder.input("x", (4,), "int32")
+    builder.node("r", Reshape((4, 1)), "x", shape=(4, 1), dtype="int32")
+    builder.node("e", Equal(), "r", "x", shape=(4, 4), dtype="bool")
+    builder.node("a", Add(), "x", "x", shape=(4,), dtype="int32")
+    found = resolved(builder.build("e", "a")).effective
+    assert [found[name].precision for name in "rea"] == [Precision.INT8, Precision.INT8, Precision.FLOAT]
+    assert found["a"].reason == "computes int32 values, which are not quantised"
 
 
 def test_the_target_decides_where_auto_is_not_int8() -> None:

@@ -7,18 +7,23 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.ops import logic
 from engine.program.arithmetic import apply_scaling, clamped, look_up
+from engine.program.functions import logarithm_reference, square_root_reference
 from engine.program.norm import layernorm_reference
 from engine.program.softmax import softmax_reference
 from engine.program.types import (
     AddScaled,
     AveragePoolInteger,
+    CompareScaled,
     Convolution,
+    ExtremeIndex,
     ExtremeReduce,
     ExtremeScaled,
     FullyConnected,
     IntegerLayerNorm,
     IntegerSoftmax,
+    Logarithm,
     MatrixProduct,
     MaximumPool,
     MultiplyScaled,
@@ -26,9 +31,14 @@ from engine.program.types import (
     Quantise,
     Requantise,
     ResizeLinear,
+    Scaling,
+    SelectScaled,
+    SquareRoot,
     SumReduce,
     Table8,
     Table16,
+    TruthLogic,
+    WideSum,
 )
 
 Array = NDArray[np.signedinteger]
@@ -206,22 +216,91 @@ def _layernorm(op: IntegerLayerNorm, x: Array) -> Array:
     return layernorm_reference(x, op)
 
 
+def _scaled(x: Array, scaling: Scaling | None) -> NDArray[np.int64]:
+    return x.astype(np.int64) if scaling is None else apply_scaling(x, scaling)
+
+
+_RELATIONS = {
+    logic.Equal: np.equal,
+    logic.Greater: np.greater,
+    logic.GreaterOrEqual: np.greater_equal,
+    logic.Less: np.less,
+    logic.LessOrEqual: np.less_equal,
+}
+_CONNECTIVES = {
+    logic.And: np.logical_and,
+    logic.Or: np.logical_or,
+    logic.Xor: np.logical_xor,
+    logic.Not: np.logical_not,
+}
+
+
+def _compare(op: CompareScaled, a: Array, b: Array) -> NDArray[np.bool_]:
+    return _RELATIONS[type(op.op)](_scaled(a, op.a), _scaled(b, op.b))
+
+
+def _logic(op: TruthLogic, *inputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return _CONNECTIVES[type(op.op)](*inputs)
+
+
+def _select(op: SelectScaled, condition: NDArray[np.bool_], a: Array, b: Array) -> Array:
+    return np.where(condition, clamped(_scaled(a, op.a), op.output), clamped(_scaled(b, op.b), op.output))
+
+
+def _extreme_index(op: ExtremeIndex, x: Array) -> NDArray[np.int64]:
+    """The place of the extreme in the list of a line's elements, counted from its beginning or its end."""
+
+    def index(line: Array) -> int:
+        values = line.tolist()
+        extreme = max(values) if op.maximum else min(values)
+        return len(values) - 1 - values[::-1].index(extreme) if op.last else values.index(extreme)
+
+    found = np.apply_along_axis(index, op.axis, x)
+    return np.expand_dims(found, op.axis) if op.keepdims else found
+
+
+_TERMS = {"value": lambda x: x, "magnitude": abs, "square": lambda x: x * x}
+
+
+def _wide_sum(op: WideSum, x: Array) -> NDArray[np.int32]:
+    terms = _TERMS[op.term](x.astype(np.int64))
+    shifted = (terms + (1 << op.shift) // 2) >> op.shift
+    total = shifted.sum(axis=op.axes, keepdims=op.keepdims) if op.axes else shifted
+    assert np.abs(total).max() < 2**31
+    return total.astype(np.int32)
+
+
+def _logarithm(op: Logarithm, x: Array) -> Array:
+    return logarithm_reference(x, op)
+
+
+def _square_root(op: SquareRoot, x: Array) -> Array:
+    return square_root_reference(x, op)
+
+
 REFERENCE = {
     AddScaled: _add,
     AveragePoolInteger: _average_pool,
+    CompareScaled: _compare,
     Convolution: _convolution,
+    ExtremeIndex: _extreme_index,
     ExtremeReduce: _extreme_reduce,
     ExtremeScaled: _extreme,
     FullyConnected: _fully_connected,
     IntegerLayerNorm: _layernorm,
     IntegerSoftmax: _softmax,
+    Logarithm: _logarithm,
     MatrixProduct: _matrix_product,
     MaximumPool: _maximum_pool,
     MultiplyScaled: _multiply,
     Quantise: _quantise,
     Requantise: _requantise,
     ResizeLinear: _resize,
+    SelectScaled: _select,
+    SquareRoot: _square_root,
     SumReduce: _sum,
     Table8: _table8,
     Table16: _table16,
+    TruthLogic: _logic,
+    WideSum: _wide_sum,
 }

@@ -14,6 +14,7 @@ from engine.ops.base import Op
 from engine.ops.elementwise import Add, Div, Gelu, Relu
 from engine.ops.layout import Reshape, Roll, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.ops.logic import Greater
 from engine.ops.other import Input, OnnxOp
 from engine.ops.reduce import ArgMax, LayerNorm, Softmax
 from engine.precision import Precision
@@ -190,8 +191,13 @@ def test_unsupported_precisions():
 
 
 def test_indices_are_not_quantised():
-    refusal = refusal_of(graph_of(ArgMax(1), [(4, 4)], (4, 1), dtype="int64"), INT8)
+    refusal = refusal_of(graph_of(Relu(), [(4, 4)], (4, 4), dtype="int64"), INT8)
     assert (refusal.rule, refusal.message) == ("float_values", "computes int64 values, which are not quantised")
+
+
+def test_indices_of_extremes_and_truth_values_are_computed():
+    assert ask(graph_of(ArgMax(1), [(4, 4)], (4, 1), dtype="int64"), INT8) is None
+    assert ask(graph_of(Greater(), [(4, 4), (4, 4)], (4, 4), dtype="bool"), INT16) is None
 
 
 def test_roll_and_add_are_computed():

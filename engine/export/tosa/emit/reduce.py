@@ -26,27 +26,33 @@ def emit_sum(graph: TosaGraph, op: SumReduce, operands: Sequence[Tensor]) -> Ten
     (x,) = operands
     if math.prod(x.shape[axis] for axis in op.axes) * _LARGEST[x.dtype] >= _INT32_LIMIT:
         raise graph.refuse("a sum of more than 32 bits")
-    total = _along(graph, TosaOp.REDUCE_SUM, steps.cast(graph, x, "int32"), op)
-    return _without_axes(graph, steps.requantise(graph, total, op.scaling, op.output), op)
+    total = summed(graph, steps.cast(graph, x, "int32"), op.axes, True)
+    return _without_axes(graph, steps.requantise(graph, total, op.scaling, op.output), op.axes, op.keepdims)
+
+
+def summed(graph: TosaGraph, x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
+    """The sum of an int32 tensor over axes."""
+    return _without_axes(graph, _along(graph, TosaOp.REDUCE_SUM, x, axes), axes, keepdims)
 
 
 @tosa_form(ExtremeReduce)
 def emit_extreme(graph: TosaGraph, op: ExtremeReduce, operands: Sequence[Tensor]) -> Tensor:
     """REDUCE_MAX or REDUCE_MIN for each axis."""
     (x,) = operands
-    return _without_axes(graph, _along(graph, TosaOp.REDUCE_MAX if op.maximum else TosaOp.REDUCE_MIN, x, op), op)
+    kind = TosaOp.REDUCE_MAX if op.maximum else TosaOp.REDUCE_MIN
+    return _without_axes(graph, _along(graph, kind, x, op.axes), op.axes, op.keepdims)
 
 
-def _along(graph: TosaGraph, kind: TosaOp, x: Tensor, op: SumReduce | ExtremeReduce) -> Tensor:
-    for axis in op.axes:
+def _along(graph: TosaGraph, kind: TosaOp, x: Tensor, axes: Sequence[int]) -> Tensor:
+    for axis in axes:
         x = steps.reduced(graph, kind, x, axis)
     return x
 
 
-def _without_axes(graph: TosaGraph, x: Tensor, op: SumReduce | ExtremeReduce) -> Tensor:
-    if op.keepdims:
+def _without_axes(graph: TosaGraph, x: Tensor, axes: Sequence[int], keepdims: bool) -> Tensor:
+    if keepdims or not axes:
         return x
-    gone = {axis % x.rank for axis in op.axes}
+    gone = {axis % x.rank for axis in axes}
     return steps.reshape(graph, x, tuple(size for axis, size in enumerate(x.shape) if axis not in gone))
 
 

@@ -91,6 +91,8 @@ def gather(graph: TosaGraph, x: Tensor, axis: int, indices: NDArray[np.integer])
     if count == size and (indices == np.arange(size)[::-1]).all():
         return graph.add(TosaOp.REVERSE, (x,), x.shape, x.dtype, axis=axis)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    if x.dtype == "bool":  # GATHER has no form for truth values
+        return cast(graph, gather(graph, cast(graph, x, "int8"), axis, indices), "bool")
     places = graph.constant(np.tile(indices.astype(np.int32), (outer, 1)))
     taken = graph.add(TosaOp.GATHER, (reshape(graph, x, (outer, size, inner)), places), (outer, count, inner), x.dtype)
     return reshape(graph, taken, replaced(x.shape, axis, count))
@@ -171,6 +173,20 @@ def reduced(graph: TosaGraph, op: TosaOp, x: Tensor, axis: int) -> Tensor:
     if op is TosaOp.REDUCE_SUM:
         return graph.add(op, (x,), shape, x.dtype, axis=axis)
     return graph.add(op, (x,), shape, x.dtype, axis=axis, nan_mode=NAN_PROPAGATE)
+
+
+def compared(graph: TosaGraph, op: TosaOp, a: Tensor, b: Tensor) -> Tensor:
+    """EQUAL, GREATER or GREATER_EQUAL of two int32 tensors, broadcast like numpy."""
+    rank = max(a.rank, b.rank)
+    a, b = with_rank(graph, a, rank), with_rank(graph, b, rank)
+    return graph.add(op, (a, b), np.broadcast_shapes(a.shape, b.shape), "bool")
+
+
+def selected(graph: TosaGraph, condition: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """``a`` where the condition holds, else ``b``, of one type, broadcast like numpy."""
+    rank = max(condition.rank, a.rank, b.rank)
+    operands = tuple(with_rank(graph, x, rank) for x in (condition, a, b))
+    return graph.add(TosaOp.SELECT, operands, np.broadcast_shapes(*(x.shape for x in operands)), a.dtype)
 
 
 def cast(graph: TosaGraph, x: Tensor, dtype: str) -> Tensor:

@@ -11,15 +11,19 @@ import numpy as np
 from engine.export.segments import cut
 from engine.export.tosa.segment import TosaSegment, tosa_segment
 from engine.ops import layout as ops
+from engine.ops import logic
 from engine.program.arithmetic import scaling_for
+from engine.program.functions import logarithm, square_root
 from engine.program.norm import integer_layernorm
 from engine.program.softmax import integer_softmax
 from engine.program.tables import table8, table16
 from engine.program.types import (
     AddScaled,
     AveragePoolInteger,
+    CompareScaled,
     Convolution,
     DataMovement,
+    ExtremeIndex,
     ExtremeReduce,
     ExtremeScaled,
     FullyConnected,
@@ -34,7 +38,10 @@ from engine.program.types import (
     Requantise,
     ResizeLinear,
     Scaling,
+    SelectScaled,
     SumReduce,
+    TruthLogic,
+    WideSum,
 )
 from engine.qtype import QType
 from tests.engine.program.test_kernels import random_group_norm
@@ -48,11 +55,12 @@ DTYPES = ("int8", "int16")
 
 @dataclass(frozen=True)
 class Case:
-    """An operator, its operands, and how many results it has; int32 operands are constants."""
+    """An operator, its operands, and how many results it has; int32 operands are constants unless ``feeds_wide``."""
 
     op: ProgramOp
     operands: tuple[np.ndarray, ...]
     results: int = 1
+    feeds_wide: bool = False
 
     @property
     def instruction(self) -> Instruction:
@@ -68,7 +76,8 @@ class Case:
         item = self.instruction
         types = {name: QType(array.dtype.name) for name, array in self.fed.items()}
         types |= {name: QType(dtype) for name, dtype in zip(item.outputs, dtypes, strict=True)}
-        constants = {n: ProgramConstant(a, types[n]) for n, a in self.fed.items() if a.dtype == np.int32}
+        wide = {name: array for name, array in self.fed.items() if array.dtype == np.int32 and not self.feeds_wide}
+        constants = {name: ProgramConstant(array, types[name]) for name, array in wide.items()}
         program = Program((item,), types, constants, {}, {name: name for name in item.outputs})
         (segment,) = cut(program)
         made = tosa_segment(program, segment, lambda name: self.fed[name].shape)
@@ -122,7 +131,8 @@ def _random() -> Iterator[tuple[str, Case]]:
 def cases() -> Mapping[str, Case]:
     """All cases by name."""
     parts = (_convolutions(), _transposed(), _products(), _pairs(), _functions(), _reductions(), _pools(), _norms())
-    return {name: case for part in (*parts, _softmaxes(), _resizes(), _movements(), _random()) for name, case in part}
+    others = (_softmaxes(), _resizes(), _movements(), _random(), _decisions(), _selections(), _wide_functions())
+    return {name: case for part in (*parts, *others) for name, case in part}
 
 
 def convolution(
@@ -347,3 +357,83 @@ def _movements() -> Iterator[tuple[str, Case]]:
         for axis in (0, 2):
             places = np.array([[1, -1, 0], [-2, 1, 1]], np.int64)
             yield f"LookUp-{axis}-{dtype}", Case(DataMovement(ops.LookUp(axis)), (x, places))
+
+
+def _decisions() -> Iterator[tuple[str, Case]]:
+    shapes = (((2, 6, 5, 7), (2, 6, 5, 7)), ((2, 6, 5, 7), (6, 1, 1)), ((4,), (3, 4)))
+    relations = (logic.Equal(), logic.Greater(), logic.GreaterOrEqual(), logic.Less(), logic.LessOrEqual())
+    for relation in relations:
+        for index, (first, second) in enumerate((("int8", "int8"), ("int16", "int16"), ("int8", "int16"))):
+            a_shape, b_shape = shapes[index]
+            a, b = integers(1, a_shape, first), integers(2, b_shape, second)
+            name = f"{relation.type_name}-{first}-{second}"
+            yield f"{name}-same", Case(CompareScaled(relation, None, None), (a, b))
+            yield f"{name}-scaled", Case(CompareScaled(relation, scaling_for(0.013), scaling_for(1.0)), (a, b))
+        wide = np.arange(-9, 9).astype(np.int32).reshape(3, 6)
+        constant = CompareScaled(relation, scaling_for(0.1), None)
+        yield f"{relation.type_name}-constant", Case(constant, (integers(3, (5, 3, 6), "int8"), wide))
+        yield f"{relation.type_name}-int32", Case(
+            CompareScaled(relation, None, None), (wide, wide[:, ::-1].copy()), feeds_wide=True
+        )
+    a, b = truth(1, (2, 3, 4)), truth(2, (3, 1))
+    for connective in (logic.And(), logic.Or(), logic.Xor()):
+        yield connective.type_name, Case(TruthLogic(connective), (a, b))
+    yield "Not", Case(TruthLogic(logic.Not()), (a,))
+    for dtype in DTYPES:
+        x = integers(4, (3, 5, 7), dtype)
+        x[0] = np.iinfo(dtype).min
+        for maximum in (True, False):
+            for last in (True, False):
+                for axis, keepdims in ((0, True), (1, False), (2, True)):
+                    op = ExtremeIndex(axis, keepdims, maximum, last)
+                    yield f"index-{dtype}-{maximum}-{last}-{axis}", Case(op, (x,))
+
+
+def truth(seed: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Random truth values."""
+    return np.random.default_rng(seed).random(shape) < 0.5
+
+
+def _selections() -> Iterator[tuple[str, Case]]:
+    for first, second in (("int8", "int8"), ("int16", "int16"), ("int8", "int16")):
+        a, b = integers(1, (2, 6, 5, 7), first), integers(2, (6, 1, 7), second)
+        for index, output in enumerate((INT8, INT16, RECTIFIED)):
+            op = SelectScaled(scaling_for(0.7), scaling_for(130.0) if index else None, output)
+            yield f"select-{first}-{second}-{index}", Case(op, (truth(index, (5, 1)), a, b))
+    ends = (np.array(127, np.int8), np.array(0, np.int8))
+    yield "select-constants", Case(SelectScaled(None, None, INT8), (truth(3, (4, 5)), *ends))
+    x = truth(5, (2, 4, 6, 8))
+    for op in (
+        ops.Reshape((8, 48)),
+        ops.Transpose((0, 3, 1, 2)),
+        ops.Slice((0, 3, 1, 7), (2, -1, 6, -1), (1, -1, 2, -2)),
+        ops.Pad((0, 1, 0, 2, 0, 0, 3, 1), "constant", 1.0),
+        ops.Gather(2, (5, 0, 0, 3), (2, 2)),
+        ops.Expand((3, 2, 4, 6, 8)),
+        ops.Tile((1, 2, 1, 3)),
+        ops.Roll((-2, 3), (2, 3)),
+        ops.Concat(1),
+    ):
+        operands = (x, x) if isinstance(op, ops.Concat) else (x,)
+        yield f"{op.type_name}-truth", Case(DataMovement(op, 1), operands)
+
+
+def _wide_functions() -> Iterator[tuple[str, Case]]:
+    for dtype in DTYPES:
+        x = integers(1, (3, 5, 7), dtype)
+        x[0, 0, 0] = np.iinfo(dtype).min
+        for term, shift in (("value", 0), ("magnitude", 3), ("square", 7)):
+            for axes, keepdims in (((), True), ((1,), True), ((0, 2), False)):
+                op = WideSum(axes, keepdims, term, shift)
+                yield f"wide-sum-{term}-{len(axes)}-{dtype}", Case(op, (x,))
+    rng = np.random.default_rng(3)
+    wide = (rng.integers(-(2**31) + 1, 2**31, (20, 200)) >> rng.integers(0, 32, (20, 200))).astype(np.int32)
+    narrow = np.arange(-128, 128).astype(np.int8)
+    for output in (INT8, INT16):
+        for scale in (1e-6, 3.0):
+            log = logarithm(scale, 40.0 / output.high, output)
+            root = square_root(scale, (2.0**31 * scale) ** 0.5 / output.high, output)
+            yield f"log-{output.dtype}-{scale}", Case(log, (wide,), feeds_wide=True)
+            yield f"root-{output.dtype}-{scale}", Case(root, (wide,), feeds_wide=True)
+        yield f"log-narrow-{output.dtype}", Case(logarithm(0.01, 5.0 / output.high, output), (narrow,))
+        yield f"root-narrow-{output.dtype}", Case(square_root(0.01, 1.2 / output.high, output), (narrow,))
