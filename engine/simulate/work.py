@@ -15,7 +15,7 @@ import numpy as np
 
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Behaviour, Op
-from engine.ops.elementwise import Affine, Binary, Clip, PRelu, Relu, Unary, Where
+from engine.ops.elementwise import Affine, Binary, Clip, Pow, PRelu, Relu, Unary, Where
 from engine.ops.layout import (
     Concat,
     DepthToSpace,
@@ -267,6 +267,13 @@ def _binary(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return Work(vector_elements=_output_count(graph, node), moves=_whole(graph, node, dtypes))
 
 
+@WORK.register(Pow)
+def _pow(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """Logarithm and exponential by table, and a product between them."""
+    elements = _output_count(graph, node)
+    return Work(vector_elements=elements, table_lookups=2 * elements, moves=_whole(graph, node, dtypes))
+
+
 @WORK.register(PRelu)
 def _prelu(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     """Product with the slope, then a selection."""
@@ -281,9 +288,21 @@ def _reduction(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
     return Work(reduction_elements=_input_count(graph, node), moves=_whole(graph, node, dtypes))
 
 
-@WORK.register(ReduceL1, ReduceSumSquare, ReduceProd)
+@WORK.register(ReduceProd)
+def _reduce_prod(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
+    """A logarithm of each element and their sum, signs counted beside it; an exponential for each output."""
+    elements, outputs = _input_count(graph, node), _output_count(graph, node)
+    return Work(
+        vector_elements=elements,
+        reduction_elements=2 * elements,
+        table_lookups=elements + outputs,
+        moves=_whole(graph, node, dtypes),
+    )
+
+
+@WORK.register(ReduceL1, ReduceSumSquare)
 def _terms_summed(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
-    """A magnitude, square or product of each element, and their sum."""
+    """A magnitude or square of each element, and their sum."""
     elements = _input_count(graph, node)
     return Work(vector_elements=elements, reduction_elements=elements, moves=_whole(graph, node, dtypes))
 

@@ -3,7 +3,7 @@
 Importing this package registers every lowering.
 """
 
-from engine.program.lowering import elementwise, functions, layout, logic, mac, reduce
+from engine.program.lowering import elementwise, functions, layout, logic, mac, powers, reduce
 from engine.program.lowering.context import LOWER, UnitContext
 
-__all__ = ["LOWER", "UnitContext", "elementwise", "functions", "layout", "logic", "mac", "reduce"]
+__all__ = ["LOWER", "UnitContext", "elementwise", "functions", "layout", "logic", "mac", "powers", "reduce"]

@@ -170,10 +170,11 @@ def _factor(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
     """A factor and its type; a constant one is quantised to int16 with one scale."""
     if not context.is_constant(value):
         return value, context.types[value]
-    return _constant_factor(context, context.constant_of(value), index)
+    return constant_factor(context, context.constant_of(value), index)
 
 
-def _constant_factor(context: UnitContext, array: NDArray[np.float64], index: int) -> tuple[str, QType]:
+def constant_factor(context: UnitContext, array: NDArray[np.float64], index: int) -> tuple[str, QType]:
+    """A constant factor in int16 with one scale, and its type."""
     scale = max(float(np.abs(array).max(initial=0.0)), 1e-30) / CONSTANT_LEVELS
     qtype = QType("int16", scale)
     return context.constant(f"operand{index}", np.rint(array / scale).astype(np.int16), qtype), qtype
@@ -250,7 +251,7 @@ def _candidate(context: UnitContext, value: str, index: int) -> tuple[str, QType
         return value, context.types[value]
     reach = 2.0 * _reach(context, [])
     array = np.clip(context.constant_of(value, infinite=True), -reach, reach)
-    return _constant_factor(context, array, index)
+    return constant_factor(context, array, index)
 
 
 @LOWER.register(PRelu)

@@ -131,7 +131,7 @@ def _whole_to_number(context: UnitContext, source: str) -> None:
 def _number_to_truth(context: UnitContext, source: str) -> None:
     """Whether the integer differs from 0."""
     zero = context.constant("zero", np.zeros((), np.int32), QType("int32", context.types[source].scale))
-    is_zero = context.temporary("zero?", _TRUTH)
+    is_zero = context.temporary("is_zero", _TRUTH)
     context.emit(CompareScaled(Equal(), None, None), (source, zero), (is_zero,))
     context.emit(TruthLogic(Not()), (is_zero,))
 

@@ -25,7 +25,9 @@ PLANS: dict[str, Marks] = {
     "int16": (("*", "int16"),),
     "mixed": (("/net/s", "float"), ("/net/w", "int16"), ("/net/l2", "float")),
 }
-OUTPUTS = ("z", "w", "hot", "logs", "l1", "l2", "squares", "spread", "place", "last", "kept", "sine")
+OUTPUTS = (
+    "z", "w", "hot", "logs", "l1", "l2", "squares", "spread", "place", "last", "kept", "angle", "raised", "chance",
+)  # fmt: skip
 
 
 def model() -> onnx.ModelProto:
@@ -59,7 +61,9 @@ def model() -> onnx.ModelProto:
         node("ReduceLogSumExp", ["x"], ["spread"], axes=[1, 2], keepdims=0),
         node("ArgMax", ["x"], ["place"], axis=1),
         node("ArgMin", ["s"], ["last"], axis=3, keepdims=0, select_last_index=1),
-        node("Atan", ["x"], ["sine"]),
+        node("Atan", ["x"], ["angle"]),
+        node("Pow", ["s", "s"], ["raised"]),
+        node("ReduceProd", ["s"], ["chance"], axes=[3]),
     ]
     inputs = {"x": np.zeros((1, 4, 6, 6), np.float32), "ids": np.zeros((1, 5), np.int32)}
     constants = {
@@ -112,7 +116,7 @@ def test_outputs_are_those_of_the_float_model(folder: Path) -> None:
         {name: np.asarray(array, np.float64) for name, array in run(sample).items()}
         for run in (session.run_float, session.run)
     )
-    for name in ("z", "hot", "logs", "l1", "squares", "spread", "sine"):
+    for name in ("z", "hot", "logs", "l1", "squares", "spread", "angle"):
         error = np.abs(found[name] - wanted[name]).max()
         bound = 8e-3 if name == "hot" else 2e-3  # weights have 8 bits
         assert error < bound * np.abs(wanted[name]).max(), name

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.graph.graph import Constant, Graph, Node, TensorType
 from engine.ops.base import Op
-from engine.ops.elementwise import Add, Affine, Clip, Div, Gelu, Mul, Pow, Relu, Sub, Tanh
+from engine.ops.elementwise import Add, Affine, Clip, Div, Gelu, Mod, Mul, Pow, Relu, Sub, Tanh
 from engine.ops.layout import Concat, Roll, Slice, Transpose
 from engine.ops.linear import Conv
 from engine.ops.other import Input
@@ -98,7 +98,7 @@ def _index(builder: Builder, name: str, values: Sequence[str], data: st.DataObje
 
 GROWTH: tuple[Grow, ...] = (
     _conv, _conv, _norm, _joined, _index,
-    _binary(Add()), _binary(Sub()), _binary(Mul()), _binary(Div()), _binary(Pow()),
+    _binary(Add()), _binary(Sub()), _binary(Mul()), _binary(Div()), _binary(Pow()), _binary(Mod(True)),
     _unary(Relu()), _unary(Relu()), _unary(Clip(0.0, 6.0)), _unary(Clip(-1.0, 1.0)), _unary(Gelu()), _unary(Tanh()),
     _unary(Affine(0.5, 0.0)), _unary(Affine(-2.0, 0.0)), _unary(Affine(2.0, 1.0)),
     _unary(Transpose((0, 1, 3, 2))), _unary(Roll((1,), (2,))),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.graph.graph import Graph
-from engine.ops.elementwise import Add, Affine, Clip, Div, Gelu, Pow, Relu, Tanh, Unary
+from engine.ops.elementwise import Add, Affine, Clip, Div, Gelu, Mod, Relu, Tanh, Unary
 from engine.ops.layout import Concat, Reshape, Transpose
 from engine.ops.linear import Linear
 from engine.ops.logic import Equal, Greater, Not
@@ -238,10 +238,10 @@ def test_float_splits_the_program() -> None:
 
 def test_what_has_no_integer_form_runs_on_the_cpu() -> None:
     builder = Builder()
-    builder.node("p", Pow(), builder.input("x"), builder.input("y"))
+    builder.node("p", Mod(), builder.input("x"), builder.input("y"))
     effective = resolved(builder.build("p")).effective["p"]
     assert effective.precision is Precision.FLOAT
-    assert effective.reason == "Pow has no integer form; it runs on the CPU"
+    assert effective.reason == "Mod has no integer form; it runs on the CPU"
 
 
 def test_indices_are_not_quantised() -> None:

@@ -9,11 +9,21 @@ import pytest
 
 import engine.ops
 from engine.ops.base import Op
-from engine.ops.elementwise import Affine, Gelu, Mul
+from engine.ops.elementwise import Affine, Gelu, Mul, Pow
 from engine.ops.layout import Concat, Expand, Gather, LookUp, Pad, Reshape, Roll, Slice, SpaceToDepth, Split, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import OnnxOp
-from engine.ops.reduce import LayerNorm, MaxPool, ReduceL1, ReduceLogSum, ReduceLogSumExp, ReduceMean, Resize, Softmax
+from engine.ops.reduce import (
+    LayerNorm,
+    MaxPool,
+    ReduceL1,
+    ReduceLogSum,
+    ReduceLogSumExp,
+    ReduceMean,
+    ReduceProd,
+    Resize,
+    Softmax,
+)
 from engine.simulate.work import FREE, WORK, Direction, Product, dtype_bytes, work_of
 from engine.target.operators import subclasses
 
@@ -70,6 +80,8 @@ def test_elementwise_reductions_and_functions():
     assert work(Gelu(), [(4, 8)], (4, 8)).table_lookups == 32
     assert work(Mul(), [(4, 8), (1, 8)], (4, 8)).vector_elements == 32
     assert work(ReduceMean((1,), True), [(4, 8)], (4, 1)).reduction_elements == 32
+    assert work(Pow(), [(4, 8), (1, 8)], (4, 8)).table_lookups == 64
+    assert work(ReduceProd((1,), True), [(4, 8)], (4, 1)).table_lookups == 36
     assert work(ReduceL1((1,), True), [(4, 8)], (4, 1)).vector_elements == 32
     log = work(ReduceLogSumExp((1,), True), [(4, 8)], (4, 1))
     assert (log.table_lookups, log.reduction_elements, log.vector_elements) == (36, 64, 36)

@@ -468,7 +468,7 @@ def test_every_lowering_is_compared_here() -> None:
     compared_here = {
         "ArgExtreme", "Cast", "Comparison", "Log", "LogSoftmax", "Logic", "NumberTest", "ReduceL1", "ReduceL2",
         "ReduceLogSum", "ReduceLogSumExp", "ReduceSumSquare", "Sqrt", "Where", "BatchNorm", "GroupNorm", "InstanceNorm",
-        "LookUp",
+        "LookUp", "Pow", "ReduceProd",
         "Add", "AveragePool", "Concat", "Conv", "ConvTranspose", "Div", "Layout", "LayerNorm", "Linear", "MatMul",
         "MaxPool", "Maximum", "Minimum", "Mul", "PRelu", "Pad", "RMSNorm", "ReduceMax", "ReduceMean", "ReduceMin",
         "ReduceSum", "Resize", "Softmax", "Sub", "Unary",
