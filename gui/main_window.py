@@ -22,8 +22,9 @@ from gui.actions.builder import ActionSet
 from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
 from gui.actions.region_commands import RegionCommands
-from gui.actions.registry import ACTIONS
+from gui.actions.registry import ACTIONS, BY_ID
 from gui.actions.state import ActionState
+from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
 from gui.canvas.widget import GraphCanvas
 from gui.client.session import EngineSession
@@ -43,6 +44,7 @@ from gui.panels.palette.widget import CommandPalette
 from gui.panels.search.widget import SearchBar
 from gui.panels.style import apply_theme
 from gui.panels.summary.widget import SummaryStrip
+from gui.panels.verification.widget import VerificationPanel
 from gui.panels.welcome.widget import WelcomePage
 from gui.theme import Theme
 
@@ -95,7 +97,7 @@ class MainWindow(QMainWindow):
         if isinstance(app, QApplication):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
-        for part in (self.actions_, self.table, self.inspector, self.notices, self.welcome):
+        for part in (self.actions_, self.table, self.inspector, self.verification, self.notices, self.welcome):
             part.set_theme(theme)
         self._refresh_actions()
 
@@ -138,6 +140,7 @@ class MainWindow(QMainWindow):
         self.table = NodeTablePanel(document, view)
         self.inspector = InspectorPanel(document, view)
         self.hierarchy = HierarchyPanel(document, view)
+        self.verification = VerificationPanel(document, view)
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)
         self.notices = NoticeArea({spec.id: spec.text for spec in ACTIONS})
@@ -160,7 +163,8 @@ class MainWindow(QMainWindow):
             self.views.reveal,
             self._refresh_actions,
         )
-        parts = (self.files, self.edits, self.regions, self.views)
+        self.verifying = VerifyCommands(self.session, self.verification, self.notices, self._show_verification)
+        parts = (self.files, self.edits, self.regions, self.verifying, self.views)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
 
@@ -181,9 +185,12 @@ class MainWindow(QMainWindow):
             self._dock("Inspector", self.inspector, areas.RightDockWidgetArea),
             self._dock("Nodes", self.table, areas.BottomDockWidgetArea),
         ]
+        self._verification_dock = self._dock("Verification", self.verification, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], self._verification_dock)
+        self._verification_dock.hide()
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
-        for dock in self._docks:
+        for dock in (*self._docks, self._verification_dock):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -264,6 +271,8 @@ class MainWindow(QMainWindow):
         self.summary.methodChosen.connect(document.document.set_default_method)
         self.table.revealed.connect(self.views.reveal)
         self.hierarchy.revealed.connect(self.views.reveal)
+        self.verification.revealed.connect(self.views.reveal)
+        self.verification.verifyWanted.connect(self.verifying.verify)
         self.search.found.connect(self.views.find)
         self.canvas.contextMenuRequested.connect(self._show_context_menu)
         self.welcome.openWanted.connect(self.files.ask_and_open)
@@ -293,8 +302,15 @@ class MainWindow(QMainWindow):
         self.table.set_heat(heat, self.view.overlay)
         self.hierarchy.set_heat(heat)
 
+    def _show_verification(self) -> None:
+        """Bring the panel to the front, beside the node table."""
+        self._verification_dock.show()
+        self._verification_dock.raise_()
+
     def _refresh_actions(self) -> None:
-        self.actions_.refresh(self._action_state())
+        state = self._action_state()
+        self.actions_.refresh(state)
+        self.verification.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
 
     def _action_state(self) -> ActionState:
         document = self.document.document

@@ -217,6 +217,17 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.can_export,
     ),
     ActionSpec(
+        "model.verify",
+        "Verify",
+        "Compare every stage with programs that others wrote, down to the exported package",
+        "File",
+        group=2,
+        shortcuts=("Ctrl+Shift+V",),
+        icon="verify",
+        tool_group="model",
+        unavailable=when.can_export,
+    ),
+    ActionSpec(
         EXPORT_FORMATS["package"].command,
         EXPORT_FORMATS["package"].title,
         EXPORT_FORMATS["package"].help,

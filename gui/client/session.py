@@ -33,6 +33,8 @@ from engine.service.messages import (
     Saved,
     TimingReady,
     UpdatePlan,
+    Verified,
+    Verify,
 )
 from gui.client.client import STREAMED, EngineClient
 from gui.client.restarts import RestartBudget
@@ -64,10 +66,10 @@ class EngineSession(QObject):
 
     Results of the plan go straight into the document. Everything else comes as a signal: ``opened``
     (path), ``saved`` (path), ``exported`` (ExportSummary), ``evaluated`` (Evaluation), ``calibrated``
-    (samples), ``inspected`` (NodeDetail), ``regionChecked`` (RegionVerdict, whether it is about a region of the
-    plan), ``noticed`` (Notice), ``activityChanged`` (Activity or None),
-    ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or
-    failed).
+    (samples), ``verified`` (Verification, the revision it is about), ``inspected`` (NodeDetail),
+    ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``noticed`` (Notice),
+    ``activityChanged`` (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of
+    the present plan are complete, or failed).
     """
 
     opened = Signal(str)
@@ -75,6 +77,7 @@ class EngineSession(QObject):
     exported = Signal(object)
     evaluated = Signal(object)
     calibrated = Signal(int)
+    verified = Signal(object, int)
     inspected = Signal(object)
     regionChecked = Signal(object, bool)
     noticed = Signal(object)
@@ -193,6 +196,16 @@ class EngineSession(QObject):
             handle,
             "Evaluating",
         )
+
+    def verify(self, samples: int) -> None:
+        """Compare every stage of the present plan with other programs."""
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Verified):
+                self.verified.emit(answer.verification, answer.revision)
+
+        self._submit(lambda i: Verify(id=i, revision=revision, samples=samples), handle, "Verifying")
 
     def inspect(self, node_id: str) -> None:
         """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for

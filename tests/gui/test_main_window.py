@@ -20,6 +20,7 @@ from gui.main_window import MainWindow
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.prompts import Unsaved
 from gui.panels.node_table.model import COLUMNS
+from gui.panels.verification.model import COLUMNS as VERIFICATION_COLUMNS
 from tests.gui.windows import Answers, window_for
 
 MODELS = Path(str(files("resources").joinpath("models")))
@@ -346,3 +347,27 @@ def test_unbound_dimensions_can_be_given(window: MainWindow, answers: Answers, q
         window.actions_.trigger("file.open_bound")
     assert window.document.document.nodes["input/image"].shapes[0][0] == 2
     qtbot.waitUntil(lambda: window.document.document.is_timed, timeout=WAIT_MS)
+
+
+def test_verification_shows_its_table_and_can_be_stopped(
+    window: MainWindow, answers: Answers, qtbot: QtBot
+) -> None:
+    open_and_calibrate(window, answers, qtbot)
+    session, panel = window.session, window.verification
+    panel.samples.setValue(1)
+    panel.button.click()
+    assert panel.isVisible()
+    qtbot.waitUntil(lambda: session.activity is not None and "float, ONNX Runtime" in session.activity.text)
+    session.cancel()
+    qtbot.waitUntil(lambda: session.activity is None, timeout=WAIT_MS)
+    assert panel.table.topLevelItemCount() == 0
+    with qtbot.waitSignal(session.verified, timeout=WAIT_MS):
+        window.actions_.trigger("model.verify")
+    assert panel.summary.text().startswith("No stage differs")
+    (operators,) = panel.table.findItems("qdq, each operator", Qt.MatchFlag.MatchExactly, 2)
+    panel.table.setCurrentItem(operators)
+    (selected,) = window.view.selection
+    assert operators.text(len(VERIFICATION_COLUMNS) - 1) == selected.lstrip("/")
+    window.edits.mark("int16")
+    assert panel.summary.text().endswith("The plan has changed since.")
+    assert errors_of(window) == []
