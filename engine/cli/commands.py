@@ -245,7 +245,7 @@ def _print_mismatches(found: Verification) -> None:
     if not beyond:
         return
     rows = [
-        (i.stage, i.what, i.node, i.value, f"{i.elements}", f"{i.beyond}", f"{i.worst:.3g} {i.unit}".strip())
+        (i.stage, i.what, i.node, i.value, f"{i.elements}", f"{i.beyond}", _in_units(i.worst, i.unit))
         for i in beyond[:_MOST_MISMATCHES]
     ]
     columns = ("stage", "of", "node", "value", "elements", "beyond", "worst")
@@ -255,8 +255,12 @@ def _print_mismatches(found: Verification) -> None:
 def _counts(item: Comparison) -> tuple[str, str, str, str]:
     if item.agreement in (Agreement.UNAVAILABLE, Agreement.FAILED):
         return "–", "–", "–", "–"
-    worst = f"{item.worst:.3g} {item.unit}".strip() if item.worst else "0"
+    worst = _in_units(item.worst, item.unit) if item.worst else "0"
     return f"{item.values}", f"{item.elements}", f"{item.differing}", worst
+
+
+def _in_units(value: float, unit: str) -> str:
+    return f"{value:.3g} {unit.removesuffix('s') if value == 1 else unit}".rstrip()
 
 
 def estimate(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:

@@ -42,11 +42,22 @@ def from_torch(module: torch.nn.Module, example_inputs: tuple[Any, ...], name: s
 
 
 def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
-    """Open a ``.pt2`` file, after :func:`check_exported` has made sure that no object in it is unpickled.
+    """Open a ``.pt2`` file.
 
     Raises:
         ModelFileError: The file is damaged, or holds pickled objects.
         GraphError: The exported graph cannot be used.
+    """
+    program = exported_program(path)
+    graph = _exported(program, (), path.stem, path, bindings, batch)
+    return replace(graph, source=path, digest=combined_digest([file_digest(path)]))
+
+
+def exported_program(path: Path) -> torch.export.ExportedProgram:
+    """The program of a ``.pt2`` file, after :func:`check_exported` has made sure that no object in it is unpickled.
+
+    Raises:
+        ModelFileError: The file is damaged, or holds pickled objects.
     """
     try:
         content = path.read_bytes()
@@ -54,13 +65,11 @@ def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
         raise ModelFileError(f"cannot be read: {error.strerror}", path=path) from error
     check_exported(path, content)
     try:
-        program = torch.export.load(io.BytesIO(content))  # the very bytes that were checked
+        return torch.export.load(io.BytesIO(content))  # the very bytes that were checked
     except Exception as error:  # torch raises many kinds for damaged archives
         raise ModelFileError(
             f"is not a program saved by torch.export.save: {error}", path=path, hint="save it again with this torch"
         ) from error
-    graph = _exported(program, (), path.stem, path, bindings, batch)
-    return replace(graph, source=path, digest=combined_digest([file_digest(path)]))
 
 
 @contextmanager

@@ -57,35 +57,12 @@ class _Positional(torch.nn.Module):
         return self.module(*inputs)
 
 
-def load_torchscript(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
-    """Open a TorchScript file, after :func:`check_torchscript` has made sure that its code only computes.
-
-    Input shapes are those of the file, where it was traced; ``bindings`` (``x.2`` for axis 2 of input ``x``) overrides
-    them and gives those of a scripted module, whose first axis is ``batch`` unless it is named. Control flow is
-    followed for these shapes.
+def script_module(path: Path) -> torch.jit.ScriptModule:
+    """The module of a TorchScript file, after :func:`check_torchscript`, in evaluation mode.
 
     Raises:
-        ModelFileError: The file is damaged or refused, or torch cannot export the module.
-        GraphError: Input shapes are missing or do not fit, or the exported graph cannot be used.
+        ModelFileError: The file is damaged or refused.
     """
-    module = _loaded(path)
-    parameters = _parameters(module, path)
-    shapes = _shapes(parameters, bindings, batch, path)
-    with quiet_exporter(), torch.no_grad():
-        examples = _examples(module, parameters, shapes, path)
-        proto = _exported(module, parameters, examples, path)
-    model = ir.from_proto(proto)
-    _tidy_names(model)
-    graph = import_onnx(prepared(model, path.stem, WeightFiles(path), path), {}, 1)
-    listed = ", ".join(
-        f"{parameter.name} {str(example.dtype).removeprefix('torch.')}{list(example.shape)}"
-        for parameter, example in zip(parameters, examples, strict=True)
-    )
-    notes = (f"TorchScript, traced for {listed}", *graph.notes)
-    return replace(graph, source=path, digest=file_digest(path), notes=notes)
-
-
-def _loaded(path: Path) -> torch.jit.ScriptModule:
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -101,6 +78,34 @@ def _loaded(path: Path) -> torch.jit.ScriptModule:
     if getattr(module, "training", False):
         module.train(False)
     return module
+
+
+def load_torchscript(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
+    """Open a TorchScript file, after :func:`check_torchscript` has made sure that its code only computes.
+
+    Input shapes are those of the file, where it was traced; ``bindings`` (``x.2`` for axis 2 of input ``x``) overrides
+    them and gives those of a scripted module, whose first axis is ``batch`` unless it is named. Control flow is
+    followed for these shapes.
+
+    Raises:
+        ModelFileError: The file is damaged or refused, or torch cannot export the module.
+        GraphError: Input shapes are missing or do not fit, or the exported graph cannot be used.
+    """
+    module = script_module(path)
+    parameters = _parameters(module, path)
+    shapes = _shapes(parameters, bindings, batch, path)
+    with quiet_exporter(), torch.no_grad():
+        examples = _examples(module, parameters, shapes, path)
+        proto = _exported(module, parameters, examples, path)
+    model = ir.from_proto(proto)
+    _tidy_names(model)
+    graph = import_onnx(prepared(model, path.stem, WeightFiles(path), path), {}, 1)
+    listed = ", ".join(
+        f"{parameter.name} {str(example.dtype).removeprefix('torch.')}{list(example.shape)}"
+        for parameter, example in zip(parameters, examples, strict=True)
+    )
+    notes = (f"TorchScript, traced for {listed}", *graph.notes)
+    return replace(graph, source=path, digest=file_digest(path), notes=notes)
 
 
 def _parameters(module: torch.jit.ScriptModule, path: Path) -> list[_Parameter]:

@@ -74,7 +74,8 @@ def compare_whole(job: Job) -> Outcome:
     tally = _every_value(job, model, wanted)
     limit_db = min(LEAST_SQNR_DB, _quantisation_db(job, wanted))
     agreement = Agreement.WITHIN if outputs.sqnr_db >= limit_db else Agreement.DIFFERS
-    text = f"outputs {outputs.sqnr_db:.1f} dB from the integer program's, at least {limit_db:.1f} dB tolerated"
+    level = f"{outputs.sqnr_db:.1f} dB from" if outputs.noise else "equal to"
+    text = f"outputs {level} the integer program's, at least {limit_db:.1f} dB tolerated"
     if tally.differing:
         text += f"; a first step at {job.nodes[tally.first_differing()]}"
     return Outcome(tally, UNIT, text, agreement if tally.differing else None, lists_all=False)

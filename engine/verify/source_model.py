@@ -4,9 +4,8 @@
 
 from __future__ import annotations
 
-import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,16 +16,19 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import InlinePass
 from torch import Tensor
+from torch.utils import _pytree  # pyright: ignore[reportPrivateUsage]
 
 from engine.errors import Cancelled, ThirdPartyError
 from engine.graph.graph import Graph, Node
-from engine.graph.pt2_check import check_exported
+from engine.graph.torch_import import exported_program
+from engine.graph.torchscript import script_module
+from engine.graph.torchscript_check import is_torchscript
 from engine.ops.float_kernels import to_numpy, to_torch
 from engine.ops.other import Input
 from engine.verify.checks import Job, NotComparedError, Outcome
 from engine.verify.onnx_models import with_outputs
 from engine.verify.onnx_runtime import Output, RuntimeJob, computed
-from engine.verify.tally import FLOAT_TOLERANCE, Tally, relative
+from engine.verify.tally import FLOAT_TOLERANCE_DB, Tally, relative
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -76,7 +78,7 @@ def compare_with_runtime(job: Job) -> Outcome:
 
 
 def compare_with_torch(job: Job) -> Outcome:
-    """A program saved by torch.export, run by torch itself: the outputs.
+    """A program that torch saved (``.pt2`` or TorchScript), run by torch itself: the outputs.
 
     Raises:
         ThirdPartyError: Torch does not compute it.
@@ -84,12 +86,12 @@ def compare_with_torch(job: Job) -> Outcome:
     """
     graph = job.session.graph
     assert graph.source is not None
-    module = _torch_module(graph.source)
+    run = _torch_program(graph.source)
     tally = Tally(relative)
     for sample in job.samples:
         if job.cancelled():
             raise Cancelled
-        wanted = _torch_outputs(module, [to_torch(np.asarray(sample[name])) for name in graph.inputs])
+        wanted = _torch_outputs(run, [to_torch(np.asarray(sample[name])) for name in graph.inputs])
         found = job.session.run_float(sample)
         for name, result in zip(graph.outputs, wanted, strict=True):
             tally.add(name, np.asarray(found[name]), to_numpy(result))
@@ -97,7 +99,7 @@ def compare_with_torch(job: Job) -> Outcome:
 
 
 def _tolerance(more: str) -> str:
-    return f"tolerated: {FLOAT_TOLERANCE:g} of each value's largest magnitude{more}"
+    return f"tolerated: a difference {FLOAT_TOLERANCE_DB:g} dB below each value{more}"
 
 
 # --- ONNX
@@ -144,22 +146,33 @@ def _add_values(job: Job, sample: Mapping[str, Any], shared: frozenset[str], res
 # --- torch
 
 
-def _torch_module(path: Path) -> torch.nn.Module:
-    content = path.read_bytes()
-    check_exported(path, content)
-    try:
-        return torch.export.load(io.BytesIO(content)).module()
-    except Exception as error:  # torch raises many kinds
-        raise ThirdPartyError(f"torch cannot load the program: {error}") from error
+Run = Callable[[Sequence[Tensor]], object]
+"""A program of torch: from its inputs, in order, to what it returns."""
 
 
-def _torch_outputs(module: torch.nn.Module, inputs: list[Tensor]) -> list[Tensor]:
+def _torch_program(path: Path) -> Run:
+    with zipfile.ZipFile(path) as archive:
+        is_script = is_torchscript(archive.namelist())
+    if is_script:
+        module = script_module(path)
+        return lambda inputs: module(*inputs)
+    program = exported_program(path)
+    exported, specification = program.module(), program.call_spec.in_spec
+    assert specification is not None
+
+    def run(inputs: Sequence[Tensor]) -> object:
+        arguments, named = _pytree.tree_unflatten(inputs, specification)
+        return exported(*arguments, **named)
+
+    return run
+
+
+def _torch_outputs(run: Run, inputs: Sequence[Tensor]) -> list[Tensor]:
     try:
         with torch.inference_mode():
-            results = module(*inputs)
+            return list(_tensors(run(inputs)))
     except Exception as error:  # whatever the traced program raises
         raise ThirdPartyError(f"torch cannot run the program: {error}") from error
-    return list(_tensors(results))
 
 
 def _tensors(result: object) -> Iterator[Tensor]:

@@ -25,9 +25,9 @@ class Difference:
 Measure = Callable[[Array, Array], Difference]
 """``(found, wanted) -> Difference`` for arrays of one type and shape."""
 
-FLOAT_TOLERANCE = 1e-3
-"""Of the largest magnitude in a value: what the same float operators in another order of summation may differ by."""
-
+FLOAT_TOLERANCE_DB = 60.0
+"""How far below a value its difference from the same float operators, summed in another order, must lie. As a whole:
+formulas that cancel (a variance as E[x²] - E[x]²) are far off in single elements."""
 
 def exact(found: Array, wanted: Array) -> Difference:
     """Every bit counts (but any NaN is any other); the largest difference is of numbers."""
@@ -48,21 +48,22 @@ def steps(tolerated: int) -> Measure:
 
 
 def relative(found: Array, wanted: Array) -> Difference:
-    """Of floats: a thousandth of the largest finite magnitude is tolerated, and what is tolerated does not count as
-    differing. Indices and truth values must be equal.
+    """Of floats: a difference 60 dB below the value is tolerated as a whole, and then does not count as differing;
+    without that, all elements that differ do. Indices and truth values must be equal.
 
-    The largest difference is a fraction of that magnitude.
+    The largest difference is a fraction of the value's largest finite magnitude.
     """
     if wanted.dtype.kind != "f":
         return exact(found, wanted)
-    finite = np.isfinite(wanted)
-    largest = float(np.abs(wanted[finite], dtype=np.float64).max(initial=0.0))
+    finite = np.where(np.isfinite(wanted), wanted, 0).astype(np.float64)
     with np.errstate(invalid="ignore"):
         distance = np.abs(found.astype(np.float64) - wanted.astype(np.float64))
     distance[_equal(found, wanted)] = 0.0
-    share = np.nan_to_num(distance / (largest or 1.0), nan=math.inf, posinf=math.inf)
-    beyond = int((share > FLOAT_TOLERANCE).sum())
-    return Difference(beyond, beyond, float(share.max(initial=0.0)))
+    distance = np.nan_to_num(distance, nan=math.inf, posinf=math.inf)
+    worst = float(distance.max(initial=0.0)) / (float(np.abs(finite).max(initial=0.0)) or 1.0)
+    is_near = np.square(distance).sum() <= 10 ** (-FLOAT_TOLERANCE_DB / 10) * np.square(finite).sum()
+    differing = 0 if is_near else int((distance > 0).sum())
+    return Difference(differing, differing, worst)
 
 
 def _equal(found: Array, wanted: Array) -> NDArray[np.bool_]:

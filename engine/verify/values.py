@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -18,31 +18,20 @@ from engine.verify.tally import Array
 Arrays = Mapping[str, Array]
 
 
-def visit_values(program: Program, inputs: Arrays, see: Callable[[str, Array], None], cancelled: Watch = never) -> None:
-    """Run a program and show every value that it computes, in order; an array is valid during the call only.
+def program_values(program: Program, inputs: Arrays, cancelled: Watch = never) -> Arrays:
+    """Every value that a program computes, by its name.
 
     Raises:
         Cancelled: The user stopped.
     """
-
-    def visit(item: Instruction, _operands: Sequence[torch.Tensor | None], results: Sequence[torch.Tensor]) -> None:
-        if cancelled():
-            raise Cancelled
-        for name, result in zip(item.outputs, results, strict=True):
-            if name:
-                see(name, result.numpy())
-
-    run_program(program, {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}, visit=visit)
-
-
-def program_values(program: Program, inputs: Arrays, cancelled: Watch = never) -> Arrays:
-    """Every value that a program computes, by its name. Raises Cancelled."""
     values: dict[str, Array] = {}
 
-    def keep(name: str, array: Array) -> None:
-        values[name] = array.copy()
+    def keep(item: Instruction, _operands: Sequence[torch.Tensor | None], results: Sequence[torch.Tensor]) -> None:
+        if cancelled():
+            raise Cancelled
+        values.update((name, x.numpy().copy()) for name, x in zip(item.outputs, results, strict=True) if name)
 
-    visit_values(program, inputs, keep, cancelled)
+    run_program(program, {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}, visit=keep)
     return values
 
 

@@ -59,9 +59,10 @@ class VerificationPanel(QWidget):
         self._found, self._revision = found, revision
         self._fill()
         self._show_summary()
-        stages = [item.agreement for item in found.comparisons]
-        if Agreement.DIFFERS in stages:
-            self.table.scrollToItem(self.table.topLevelItem(stages.index(Agreement.DIFFERS)), _AT_TOP)
+        results = [item.agreement for item in found.comparisons]
+        if Agreement.DIFFERS in results:
+            first = self.table.model().index(results.index(Agreement.DIFFERS), 0)
+            self.table.scrollTo(first, _AT_TOP)
 
     def clear(self) -> None:
         """Another model is open: nothing is known of it."""

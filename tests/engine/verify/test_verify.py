@@ -176,21 +176,44 @@ def test_functions_and_external_weights_are_found(tmp_path: Path) -> None:
 
 
 class Small(torch.nn.Module):
+    """Two inputs, the second one by name in one of the files; two outputs."""
+
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(8, 4)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.layer(x))
+    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.layer(x)
+        return torch.relu(hidden) + bias, hidden
 
 
-def test_torch_runs_its_own_files(tmp_path: Path) -> None:
-    x = torch.linspace(-1, 1, 8).reshape(1, 8)
-    torch.export.save(torch.export.export(Small().eval(), (x,)), tmp_path / "m.pt2")
-    session = Session.open(tmp_path / "m.pt2")
-    calibrated(session, tmp_path, **{session.graph.inputs[0]: x.numpy()})
-    found = session.verify(1, [Stage.FLOAT])
-    assert [(item.party.split()[0], item.agreement in GOOD) for item in found.comparisons] == [("torch", True)]
+INPUTS = {"x": torch.linspace(-1, 1, 8).reshape(1, 8), "bias": torch.ones(1, 4)}
+
+
+def saved_program(path: Path) -> Path:
+    path = path / "m.pt2"
+    torch.export.save(torch.export.export(Small().eval(), (INPUTS["x"],), {"bias": INPUTS["bias"]}), path)
+    return path
+
+
+def saved_script(path: Path) -> Path:
+    path = path / "m.pt"
+    torch.jit.save(torch.jit.trace(Small().eval(), tuple(INPUTS.values()), strict=False), path)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("save", [saved_program, saved_script])
+def test_torch_runs_its_own_files(tmp_path: Path, save: Callable[[Path], Path]) -> None:
+    session = Session.open(save(tmp_path))
+    samples = dict(zip(session.graph.inputs, (array.numpy() for array in INPUTS.values()), strict=True))
+    (found,) = calibrated(session, tmp_path, **samples).verify(1, [Stage.FLOAT]).comparisons
+    assert (found.party.split()[0], found.values) == ("torch", 2)
+    assert found.agreement in GOOD, found
+
+
+def test_a_session_without_a_file_says_so(open_mobile: OpenMobile) -> None:
+    session = open_mobile()
     session.graph = replace(session.graph, source=None)
     (absent,) = session.verify(1, [Stage.FLOAT]).comparisons
     assert (absent.agreement, absent.text) == (Agreement.UNAVAILABLE, "the model came from no file")

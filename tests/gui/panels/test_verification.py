@@ -81,6 +81,7 @@ def test_a_click_selects_and_reveals_the_node(panel: VerificationPanel, qtbot: Q
     assert revealed.args == [CONV]
     assert panel._view.selection == (CONV,)
     absent = panel.table.topLevelItem(2)
+    assert absent is not None
     panel.table.setCurrentItem(absent)
     assert panel._view.selection == (CONV,), "a row without a node leaves the selection"
 
@@ -89,7 +90,9 @@ def test_arrow_keys_select_values(panel: VerificationPanel) -> None:
     panel.show_result(FOUND, panel._document.revision)
     differs = panel.table.topLevelItem(1)
     assert differs is not None
-    panel.table.setCurrentItem(differs.child(0))
+    value = differs.child(0)
+    assert value is not None
+    panel.table.setCurrentItem(value)
     assert panel._view.selection == (CONV,)
 
 
