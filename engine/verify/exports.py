@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +17,10 @@ from engine.export.package import value_type
 from engine.program.types import FloatKernel
 from engine.verify.checks import Job, Outcome, processor_count
 from engine.verify.onnx_models import with_fed, with_outputs
-from engine.verify.onnx_runtime import RuntimeJob, computed
+from engine.verify.onnx_runtime import RuntimeJob, each_computed
 from engine.verify.processes import run_program
 from engine.verify.tally import Tally, exact
-from engine.verify.values import from_float, program_values
+from engine.verify.values import Arrays, from_float, program_values
 
 UNIT = ""
 
@@ -41,17 +42,19 @@ def compare_integer_onnx(job: Job, optimised: bool) -> Outcome:
     proto, inputs = with_fed(model.proto, {name: value_type(graph, program, v) for name, v in floats.items()})
     proto = with_outputs(proto, list(shown.values()))
     needed = {info.name for info in proto.graph.input}
-    wanted = [program_values(program, sample, job.cancelled) for sample in job.samples]
-    fed = [
-        {name: array for name, array in sample.items() if name in needed}
-        | {inputs[name]: values[value] for name, value in floats.items() if inputs[name] in needed}
-        for sample, values in zip(job.samples, wanted, strict=True)
-    ]
+
+    def pairs() -> Iterator[tuple[Arrays, Arrays]]:
+        for sample in job.samples:
+            values = program_values(program, sample, job.cancelled)
+            fed = {name: array for name, array in sample.items() if name in needed}
+            fed |= {inputs[name]: values[value] for name, value in floats.items() if inputs[name] in needed}
+            yield fed, values
+
     tally = Tally(exact)
-    with computed(RuntimeJob(proto, list(shown.values()), optimised), fed, job.cancelled) as results:
-        for result, values in zip(results, wanted, strict=True):
-            for value, name in shown.items():
-                tally.add(value, result(name), values[value])
+    runtime_job = RuntimeJob(proto, list(shown.values()), optimised)
+    for result, values in each_computed(runtime_job, pairs(), job.cancelled):
+        for value, name in shown.items():
+            tally.add(value, result(name), values[value])
     more = f"; fed what {len(made)} float nodes make" if made else ""
     return Outcome(tally, UNIT, f"outputs and every intermediate{more}")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import onnx
@@ -20,7 +22,11 @@ from engine.verify.tally import Array
 TITLE = "ONNX Runtime"
 Arrays = Mapping[str, Array]
 
+T = TypeVar("T")
+
 _MODEL = "model.onnx"
+_AT_A_TIME = 4
+"""Samples that one process computes, with all their values on disk."""
 
 
 def runtime_version() -> str:
@@ -52,6 +58,19 @@ class RuntimeJob:
 
 Output = Callable[[str], Array]
 """The array of an output, by its name, read when asked for."""
+
+
+def each_computed(
+    job: RuntimeJob, pairs: Iterable[tuple[Arrays, T]], cancelled: Watch = never
+) -> Iterator[tuple[Output, T]]:
+    """What ONNX Runtime computes from the first of each pair, beside the second. A few are computed at a time, so that
+    neither memory nor disk grows with their number. Raises as :func:`computed`.
+    """
+    rest = iter(pairs)
+    while chunk := list(islice(rest, _AT_A_TIME)):
+        with computed(job, [inputs for inputs, _ in chunk], cancelled) as results:
+            for result, (_, other) in zip(results, chunk, strict=True):
+                yield result, other
 
 
 @contextmanager

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator
+
+import numpy as np
 
 from engine.export.package import value_type
 from engine.export.qdq import QdqModel, qdq_model
@@ -12,7 +14,7 @@ from engine.export.qdq.rounding import tolerated_steps
 from engine.reports import Agreement
 from engine.verify.checks import Job, Outcome
 from engine.verify.onnx_models import with_fed, with_outputs
-from engine.verify.onnx_runtime import RuntimeJob, computed
+from engine.verify.onnx_runtime import RuntimeJob, each_computed
 from engine.verify.tally import Tally, exact, steps
 from engine.verify.values import Arrays, program_values
 
@@ -38,19 +40,20 @@ def compare_operators(job: Job, optimised: bool) -> Outcome:
     changed, inputs = with_fed(model.proto, types)
     operators = with_outputs(changed, list(model.integers.values()))
     needed = {info.name for info in operators.graph.input}
+    runtime_job = RuntimeJob(operators, list(model.integers.values()), optimised)
+
+    def pairs() -> Iterator[tuple[Arrays, Arrays]]:
+        for sample in job.samples:
+            values = program_values(program, sample, job.cancelled)
+            fed = {name: array for name, array in sample.items() if name in needed}
+            fed |= {inputs[name]: values[value] for name, value in held.items() if inputs[name] in needed}
+            yield fed, values
+
     tolerated = tolerated_steps(program)
     tally = Tally(steps(1))
-    wanted = [program_values(program, sample, job.cancelled) for sample in job.samples]
-    fed = [
-        {name: array for name, array in sample.items() if name in needed}
-        | {inputs[name]: values[value] for name, value in held.items() if inputs[name] in needed}
-        for sample, values in zip(job.samples, wanted, strict=True)
-    ]
-    runtime_job = RuntimeJob(operators, list(model.integers.values()), optimised)
-    with computed(runtime_job, fed, job.cancelled) as results:
-        for result, values in zip(results, wanted, strict=True):
-            for value, integers in model.integers.items():
-                tally.add(value, result(integers), values[value], steps(tolerated[value]))
+    for result, values in each_computed(runtime_job, pairs(), job.cancelled):
+        for value, integers in model.integers.items():
+            tally.add(value, result(integers), values[value], steps(tolerated[value]))
     wide = sum(tolerated[value] > 1 for value in model.integers)
     more = f", {max(tolerated.values())} for {wide} values by int16 tables" if wide else ""
     return Outcome(tally, UNIT, f"fed the program's values; tolerated: one step{more}")
@@ -63,16 +66,17 @@ def compare_whole(job: Job) -> Outcome:
         ExportError, ThirdPartyError, Cancelled: As :func:`compare_operators`.
     """
     model = qdq_model(job.session)
-    program = job.program
-    wanted = [program_values(program, sample, job.cancelled) for sample in job.samples]
-    outputs = Tally(exact)
-    names = list(program.outputs)
-    with computed(RuntimeJob(model.proto, names, optimised=True), job.samples, job.cancelled) as results:
-        for result, values in zip(results, wanted, strict=True):
-            for name in names:
-                outputs.add(name, result(name), values[program.outputs[name]])
-    tally = _every_value(job, model, wanted)
-    limit_db = min(LEAST_SQNR_DB, _quantisation_db(job, wanted))
+    outputs, quantisation, names = Tally(exact), Tally(exact), list(job.program.outputs)
+    pairs = ((sample, job.session.run(sample)) for sample in job.samples)
+    for result, wanted in each_computed(RuntimeJob(model.proto, names, optimised=True), pairs, job.cancelled):
+        for name in names:
+            outputs.add(name, result(name), np.asarray(wanted[name]))
+    for sample in job.samples:
+        wanted, floats = job.session.run(sample), job.session.run_float(sample)
+        for name in names:
+            quantisation.add(name, np.asarray(wanted[name]), np.asarray(floats[name]))
+    tally = _every_value(job, model)
+    limit_db = min(LEAST_SQNR_DB, quantisation.sqnr_db)
     agreement = Agreement.WITHIN if outputs.sqnr_db >= limit_db else Agreement.DIFFERS
     level = f"{outputs.sqnr_db:.1f} dB from" if outputs.noise else "equal to"
     text = f"outputs {level} the integer program's, at least {limit_db:.1f} dB tolerated"
@@ -81,22 +85,13 @@ def compare_whole(job: Job) -> Outcome:
     return Outcome(tally, UNIT, text, agreement if tally.differing else None, lists_all=False)
 
 
-def _every_value(job: Job, model: QdqModel, wanted: list[Arrays]) -> Tally:
+def _every_value(job: Job, model: QdqModel) -> Tally:
     """The integers of every value of the whole model."""
     names = list(model.integers.values())
+    pairs = ((sample, program_values(job.program, sample, job.cancelled)) for sample in job.samples)
     tally = Tally(steps(1))
-    with computed(RuntimeJob(with_outputs(model.proto, names), names, True), job.samples, job.cancelled) as results:
-        for result, values in zip(results, wanted, strict=True):
-            for value, integers in model.integers.items():
-                tally.add(value, result(integers), values[value])
+    runtime_job = RuntimeJob(with_outputs(model.proto, names), names, optimised=True)
+    for result, values in each_computed(runtime_job, pairs, job.cancelled):
+        for value, integers in model.integers.items():
+            tally.add(value, result(integers), values[value])
     return tally
-
-
-def _quantisation_db(job: Job, wanted: list[Arrays]) -> float:
-    """How far the integer program's outputs are from the float model's."""
-    outputs: Mapping[str, str] = job.program.outputs
-    tally = Tally(exact)
-    for sample, values in zip(job.samples, wanted, strict=True):
-        for name, array in job.session.run_float(sample).items():
-            tally.add(name, values[outputs[name]], array)
-    return tally.sqnr_db

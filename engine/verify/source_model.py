@@ -16,6 +16,7 @@ import onnx_ir as ir
 import torch
 from onnx_ir.passes.common import InlinePass
 from torch import Tensor
+from torch.export.graph_signature import ConstantArgument, InputKind
 from torch.utils import _pytree  # pyright: ignore[reportPrivateUsage]
 
 from engine.errors import Cancelled, ThirdPartyError
@@ -27,7 +28,7 @@ from engine.ops.float_kernels import to_numpy, to_torch
 from engine.ops.other import Input
 from engine.verify.checks import Job, NotComparedError, Outcome
 from engine.verify.onnx_models import with_outputs
-from engine.verify.onnx_runtime import Output, RuntimeJob, computed
+from engine.verify.onnx_runtime import Output, RuntimeJob, each_computed
 from engine.verify.tally import FLOAT_TOLERANCE_DB, Tally, relative
 
 if TYPE_CHECKING:
@@ -69,9 +70,8 @@ def compare_with_runtime(job: Job) -> Outcome:
     shared = _shared_values(graph, source.model)
     tally = Tally(relative)
     runtime_job = RuntimeJob(with_outputs(source.model, shared), shared, optimised=False, external=source.external)
-    with computed(runtime_job, job.samples, job.cancelled) as results:
-        for sample, result in zip(job.samples, results, strict=True):
-            _add_values(job, sample, frozenset(shared), result, tally)
+    for result, sample in each_computed(runtime_job, zip(job.samples, job.samples, strict=True), job.cancelled):
+        _add_values(job, sample, frozenset(shared), result, tally)
     computing = [node for node in graph.nodes if not isinstance(node.op, Input)]
     unseen = sum(not set(shared).intersection(node.outputs) for node in computing)
     return Outcome(tally, UNIT, _tolerance(f"; {unseen} nodes make no value that the file names" if unseen else ""))
@@ -161,10 +161,17 @@ def _torch_program(path: Path) -> Run:
     assert specification is not None
 
     def run(inputs: Sequence[Tensor]) -> object:
-        arguments, named = _pytree.tree_unflatten(inputs, specification)
+        arguments, named = _pytree.tree_unflatten(_leaves(program, inputs), specification)
         return exported(*arguments, **named)
 
     return run
+
+
+def _leaves(program: torch.export.ExportedProgram, inputs: Sequence[Tensor]) -> list[object]:
+    """The inputs, with the constants that the program was exported for in their places."""
+    tensors = iter(inputs)
+    given = [spec.arg for spec in program.graph_signature.input_specs if spec.kind is InputKind.USER_INPUT]
+    return [arg.value if isinstance(arg, ConstantArgument) else next(tensors) for arg in given]
 
 
 def _torch_outputs(run: Run, inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -62,6 +62,12 @@ def test_int16_tables_are_some_steps_off_and_batches_are_not() -> None:
     assert only(found, "other batch").agreement is Agreement.SAME
 
 
+def test_samples_beyond_what_a_process_takes_are_compared_too(open_mobile: OpenMobile) -> None:
+    one, six = (only(open_mobile().verify(n, [Stage.EXPORTED]), "integer-onnx") for n in (1, 6))
+    assert (six.values, six.elements) == (one.values, 6 * one.elements)
+    assert six.agreement is Agreement.SAME
+
+
 def test_operators_are_at_most_a_step_off_in_int8(open_mobile: OpenMobile) -> None:
     found = open_mobile().verify(2, [Stage.CALIBRATED])
     for level in ("", ", optimised"):
@@ -176,23 +182,26 @@ def test_functions_and_external_weights_are_found(tmp_path: Path) -> None:
 
 
 class Small(torch.nn.Module):
-    """Two inputs, the second one by name in one of the files; two outputs."""
+    """Two inputs, in one of the files the second one by name and a constant besides; two outputs."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(8, 4)
 
-    def forward(self, x: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        hidden = self.layer(x)
+    def forward(self, x: torch.Tensor, bias: torch.Tensor, twice: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+        hidden = self.layer(x) * (2 if twice else 1)
         return torch.relu(hidden) + bias, hidden
 
 
 INPUTS = {"x": torch.linspace(-1, 1, 8).reshape(1, 8), "bias": torch.ones(1, 4)}
 
 
+NAMED = {"bias": INPUTS["bias"], "twice": True}
+
+
 def saved_program(path: Path) -> Path:
     path = path / "m.pt2"
-    torch.export.save(torch.export.export(Small().eval(), (INPUTS["x"],), {"bias": INPUTS["bias"]}), path)
+    torch.export.save(torch.export.export(Small().eval(), (INPUTS["x"],), NAMED), path)
     return path
 
 
