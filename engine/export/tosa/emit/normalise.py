@@ -37,9 +37,12 @@ def emit_softmax(graph: TosaGraph, op: IntegerSoftmax, operands: Sequence[Tensor
 
 
 def _looked_up(graph: TosaGraph, x: Tensor, shift: int, offset: int, table: np.ndarray) -> Tensor:
-    """``TABLE((x >> shift) - offset)``."""
-    place = steps.plus(graph, steps.shift_right(graph, x, shift, rounded=False), -offset)
-    return steps.table16(graph, steps.cast(graph, place, "int16"), table)
+    """``TABLE((x >> shift) - offset)``: half a step less, the rounding RESCALE is the shift that does not round.
+
+    Ethos-U55 and U65 have neither that shift nor a CAST from int32.
+    """
+    lowered = steps.plus(graph, x, -(offset << shift) - (1 << (shift - 1)))
+    return steps.table16(graph, steps.rescale(graph, lowered, steps.power_of_two(shift), "int16"), table)
 
 
 @tosa_form(IntegerLayerNorm)
@@ -53,7 +56,7 @@ def emit_layernorm(graph: TosaGraph, op: IntegerLayerNorm, operands: Sequence[Te
     rows = steps.reshape(graph, x, (outer, math.prod(x.shape) // outer))
     short, zeros = _shortened(graph, op, _centred(graph, op, steps.cast(graph, rows, "int32")))
     variance = _variance(graph, op, short, zeros)
-    half = steps.shift_right(graph, steps.plus(graph, steps.leading_zeros(graph, variance), -1), 1, rounded=False)
+    half = steps.shift_right(graph, steps.plus(graph, steps.leading_zeros(graph, variance), -2), 1)
     doubled = steps.binary(graph, TosaOp.ADD, half, half)
     scaled = steps.shift_left(graph, variance, doubled)
     root = _looked_up(graph, scaled, norm.INDEX_SHIFT, norm.INDEX_OFFSET, op.rsqrt_table)
@@ -78,9 +81,13 @@ def _centred(graph: TosaGraph, op: IntegerLayerNorm, x: Tensor) -> Tensor:
 
 
 def _shortened(graph: TosaGraph, op: IntegerLayerNorm, centred: Tensor) -> tuple[Tensor, Tensor]:
-    """Steps 2 and 3: the rows with 16 bits, and how many zeros led the largest element."""
-    largest = steps.reduced(graph, TosaOp.REDUCE_MAX, steps.absolute(graph, centred), -1)
-    zeros = steps.at_most(graph, steps.leading_zeros(graph, largest), norm.largest_zeros(op))
+    """Steps 2 and 3: the rows with 16 bits, and how many zeros led the largest element.
+
+    They are the fewest of any element, counted in int8: Ethos-U55 and U65 reduce no int32 to an extreme.
+    """
+    counts = steps.cast(graph, steps.leading_zeros(graph, steps.absolute(graph, centred)), "int8")
+    fewest = steps.cast(graph, steps.reduced(graph, TosaOp.REDUCE_MIN, counts, -1), "int32")
+    zeros = steps.at_most(graph, fewest, norm.largest_zeros(op))
     raised = steps.shift_left(graph, centred, steps.plus(graph, zeros, -1))
     return steps.shift_right(graph, raised, norm.CENTRED_SHIFT), zeros
 

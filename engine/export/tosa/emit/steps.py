@@ -14,6 +14,7 @@ from engine.program.arithmetic import LARGEST_SHIFT
 from engine.program.types import Output, Scaling
 
 _RANGE_BITS = 31
+_ONE_SHIFT = 30
 _REACH = {"int8": 128, "int16": 32768, "int32": 2**_RANGE_BITS - 1}
 """Magnitude up to which values of a type have to be expected (-2^31 is never reached)."""
 
@@ -84,10 +85,13 @@ def tile(graph: TosaGraph, x: Tensor, multiples: Shape) -> Tensor:
 
 
 def gather(graph: TosaGraph, x: Tensor, axis: int, indices: NDArray[np.integer]) -> Tensor:
-    """Elements ``indices`` [W] of one axis: a slice or a reversal where they are one."""
+    """Elements ``indices`` [W] of one axis: a slice, every n-th or a reversal where they are one."""
     count, size = len(indices), x.shape[axis]
     if count and (indices == np.arange(count) + indices[0]).all():
         return take_slice(graph, x, axis, int(indices[0]), count)
+    step = int(indices[1] - indices[0]) if count > 1 else 0
+    if step > 1 and (indices == np.arange(count) * step + indices[0]).all():
+        return _every(graph, x, axis, int(indices[0]), step, count)
     if count == size and (indices == np.arange(size)[::-1]).all():
         return graph.add(TosaOp.REVERSE, (x,), x.shape, x.dtype, axis=axis)
     outer, inner = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
@@ -96,6 +100,18 @@ def gather(graph: TosaGraph, x: Tensor, axis: int, indices: NDArray[np.integer])
     places = graph.constant(np.tile(indices.astype(np.int32), (outer, 1)))
     taken = graph.add(TosaOp.GATHER, (reshape(graph, x, (outer, size, inner)), places), (outer, count, inner), x.dtype)
     return reshape(graph, taken, replaced(x.shape, axis, count))
+
+
+def _every(graph: TosaGraph, x: Tensor, axis: int, start: int, step: int, count: int) -> Tensor:
+    """``count`` elements of one axis from ``start``, every ``step``-th: one of ``step`` columns.
+
+    GATHER would do too, which Ethos-U55 and U65 do not have.
+    """
+    filled = -x.shape[axis] % step
+    padded = pad(graph, x, (0,) * x.rank, replaced((0,) * x.rank, axis, filled), 0)
+    rows, outer, inner = padded.shape[axis] // step, math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
+    column = take_slice(graph, reshape(graph, padded, (outer, rows, step, inner)), 2, start % step, 1)
+    return reshape(graph, take_slice(graph, column, 1, start // step, count), replaced(x.shape, axis, count))
 
 
 def with_rank(graph: TosaGraph, x: Tensor, rank: int) -> Tensor:
@@ -190,8 +206,13 @@ def selected(graph: TosaGraph, condition: Tensor, a: Tensor, b: Tensor) -> Tenso
 
 
 def cast(graph: TosaGraph, x: Tensor, dtype: str) -> Tensor:
-    """The same values in another integer type, which must hold them."""
-    return x if x.dtype == dtype else graph.add(TosaOp.CAST, (x,), x.shape, dtype)
+    """The same values in another integer type, which must hold them: CAST, or a RESCALE by 1 out of int32, from which
+    Ethos-U55 and U65 do not cast."""
+    if x.dtype == dtype:
+        return x
+    if x.dtype == "int32":
+        return rescale(graph, x, power_of_two(0), dtype)
+    return graph.add(TosaOp.CAST, (x,), x.shape, dtype)
 
 
 def table16(graph: TosaGraph, x: Tensor, table: NDArray[np.int16]) -> Tensor:
@@ -205,6 +226,11 @@ def table16(graph: TosaGraph, x: Tensor, table: NDArray[np.int16]) -> Tensor:
 def zero_point(graph: TosaGraph, dtype: str) -> Tensor:
     """The zero point of every tensor here: 0."""
     return graph.scalar(0, dtype, 1)
+
+
+def power_of_two(shift: int) -> Scaling:
+    """The scaling by ``2 ** -shift``."""
+    return Scaling(np.array([1 << _ONE_SHIFT], np.int32), np.array([_ONE_SHIFT + shift], np.int8))
 
 
 def rescale(graph: TosaGraph, x: Tensor, scaling: Scaling, dtype: str) -> Tensor:

@@ -51,6 +51,22 @@ def test_all_of_a_convolutional_network_is_on_the_npu(tmp_path: Path, accelerato
 
 
 @needs_vela
+@pytest.mark.parametrize(("accelerator", "marks"), [(U55, ()), (U85, ()), (U85, (("*", "int16"),))])
+def test_all_of_a_transformer_is_on_the_npu(tmp_path: Path, accelerator: str, marks: Marks) -> None:
+    summary, _ = exported(opened("swin_fmnist", marks), tmp_path, accelerator=accelerator)
+    assert {row.where for row in summary.nodes} == {"npu"} and len(summary.segments) == 1
+    assert {row.op_type for row in summary.nodes} >= {"LayerNormalization", "Softmax", "MatMul", "Gelu"}
+
+
+@needs_vela
+def test_a_u55_multiplies_int8_matrices_only(tmp_path: Path) -> None:
+    summary, _ = exported(opened("swin_fmnist", (("*", "int16"),)), tmp_path, accelerator=U55, refused="host")
+    refused = [row for row in summary.nodes if row.where == "host"]
+    assert {row.op_type for row in refused} == {"MatMul"} and all("MatMul" in row.reason for row in refused)
+    assert all(row.estimate_macs == row.macs for row in summary.nodes if row.where == "npu")
+
+
+@needs_vela
 def test_cycles_and_products_are_those_of_our_nodes(tmp_path: Path) -> None:
     session = opened("mobile_fmnist")
     summary, _ = exported(session, tmp_path, accelerator=U55)

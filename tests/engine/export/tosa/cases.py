@@ -335,6 +335,8 @@ def _movements() -> Iterator[tuple[str, Case]]:
             ops.Reshape((8, 48)),
             ops.Transpose((0, 3, 1, 2)),
             ops.Slice((0, 3, 1, 7), (2, -1, 6, -1), (1, -1, 2, -2)),
+            ops.Slice((0, 1, 1, 1), (2, 4, 6, 8), (1, 2, 4, 3)),
+            ops.Slice((0, 0, 1, 2), (2, 3, 4, 7), (1, 2, 2, 2)),
             ops.Pad((0, 1, 0, 2, 0, 0, 3, 1), "constant", 5.0),
             ops.Pad((0, 1, 0, 2, 0, 0, 3, 1), "reflect"),
             ops.Pad((0, 1, 0, 2, 0, 0, 3, 1), "edge"),
