@@ -29,22 +29,23 @@ class Segment:
     outputs: tuple[str, ...]
 
 
-def kind_and_opset(instruction: Instruction) -> tuple[str, int]:
-    """Which engine computes an instruction, and the opset where that is the CPU."""
+def segment_key(instruction: Instruction, part: int = 0) -> tuple[str, int, int]:
+    """Which engine computes an instruction, the opset where that is the CPU, and the number of the part where one
+    engine's instructions are to be several segments."""
     if not isinstance(instruction.op, FloatKernel):
-        return INTEGER, 0
+        return INTEGER, 0, part
     op = instruction.op.op
-    return CPU, op.opset if isinstance(op, OnnxOp) and not op.domain else CPU_OPSET
+    return CPU, op.opset if isinstance(op, OnnxOp) and not op.domain else CPU_OPSET, 0
 
 
 def cut(
-    program: Program, kind_of: Callable[[Instruction], tuple[str, int]] = kind_and_opset
+    program: Program, key_of: Callable[[Instruction], tuple[str, int, int]] = segment_key
 ) -> tuple[Segment, ...]:
-    """The program's instructions in order, in as few consecutive segments as their kinds (and opsets) allow."""
-    runs = [(key, tuple(run)) for key, run in groupby(program.instructions, key=kind_of)]
+    """The program's instructions in order, in as few consecutive segments as their keys allow."""
+    runs = [(key, tuple(run)) for key, run in groupby(program.instructions, key=key_of)]
     read_later: set[str] = set(program.outputs.values())
     segments: list[Segment] = []
-    for (kind, opset), run in reversed(runs):
+    for (kind, opset, _), run in reversed(runs):
         segments.append(_segment(program, kind, opset, run, read_later))
         read_later.update(segments[-1].inputs)
     return tuple(reversed(segments))

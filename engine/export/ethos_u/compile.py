@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from engine.errors import ExportError
 from engine.export.ethos_u.report import VelaReport, read_report
 from engine.export.ethos_u.vela import Job, Vela
 from engine.export.options import AUTO, EthosUOptions, option_fields
-from engine.export.segments import INTEGER, Segment, cut, kind_and_opset
+from engine.export.segments import INTEGER, Segment, cut, segment_key
 from engine.export.tosa.segment import TosaSegment
 from engine.export.tosa.write import Step as TosaStep
 from engine.export.tosa.write import tosa_of
@@ -46,10 +46,11 @@ class Step(TosaStep):
 
 @dataclass(frozen=True)
 class Compilation:
-    """The program in steps, and why Vela refuses units that are left to the host."""
+    """The program in steps, why Vela refuses units that are left to the host, and why it took segments in halves."""
 
     steps: tuple[Step, ...]
     refusals: Mapping[str, str]
+    halved: tuple[str, ...] = ()
 
 
 class Compiler:
@@ -61,33 +62,46 @@ class Compiler:
         self._options = options
         self._arguments = vela_arguments(options, accelerator_of(session, options))
         self._scratch = scratch
+        self._alone: dict[str, str] = {}
 
     def run(self) -> Compilation:
-        """Compile all segments; what Vela refuses is left to the host where the options say so.
+        """Compile all segments.
+
+        What Vela refuses is left to the host where the options say so. A segment that it does not compile, though it
+        takes each of its units, becomes two; that was seen with crashes only.
 
         Raises:
             CalibrationError: The session is not calibrated.
             ExportError: Vela refuses a unit or crashes on it, or an instruction has no TOSA form.
         """
-        steps = self._steps({})
-        compiled, problems = self._compile(steps)
-        if not problems:
-            return Compilation(compiled, {})
-        refusals = dict(self._refusals(steps, problems))
-        if self._options.refused != HOST:
-            raise self._refused(refusals)
-        compiled, problems = self._compile(self._steps(refusals))
-        for number, problem in problems.items():
-            raise self._failed(compiled[number], problem)
-        return Compilation(compiled, refusals)
+        refusals: dict[str, str] = {}
+        starts: set[str] = set()
+        crashes: list[str] = []
+        while True:
+            steps = self._steps(refusals, starts)
+            compiled, problems = self._compile(steps)
+            if not problems:
+                return Compilation(compiled, refusals, tuple(crashes))
+            for place, problem in problems.items():
+                refused = self._refused_units(steps[place].segment)
+                refusals.update(refused)
+                if not refused:
+                    starts.add(self._middle(steps[place].segment, problem))
+                    crashes.append(problem)
+            if refusals and self._options.refused != HOST:
+                raise self._refusal(refusals)
 
-    def _steps(self, refusals: Mapping[str, str]) -> tuple[Step, ...]:
-        def kind_of(item: Instruction) -> tuple[str, int]:
-            kind, opset = kind_and_opset(item)
-            return (HOST if kind == INTEGER and item.unit in refusals else kind), opset
+    def _steps(self, refusals: Mapping[str, str], starts: Set[str]) -> tuple[Step, ...]:
+        """The program cut into segments; those of the NPU also before the units ``starts``."""
+        program = self._session.program()
+        units = dict.fromkeys(item.unit for item in program.instructions)
+        parts = dict(zip(units, accumulate(unit in starts for unit in units), strict=True))
 
-        segments = cut(self._session.program(), kind_of)
-        return tuple(Step(segment, tosa_of(self._session, segment)) for segment in segments)
+        def key_of(item: Instruction) -> tuple[str, int, int]:
+            kind, opset, part = segment_key(item, parts[item.unit])
+            return (HOST, 0, 0) if kind == INTEGER and item.unit in refusals else (kind, opset, part)
+
+        return tuple(Step(segment, tosa_of(self._session, segment)) for segment in cut(program, key_of))
 
     def _compile(self, steps: Sequence[Step]) -> tuple[tuple[Step, ...], dict[int, str]]:
         """The steps with what Vela made of them, and its problems by place of the step."""
@@ -120,19 +134,21 @@ class Compiler:
         }
         return CompiledSegment(read_report(folder, _STEM), files)
 
-    def _refusals(self, steps: Sequence[Step], problems: Mapping[int, str]) -> Iterator[tuple[str, str]]:
-        """The units that Vela does not take even alone, with its reasons.
+    def _refused_units(self, segment: Segment) -> Mapping[str, str]:
+        """The units of a segment that Vela does not take even alone, with its reasons."""
+        pieces = {unit: tosa for unit, tosa in self._pieces(segment) if tosa and unit not in self._alone}
+        self._alone.update(zip(pieces, self._vela_on(list(pieces.values())), strict=True))
+        return {unit: self._alone[unit] for unit in _units(segment) if self._alone.get(unit)}
 
-        Raises:
-            ExportError: Vela takes every unit of a segment, but not all of them together.
-        """
-        for place, problem in problems.items():
-            pieces = [(unit, tosa) for unit, tosa in self._pieces(steps[place].segment) if tosa]
-            reasons = self._vela_on([tosa for _, tosa in pieces])
-            refused = {unit: reason for (unit, _), reason in zip(pieces, reasons, strict=True) if reason}
-            if not refused:
-                raise self._failed(steps[place], problem)
-            yield from refused.items()
+    def _middle(self, segment: Segment, problem: str) -> str:
+        """The unit that the second half of a segment begins with."""
+        units = _units(segment)
+        if len(units) == 1:  # alone, with nothing of it left out, Vela took it
+            accelerator = accelerator_of(self._session, self._options)
+            raise ExportError(
+                f"Vela does not always compile it for {accelerator}: {problem}", node=units[0], hint="mark it float"
+            )
+        return units[len(units) // 2]
 
     def _pieces(self, segment: Segment) -> Iterator[tuple[str, TosaSegment | None]]:
         """Every unit of a segment as a network of its own."""
@@ -144,7 +160,7 @@ class Compiler:
             leaving = tuple(name for name in made if name in read or name in program.outputs.values())
             yield unit, tosa_of(self._session, Segment(INTEGER, 0, items, (), leaving))
 
-    def _refused(self, refusals: Mapping[str, str]) -> ExportError:
+    def _refusal(self, refusals: Mapping[str, str]) -> ExportError:
         (unit, reason), *others = refusals.items()
         accelerator = accelerator_of(self._session, self._options)
         more = f" (and {len(others)} more: {', '.join(name for name, _ in others[:3])}{' …' * (len(others) > 3)})"
@@ -154,16 +170,11 @@ class Compiler:
             hint="mark it float, choose another accelerator, or leave it to the host (--option refused=host)",
         )
 
-    def _failed(self, step: Step, problem: str) -> ExportError:
-        items = [item for item in step.segment.instructions if not isinstance(item.op, Quantise | Dequantise)]
-        units = list(dict.fromkeys(item.unit for item in items))
-        accelerator = accelerator_of(self._session, self._options)
-        return ExportError(
-            f"Vela does not compile the segment from here to '{units[-1]}' for {accelerator}, though it takes each of "
-            f"its {len(units)} units alone: {problem}",
-            node=units[0],
-            hint="mark a node between them float, or choose another accelerator",
-        )
+
+def _units(segment: Segment) -> list[str]:
+    """The units of a segment, in order, without the seams."""
+    items = [item for item in segment.instructions if not isinstance(item.op, Quantise | Dequantise)]
+    return list(dict.fromkeys(item.unit for item in items))
 
 
 def accelerator_of(session: Session, options: EthosUOptions) -> str:

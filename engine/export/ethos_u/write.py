@@ -60,7 +60,7 @@ def write_ethos_u(session: Session, path: Path, options: EthosUOptions) -> tuple
     for name, data in contents.items():
         write_atomic(folder / name, data, ExportError)
     write_atomic(path, msgspec.json.format(msgspec.json.encode(summary), indent=1), ExportError)
-    return (*_notes(summary, compilation.refusals), f"beside it: {folder.name}, {len(contents)} files, TOSA and Vela's")
+    return (*_notes(summary, compilation), f"beside it: {folder.name}, {len(contents)} files, TOSA and Vela's")
 
 
 def _demand_some(compilation: Compilation, path: Path) -> None:
@@ -72,12 +72,15 @@ def _demand_some(compilation: Compilation, path: Path) -> None:
     raise ExportError("no node is computed in integers", path=path, hint="mark some int8 or int16")
 
 
-def _notes(summary: Summary, refusals: Mapping[str, str]) -> Iterator[str]:
+def _notes(summary: Summary, compilation: Compilation) -> Iterator[str]:
     totals = summary.totals
     yield f"Vela {summary.vela} for {summary.accelerator} ({summary.system_config}, {summary.memory_mode})"
     share = "all" if totals.npu_operators == totals.operators else f"{totals.npu_operators:,} of"
     yield f"{share} {totals.operators:,} operators of its network{'s' * (len(summary.segments) > 1)} run on the NPU"
-    yield from _left_over(summary, refusals)
+    yield from _left_over(summary, compilation.refusals)
+    if compilation.halved:
+        times = "once" if len(compilation.halved) == 1 else f"{len(compilation.halved)} times"
+        yield f"{times}, Vela did not take a network whole ({compilation.halved[0]}), but its halves"
     yield (
         f"Vela's estimate: {totals.cycles:,} cycles at {summary.clock_hz / 1e6:g} MHz = {totals.vela_us / 1e3:.3f} ms; "
         f"ours of the same nodes on {summary.estimate_target}: {totals.estimate_us / 1e3:.3f} ms"
