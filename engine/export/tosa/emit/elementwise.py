@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import wraps
 
 import numpy as np
 
 from engine.export.tosa.emit import steps
-from engine.export.tosa.emit.registry import tosa_form
-from engine.export.tosa.graph import Tensor, TosaGraph
+from engine.export.tosa.emit.registry import Emitter, tosa_form
+from engine.export.tosa.graph import Shape, Tensor, TosaGraph
 from engine.export.tosa.schema import TosaOp
 from engine.program.types import (
     AddScaled,
@@ -23,7 +24,42 @@ from engine.program.types import (
 _TABLE8_OFFSET = 128
 
 
+def before_transpose(emitter: Emitter) -> Emitter:
+    """An elementwise form that is applied to what its operands are transposes of, and transposed after that.
+
+    Convolutions transpose what they read to channels last and what they give back: with this, the two cancel also where
+    functions and sums stand between convolutions. Constants are transposed here and now.
+    """
+
+    @wraps(emitter)
+    def emit(graph: TosaGraph, op: object, operands: Sequence[Tensor]) -> Tensor:
+        perm = _common_transpose(graph, operands)
+        if perm is None:
+            return emitter(graph, op, operands)
+        sources = [_source(graph, operand, perm) for operand in operands]
+        return steps.transpose(graph, emitter(graph, op, sources), perm)
+
+    return emit
+
+
+def _common_transpose(graph: TosaGraph, operands: Sequence[Tensor]) -> Shape | None:
+    """The permutation that all operands but constants are transposed by, if there is one."""
+    variable = [operand for operand in operands if operand.key not in graph.arrays]
+    perms = {graph.transposed[item.key][1] if item.key in graph.transposed else None for item in variable}
+    perm = perms.pop() if len(perms) == 1 else None
+    return perm if perm and all(operand.rank <= len(perm) for operand in operands) else None
+
+
+def _source(graph: TosaGraph, operand: Tensor, perm: Shape) -> Tensor:
+    array = graph.arrays.get(operand.key)
+    if array is None:
+        return graph.transposed[operand.key][0]
+    whole = array.reshape((1,) * (len(perm) - array.ndim) + array.shape)
+    return graph.constant(np.ascontiguousarray(whole.transpose(np.argsort(perm))), operand.dtype)
+
+
 @tosa_form(AddScaled)
+@before_transpose
 def emit_add(graph: TosaGraph, op: AddScaled, operands: Sequence[Tensor]) -> Tensor:
     """RESCALE to int32, ADD or SUB, RESCALE back."""
     a, b = (_wide(graph, x, scaling) for x, scaling in zip(operands, (op.a, op.b), strict=True))
@@ -36,6 +72,7 @@ def _wide(graph: TosaGraph, x: Tensor, scaling: Scaling | None) -> Tensor:
 
 
 @tosa_form(MultiplyScaled)
+@before_transpose
 def emit_multiply(graph: TosaGraph, op: MultiplyScaled, operands: Sequence[Tensor]) -> Tensor:
     """MUL of equal types to int32, RESCALE."""
     a, b = same_type(graph, operands)
@@ -50,6 +87,7 @@ def same_type(graph: TosaGraph, operands: Sequence[Tensor]) -> tuple[Tensor, Ten
 
 
 @tosa_form(ExtremeScaled)
+@before_transpose
 def emit_extreme(graph: TosaGraph, op: ExtremeScaled, operands: Sequence[Tensor]) -> Tensor:
     """RESCALE to int32, MAXIMUM or MINIMUM, clamp."""
     a, b = (
@@ -60,6 +98,7 @@ def emit_extreme(graph: TosaGraph, op: ExtremeScaled, operands: Sequence[Tensor]
 
 
 @tosa_form(Table8)
+@before_transpose
 def emit_table8(graph: TosaGraph, op: Table8, operands: Sequence[Tensor]) -> Tensor:
     """TABLE of 256 entries; to int16, for which TOSA has no such table, GATHER."""
     (x,) = operands
@@ -73,6 +112,7 @@ def emit_table8(graph: TosaGraph, op: Table8, operands: Sequence[Tensor]) -> Ten
 
 
 @tosa_form(Table16)
+@before_transpose
 def emit_table16(graph: TosaGraph, op: Table16, operands: Sequence[Tensor]) -> Tensor:
     """TABLE of 513 interpolated entries, RESCALE."""
     (x,) = operands
@@ -80,6 +120,7 @@ def emit_table16(graph: TosaGraph, op: Table16, operands: Sequence[Tensor]) -> T
 
 
 @tosa_form(Requantise)
+@before_transpose
 def emit_requantise(graph: TosaGraph, op: Requantise, operands: Sequence[Tensor]) -> Tensor:
     """RESCALE."""
     (x,) = operands
