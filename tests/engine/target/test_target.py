@@ -11,7 +11,7 @@ from engine.precision import Precision
 from engine.target.figures import SourceKind
 from engine.target.target import figures, list_targets, load_target, parse_target
 
-NAMES = ("bayes-e-x5", "generic-int8", "journey5")
+NAMES = ("bayes-e-x5", "ethos-u55-256", "ethos-u85-1024", "generic-int8", "journey5")
 
 
 def text_of(name):
@@ -71,7 +71,7 @@ def test_unknown_name_lists_the_known_ones_and_the_nearest():
     with pytest.raises(TargetError) as caught:
         load_target("jorney5")
     assert str(caught.value) == (
-        "unknown target 'jorney5'; did you mean 'journey5'? Known targets: bayes-e-x5, generic-int8, journey5; "
+        f"unknown target 'jorney5'; did you mean 'journey5'? Known targets: {', '.join(NAMES)}; "
         "or give the path of a .toml file"
     )
 

@@ -44,7 +44,9 @@ def test_only_what_is_set_is_handed_to_vela() -> None:
     assert some[6:12] == ["--system-config", "S", "--memory-mode", "M", "--config", "/x/v.ini"]
 
 
-def test_the_accelerator_is_the_one_asked_for_else_a_usual_one() -> None:
+def test_the_accelerator_is_the_one_asked_for_else_the_targets_else_a_usual_one() -> None:
     session = opened("mobile_fmnist")
     assert accelerator_of(session, EthosUOptions(accelerator="ethos-u55-64")) == "ethos-u55-64"
     assert accelerator_of(session, EthosUOptions()) == "ethos-u85-256"
+    session.set_target("ethos-u55-256")
+    assert accelerator_of(session, EthosUOptions()) == "ethos-u55-256"

@@ -41,7 +41,7 @@ def chain(second: np.ndarray) -> tuple[Program, TosaSegment]:
         (DataMovement(back), ("v2",)),
     ]
     items = tuple(Instruction(op, names, (f"v{n}",), (f"n{n}",), f"n{n}") for n, (op, names) in enumerate(ops))
-    types = dict.fromkeys(("x", "c", "v0", "v1", "v2", "v3"), QType("int8"))
+    types = {name: QType("int8") for name in ("x", "c", "v0", "v1", "v2", "v3")}
     program = Program(items, types, {"c": ProgramConstant(second, types["c"])}, {"x": "x"}, {"y": "v3"})
     made = tosa_segment(program, cut(program)[0], lambda _: SHAPE)
     assert made is not None
