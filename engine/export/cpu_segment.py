@@ -26,7 +26,7 @@ from engine.graph.graph import Graph, Node, TensorType
 from engine.graph.onnx_file import check_names, prepared
 from engine.graph.onnx_import import import_onnx
 from engine.graph.weights import WeightFiles
-from engine.ops.float_kernels import TORCH_DTYPES
+from engine.ops.float_kernels import TORCH_DTYPES, to_numpy
 from engine.ops.other import Input
 from engine.program.executor import run_program
 from engine.program.types import FloatKernel, Instruction, Program, ProgramConstant
@@ -154,5 +154,4 @@ def _random(kind: TensorType, generator: np.random.Generator) -> torch.Tensor:
 
 
 def _bits(tensor: torch.Tensor) -> tuple[torch.dtype, tuple[int, ...], bytes]:
-    raw = tensor.contiguous().reshape(-1).view(torch.uint8) if tensor.numel() else tensor
-    return tensor.dtype, tuple(tensor.shape), raw.numpy().tobytes()
+    return tensor.dtype, tuple(tensor.shape), to_numpy(tensor).tobytes()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from engine.errors import PackageError
 from engine.export.run import load_package, run_file
@@ -232,6 +233,22 @@ def test_run_file_reads_and_writes_npz(package: Path, tmp_path: Path) -> None:
     assert run_file(package, inputs, outputs) == {"logits": [3, 10]}
     with np.load(outputs) as found:
         assert found["logits"].shape == (3, 10)
+
+
+def test_a_float_slice_that_steps_over_an_axis_of_one(tmp_path: Path) -> None:
+    """Its one element has a stride that is not 1."""
+    x, y = (helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1]) for name in "xy")
+    constants = [numpy_helper.from_array(np.array([n]), f"c{i}") for i, n in enumerate((0, 2, 1, 2))]
+    nodes = [helper.make_node("Slice", ["x", "c0", "c1", "c2", "c3"], ["y"], name="slice")]
+    model = helper.make_model(helper.make_graph(nodes, "m", [x], [y], constants))
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "x.npz", x=np.ones((4, 1), np.float32))
+    session = Session.open(tmp_path / "m.onnx")
+    session.calibrate(tmp_path / "x.npz")
+    session.mark("slice", "float")
+    session.export(tmp_path / "m.qspkg")
+    found = load_package(tmp_path / "m.qspkg").run({"x": np.full((1, 1), 0.5, np.float32)})
+    assert same_bits(found, session.run({"x": np.full((1, 1), 0.5, np.float32)}))
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 broken"])
