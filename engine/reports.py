@@ -157,10 +157,30 @@ class Evaluation(msgspec.Struct, frozen=True):
     cpu_nodes: int
 
 
+class Accumulator(msgspec.Struct, frozen=True):
+    """How large the sums of a node's kernel can become, of which that with the least headroom is meant.
+
+    ``largest`` is the magnitude that no input exceeds, ``bits`` the width it is kept in, ``headroom_bits`` how many
+    times it could double. ``stage`` names the sum, ``instruction`` the program operator that has it, ``proof`` what the
+    bound was made from: the layer's ``weights``, the ``constants`` of its arithmetic, or the ``shape`` ("": there is
+    none, and no figure).
+    """
+
+    id: str
+    op_type: str
+    instruction: str
+    stage: str = ""
+    proof: str = ""
+    bits: int | None = None
+    largest: int | None = None
+    headroom_bits: float | None = None
+
+
 class NodeDetail(msgspec.Struct, frozen=True):
     """What the inspector shows of one node on one sample.
 
     ``histogram_edges`` [bins + 1] are shared by both histograms [bins]; weight ranges are per output channel.
+    ``accumulator`` is None for a kernel that adds nothing up.
     """
 
     id: str
@@ -173,6 +193,7 @@ class NodeDetail(msgspec.Struct, frozen=True):
     weight_high: tuple[float, ...]
     threshold: float | None
     clipped_fraction: float
+    accumulator: Accumulator | None = None
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.analyze.accumulators import describe_accumulators
 from engine.analyze.describe import (
     cpu_nodes,
     describe_graph,
@@ -50,6 +51,7 @@ from engine.program.lowering.assemble import UnitCache, has_lowering, lower
 from engine.program.types import Program
 from engine.project import SUFFIX
 from engine.reports import (
+    Accumulator,
     Errors,
     Evaluation,
     ExportSummary,
@@ -582,6 +584,17 @@ class Session:
     def refusals(self) -> tuple[Refusal, ...]:
         """Nodes that are not computed as requested, or on the CPU unasked, each with its reason."""
         return refusals(self.graph, self.plan, self.resolve())
+
+    def accumulators(self) -> tuple[Accumulator, ...]:
+        """For every kernel that adds values up, how large its sums can become, against the width they are kept in.
+
+        Those without a proof come first, then the tightest.
+
+        Raises:
+            CalibrationError: The session is not calibrated.
+            GraphError: As :meth:`program`.
+        """
+        return describe_accumulators(self.graph, self.program())
 
     def cpu_nodes(self) -> tuple[str, ...]:
         """Ids of the nodes that compute float values on the CPU."""

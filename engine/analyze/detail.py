@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine.analyze.accumulators import describe_accumulators
 from engine.analyze.evaluator import Evaluator, Sample
 from engine.errors import PlanError
 from engine.graph.graph import Graph, Node
@@ -37,6 +38,7 @@ def inspect_node(
     edges = np.linspace(low, high if high > low else low + 1.0, BINS + 1)
     threshold = INTEGER_RANGE[qtype.dtype][1] * qtype.scale if qtype.is_quantised else None
     weight_low, weight_high = _weight_ranges(graph, node)
+    sums = describe_accumulators(graph, program, resolution.unit_of[node_id].anchor)
     return NodeDetail(
         id=node_id,
         histogram_edges=tuple(edges.tolist()),
@@ -52,6 +54,7 @@ def inspect_node(
         weight_high=weight_high,
         threshold=threshold,
         clipped_fraction=0.0 if threshold is None else float((np.abs(reference) > threshold).mean()),
+        accumulator=sums[0] if sums else None,
     )
 
 

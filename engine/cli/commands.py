@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import ExportError, PlanError, ProjectError
+from engine.errors import CalibrationError, ExportError, PlanError, ProjectError
 from engine.project import SUFFIX
-from engine.reports import Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
+from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
 from engine.session import Session
 
 
@@ -89,8 +89,8 @@ def _print_verdict(verdict: RegionVerdict) -> None:
         print(f"  {verdict.note}")
 
 
-def check(path: Path, target: str | None, bind: list[str], json: Path | None) -> None:
-    """List the nodes that do not run on the chip or not as requested."""
+def check(path: Path, target: str | None, bind: list[str], accumulators: bool, json: Path | None) -> None:
+    """List the nodes that do not run on the chip or not as requested, and whether sums fit their accumulators."""
     session = Session.open(path, target=target, bindings=parse_bindings(bind))
     refusals = session.refusals()
     cpu = session.cpu_nodes()
@@ -104,8 +104,31 @@ def check(path: Path, target: str | None, bind: list[str], json: Path | None) ->
     for region in regions:
         state = "one kernel" if region.legal else f"has no effect: {region.reason}"
         print(f"region {region.name}, {len(region.nodes)} nodes: {state}")
+    sums = session.accumulators() if session.calibration is not None else ()
+    _print_accumulators(session, sums, accumulators)
     record = {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes, "regions": regions}
-    write_json(json, record)
+    write_json(json, {**record, "accumulators": sums})
+
+
+def _print_accumulators(session: Session, sums: Sequence[Accumulator], all_of_them: bool) -> None:
+    """One line on all sums and those without a proof, or every sum."""
+    if session.calibration is None:
+        if all_of_them:
+            hint = "make one with `quantscope new`"
+            raise CalibrationError("accumulators are proved of a calibrated project", hint=hint)
+        return
+    unproved = [item for item in sums if not item.proof]
+    title = f"{len(sums) - len(unproved)} of {len(sums)} accumulators proved not to overflow"
+    columns = ("node", "operator", "bits", "at most", "bits to spare", "sum", "proved from")
+    shown = sums if all_of_them else unproved
+    print_table(title, columns, [_accumulator_row(item) for item in shown], numeric=(2, 3, 4))
+
+
+def _accumulator_row(item: Accumulator) -> tuple[str, ...]:
+    if item.headroom_bits is None:
+        return (item.id, item.op_type, "–", "–", "–", item.instruction, "nothing: it has no proof")
+    figures = (f"{item.bits}", f"{item.largest:,}", f"{item.headroom_bits:.1f}")
+    return (item.id, item.op_type, *figures, item.stage, item.proof)
 
 
 def analyze(project: Path, samples: int, json: Path | None) -> None:

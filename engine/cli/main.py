@@ -95,11 +95,19 @@ def fuse(
 
 
 @app.command()
-def check(path: ModelArgument, target: TargetOption = None, bind: BindOption = None, json: JsonOption = None) -> None:
-    """Say which nodes do not run on the chip, or not as requested, and why."""
+def check(
+    path: ModelArgument,
+    target: TargetOption = None,
+    bind: BindOption = None,
+    accumulators: Annotated[
+        bool, typer.Option("--accumulators", help="List how large every layer's sums can become.")
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    """Say which nodes do not run on the chip, or not as requested, and why; and whether sums fit their accumulators."""
     from engine.cli import commands
 
-    commands.check(path, target, bind or [], json)
+    commands.check(path, target, bind or [], accumulators, json)
 
 
 @app.command()

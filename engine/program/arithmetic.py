@@ -48,9 +48,7 @@ def scaling_for(factor: ArrayLike, *, wide: bool = False) -> Scaling:
     return Scaling(frozen(multiplier.astype(np.int32)), frozen(shift.astype(np.int8)))
 
 
-def apply_scaling(
-    values: NDArray[np.signedinteger], scaling: Scaling, channel_axis: int = -1
-) -> NDArray[np.int64]:
+def apply_scaling(values: NDArray[np.signedinteger], scaling: Scaling, channel_axis: int = -1) -> NDArray[np.int64]:
     """``(x * multiplier + (1 << (shift - 1))) >> shift`` in 64 bits: TOSA 1.0 ``apply_scale_32`` with SINGLE_ROUND.
 
     Args:
@@ -110,6 +108,12 @@ def accumulator_bound(
     """
     others = tuple(axis for axis in range(weight.ndim) if axis != channel_axis % weight.ndim)
     return np.abs(weight.astype(np.int64)).sum(axis=others) * largest_input + np.abs(bias.astype(np.int64))
+
+
+def rescaled_bound(scaling: Scaling, bound: int) -> int:
+    """Largest magnitude that values up to ``bound`` have after scaling, over all multipliers."""
+    pairs = zip(scaling.multiplier.tolist(), scaling.shift.tolist(), strict=True)
+    return max(((bound * multiplier) >> shift) + 1 for multiplier, shift in pairs)
 
 
 def frozen(array: A) -> A:

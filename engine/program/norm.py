@@ -56,6 +56,7 @@ _ONE = _AMPLITUDE << 7
 _EPSILON_BITS = 30
 _ACCUMULATOR_LIMIT = 2.0**30
 _LARGEST_OUT_SHIFT = 15
+_LARGEST_SQUARE = 2**30
 
 
 def root_shift(op: IntegerLayerNorm) -> int:
@@ -111,22 +112,56 @@ def integer_layernorm(
     offsets = bias.astype(np.float64).ravel() / out_scale
     unit = 2.0 ** (PRODUCT_SHIFT - 14.5 + 1 + square_shift // 2) * math.sqrt(length / 2.0**square_shift) / _ONE
     out_shift = _out_shift(math.sqrt(length) * np.abs(gains).max() / out_scale, np.abs(offsets).max())
-    factors = np.abs(gains) * unit / out_scale * 2.0**out_shift
-    return IntegerLayerNorm(
-        axes_count=axes_count,
-        centre=centre,
-        square_shift=square_shift,
-        epsilon_mantissa=mantissa,
-        epsilon_exponent=exponent,
-        rsqrt_table=_rsqrt_table(),
-        weight=scaling_for(factors),
-        weight_sign=frozen(np.where(gains < 0, -1, 1).astype(np.int8)),
-        bias=frozen(np.rint(offsets * 2.0**out_shift).astype(np.int32)),
-        out_shift=out_shift,
-        output=output,
-        groups=groups,
-        channel_size=channel_size,
-    )
+
+    def with_bits(bits: int) -> IntegerLayerNorm:
+        return IntegerLayerNorm(
+            axes_count=axes_count,
+            centre=centre,
+            square_shift=square_shift,
+            epsilon_mantissa=mantissa,
+            epsilon_exponent=exponent,
+            rsqrt_table=_rsqrt_table(),
+            weight=scaling_for(np.abs(gains) * unit / out_scale * 2.0**bits),
+            weight_sign=frozen(np.where(gains < 0, -1, 1).astype(np.int8)),
+            bias=frozen(np.rint(offsets * 2.0**bits).astype(np.int32)),
+            out_shift=bits,
+            output=output,
+            groups=groups,
+            channel_size=channel_size,
+        )
+
+    op = with_bits(out_shift)
+    if largest_weighted(op) < 2**31:
+        return op
+    if out_shift == 0:
+        raise _too_large()
+    return with_bits(out_shift - 1)  # the largest product and the largest bias meet in one element
+
+
+def largest_variance(op: IntegerLayerNorm, length: int) -> int:
+    """The largest V that step 5 can give for a row of ``length`` elements."""
+    half = (1 << op.square_shift) >> 1
+    return length * ((_LARGEST_SQUARE + half) >> op.square_shift) + op.epsilon_mantissa
+
+
+def largest_normalised(op: IntegerLayerNorm) -> int:
+    """The largest magnitude that step 9 can give.
+
+    From c'^2 <= (V + 1/2) 2^square_shift (an element's own square is part of V) and r <= ONE / sqrt(u): c' r / 2^7 is
+    at most 32767 * 2^(14.5 + square_shift / 2 - h), and step 9 takes as many bits off as root_shift - h. A row's
+    largest c' is at least 2^14, unless epsilon alone makes V 2^28 or more. Tables and truncations add less than 2^-12.
+    """
+    smallest = max(1.0, 2.0 ** (28 - op.square_shift))
+    slack = (1 + 2.0**-12) * math.sqrt((smallest + 0.5) / smallest)
+    reached = _AMPLITUDE * 2.0 ** (14.5 + op.square_shift / 2 - root_shift(op)) * slack
+    return min(math.ceil(reached) + 1, _LARGEST_SQUARE)
+
+
+def largest_weighted(op: IntegerLayerNorm) -> int:
+    """The largest magnitude that step 10 can give."""
+    multiplier, shift = op.weight.multiplier.astype(np.int64), op.weight.shift.astype(np.int64)
+    products = ((largest_normalised(op) * multiplier) >> shift) + 1
+    return int((products + np.abs(op.bias.astype(np.int64))).max())
 
 
 def layernorm_reference(x: NDArray[np.signedinteger], op: IntegerLayerNorm) -> NDArray[np.signedinteger]:
@@ -149,9 +184,7 @@ def layernorm_reference(x: NDArray[np.signedinteger], op: IntegerLayerNorm) -> N
     return clamped(rounding_shift(accumulator, op.out_shift), op.output).reshape(x.shape)
 
 
-def _epsilon(
-    in_scale: float, length: int, epsilon: float, square_shift: int, centre: bool
-) -> tuple[int, int]:
+def _epsilon(in_scale: float, length: int, epsilon: float, square_shift: int, centre: bool) -> tuple[int, int]:
     """Epsilon in units of V at a row with ``lz`` leading zeros is ``mantissa * 2 ** (exponent + 2 lz)``.
 
     From the steps: the variance is ``V * 2^square_shift / n * (step * 2^(17 - lz))^2`` where ``step`` is the real value
@@ -170,8 +203,12 @@ def _out_shift(largest_product: float, largest_bias: float) -> int:
     """Extra fraction bits of the accumulator: as many as 32 bits allow, at most 15."""
     room = _ACCUMULATOR_LIMIT / max(largest_product, largest_bias, 1.0)
     if room < 1:
-        raise PlanError("weights of a normalisation exceed 32 bits at its output's scale", hint="mark it float")
+        raise _too_large()
     return min(_LARGEST_OUT_SHIFT, int(math.log2(room)))
+
+
+def _too_large() -> PlanError:
+    return PlanError("weights of a normalisation exceed 32 bits at its output's scale", hint="mark it float")
 
 
 def _rsqrt_table() -> NDArray[np.int16]:

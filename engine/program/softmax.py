@@ -30,7 +30,6 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import PlanError
 from engine.program.arithmetic import (
     apply_scaling,
     clamped,
@@ -61,14 +60,11 @@ def integer_softmax(
 ) -> IntegerSoftmax:
     """The instruction for a softmax over ``length`` elements along ``axis``.
 
-    Raises:
-        PlanError: The input's range is so large that differences do not fit the arithmetic.
+    A step of the input beyond ``EXP_RANGE`` gives the same t as one that just reaches it, so that the factor of step 1
+    can be limited to what keeps the difference within 32 bits (32769 for int16).
     """
-    factor = in_scale * 32768 / EXP_RANGE
-    if factor * 2 * INTEGER_RANGE[in_dtype][1] >= 2**31:
-        raise PlanError(
-            f"softmax over {in_dtype} values with scale {in_scale:g} exceeds 32 bits", hint="mark it float"
-        )
+    limit = (2**31 - 1) // (2 * INTEGER_RANGE[in_dtype][1])
+    factor = min(in_scale * 32768 / EXP_RANGE, float(limit))
     return IntegerSoftmax(
         axis=axis,
         difference_scaling=scaling_for(factor),
@@ -78,6 +74,12 @@ def integer_softmax(
         out=scaling_for(1.0 / (_ONE << 7) / out_scale),
         output=output,
     )
+
+
+def largest_sum(op: IntegerSoftmax, length: int) -> int:
+    """The largest S that step 4 can give for a row of ``length`` elements."""
+    half = (1 << op.sum_shift) >> 1
+    return length * ((_ONE + half) >> op.sum_shift)
 
 
 def softmax_reference(x: NDArray[np.signedinteger], op: IntegerSoftmax) -> NDArray[np.signedinteger]:

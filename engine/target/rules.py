@@ -19,9 +19,9 @@ from engine.graph.graph import Constant, Graph, Node
 from engine.ops.base import Op
 from engine.ops.elementwise import Unary
 from engine.ops.layout import Transpose
-from engine.ops.linear import Conv, ConvTranspose, Linear
+from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import OnnxOp
-from engine.ops.reduce import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from engine.ops.reduce import AveragePool, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
 from engine.precision import Precision
 from engine.target.operators import names_of
 from engine.target.target import Target, exact_limit
@@ -29,6 +29,7 @@ from engine.target.values import foreign_value
 
 _INT8_MAX = 127
 _INT16_MAX = 32767
+_LONGEST_PRODUCT = (2**47 - 1) // _INT16_MAX**2
 
 
 @dataclass(frozen=True)
@@ -266,6 +267,55 @@ def accumulator_bits(case: Case) -> Refusal | None:
     advice = "choose int8, or split the layer by input channels"
     what = f"the worst int16 sum needs {np.log2(max(worst, 1.0)) + 1:.1f} bits:"
     return _above("accumulator_bits", what, worst, limit, case.target, advice)
+
+
+@_rule(Conv, ConvTranspose, Linear)
+def proved_sums(case: Case) -> Refusal | None:
+    """The sum of an int8 layer fits its accumulator of 32 bits for every input, and leaves half of it to the bias.
+
+    Its bound is 127 · sum |w_q| of the output channel with the largest sum, with w_q the int8 weights. A layer of int16
+    outputs may have an int8 input, so that it is asked too.
+    """
+    weight, limit = case.graph.constants.get(case.node.inputs[1]), 2.0**30 - 1
+    if weight is None or _taps(case.node.op, case.shape(1)) * _INT8_MAX**2 <= limit:
+        return None  # whatever the weights are, which are then not read
+    worst = _worst_weight_sum(case.node.op, weight) * _INT8_MAX
+    what = "the worst sum of int8 products, for which the bias leaves half of 32 bits, is"
+    return _unproved("proved_sums", what, worst, limit, "split the layer by input channels")
+
+
+def _taps(op: Op, shape: tuple[int, ...]) -> int:
+    """How many products one output of a layer adds up, by its weight's shape."""
+    if isinstance(op, ConvTranspose):
+        return prod(shape) // (op.groups * shape[1])
+    return prod(shape[1:])
+
+
+@_rule(MatMul)
+def proved_products(case: Case) -> Refusal | None:
+    """The sum of a matrix product fits its accumulator for every input, by its length alone.
+
+    48 bits hold 131,080 products of two int16 values, 32 bits a few more of two int8 values.
+    """
+    what, advice = "the products that one output adds up are", "split the product by its inner axis"
+    return _unproved("proved_products", what, case.shape(0)[-1], _LONGEST_PRODUCT, advice)
+
+
+@_rule(AveragePool)
+def proved_windows(case: Case) -> Refusal | None:
+    """The sum of a pooling window fits 32 bits for every input."""
+    assert isinstance(case.node.op, AveragePool)
+    limit = (2**31 - 1) // (_INT16_MAX if case.precision is Precision.INT16 else _INT8_MAX)
+    elements = prod(case.node.op.kernel)
+    return _unproved("proved_windows", "the window's elements are", elements, limit, "pool in two steps")
+
+
+def _unproved(name: str, what: str, measured: float, limit: float, advice: str) -> Refusal | None:
+    """The refusal of what no accumulator is proved to hold, whatever the target."""
+    if measured <= limit:
+        return None
+    message = f"{what} {measured:,.0f}; without overflow it is at most {limit:,.0f}"
+    return Refusal(name, message, measured, limit, f"{advice}, or leave it on the CPU (float)")
 
 
 _WORST_SUMS: WeakKeyDictionary[Constant, float] = WeakKeyDictionary()

@@ -273,3 +273,22 @@ def test_swin_is_all_integer(models: Path) -> None:
     session = Session.open(models / "swin_fmnist.onnx")
     assert session.cpu_nodes() == ()
     assert session.refusals() == ()
+
+
+def test_every_accumulator_of_the_demo_is_proved(project: Path) -> None:
+    session = Session.open(project)
+    found = session.accumulators()
+    units = {item.id for item in found}
+    assert {item.id for item in found if item.op_type == "Conv"} == {
+        unit.anchor for unit in session.resolve().units if session.graph.by_id[unit.anchor].op.type_name == "Conv"
+    }
+    assert all(item.proof and item.headroom_bits is not None and item.headroom_bits > 0 for item in found)
+    assert [item.headroom_bits for item in found] == sorted(item.headroom_bits or 0.0 for item in found)
+    detail = session.inspect(next(item.id for item in found if item.op_type == "Conv"))
+    assert detail.accumulator in found
+    assert len(units) == len(found)
+
+
+def test_accumulators_without_calibration(models: Path) -> None:
+    with pytest.raises(CalibrationError, match="not calibrated"):
+        Session.open(models / "mobile_fmnist.onnx").accumulators()

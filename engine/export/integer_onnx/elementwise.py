@@ -13,10 +13,10 @@ from engine.export.integer_onnx.steps import (
     reduce,
     requantise,
     rescale,
-    rescaled_bound,
     step,
 )
 from engine.export.onnx_nodes import Emission
+from engine.program.arithmetic import rescaled_bound
 from engine.program.types import (
     AddScaled,
     ExtremeReduce,

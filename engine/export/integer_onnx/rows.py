@@ -20,7 +20,6 @@ from engine.export.integer_onnx.steps import (
     reduce,
     requantise,
     rescale,
-    rescaled_bound,
     reshape,
     shifted_down,
     shifted_down_by,
@@ -29,6 +28,7 @@ from engine.export.integer_onnx.steps import (
 )
 from engine.export.onnx_nodes import Emission
 from engine.program import norm, softmax
+from engine.program.arithmetic import rescaled_bound
 from engine.program.types import IntegerLayerNorm, IntegerSoftmax, ResizeLinear
 
 _FRACTION = 2048

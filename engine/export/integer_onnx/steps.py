@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from engine.errors import ExportError
 from engine.export.onnx_nodes import Emission
 from engine.export.onnx_nodes.builder import Attribute, onnx_type
+from engine.program.arithmetic import rescaled_bound
 from engine.program.types import Output, Scaling
 
 Operand = str | NDArray[np.generic]
@@ -95,12 +96,6 @@ def rescale(emission: Emission, x: str, scaling: Scaling, bound: int, shape: tup
         floor = step(emission, "Div", step(emission, "Add", product, whole(_LIFT)), half)
         quotient = step(emission, "Div", step(emission, "Add", floor, whole(1)), whole(2))
     return step(emission, "Sub", quotient, np.int64(1) << (_LIFT_BITS - shift))
-
-
-def rescaled_bound(scaling: Scaling, bound: int) -> int:
-    """Largest magnitude of the results of :func:`rescale`."""
-    pairs = zip(scaling.multiplier.tolist(), scaling.shift.tolist(), strict=True)
-    return max(((bound * multiplier) >> shift) + 1 for multiplier, shift in pairs)
 
 
 def _parameters(values: NDArray[np.signedinteger], shape: tuple[int, ...]) -> NDArray[np.int64]:

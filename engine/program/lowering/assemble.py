@@ -14,8 +14,10 @@ from engine.ops.reduce import Resize
 from engine.plan.scales import ScaleOf, ValueTypes, quantised_type
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
+from engine.program.bounds import bounds_of, check_sums
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.lowering.logic import CONVERSIONS
+from engine.program.shapes import ValueShapes
 from engine.program.types import (
     Dequantise,
     FloatKernel,
@@ -175,7 +177,14 @@ class _Assembler:
         except ValueError as error:  # scales so far apart that no multiplier bridges them
             hint = "calibrate with more samples, or mark the node float"
             raise GraphError(f"cannot be requantised: {error}", node=context.node.id, hint=hint) from error
+        kinds = {**self._operand_types(names, types), **context.temporaries}
+        shapes = ValueShapes(context.instructions, self.graph.types, kinds, context.constants)
+        check_sums(bounds_of(context.instructions, kinds, context.constants, shapes), context.node.id)
         return LoweredUnit(tuple(context.instructions), context.temporaries, context.constants)
+
+    def _operand_types(self, names: dict[str, str], types: dict[str, QType]) -> dict[str, QType]:
+        """Types by program value of what the unit reads and makes."""
+        return {names.get(value, value): qtype for value, qtype in types.items()}
 
     def _integer_operands(self, unit: Unit) -> tuple[dict[str, str], dict[str, QType]]:
         """Program value and type of each activation input; a float one is quantised at a seam."""

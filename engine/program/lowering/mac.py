@@ -7,20 +7,17 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import GraphError
 from engine.ops.layout import Reshape
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.reduce import BatchNorm
-from engine.program.arithmetic import accumulator_bound, scaling_for
+from engine.program.arithmetic import scaling_for
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.types import Convolution, DataMovement, FullyConnected, MatrixProduct
-from engine.qtype import INTEGER_RANGE, QType
+from engine.qtype import QType
 
 WEIGHT_LEVELS = 127
 BIAS_LIMIT = 2.0**30
 _CONVOLVED_RANKS = (3, 4, 5)
-ACCUMULATOR_LIMIT = {"int8": 2**31, "int16": 2**47}
-"""int32 accumulators for int8 activations, int48 for int16 (TOSA 1.0)."""
 
 
 def quantise_weight(
@@ -53,20 +50,6 @@ def _bias(context: UnitContext, channels: int) -> NDArray[np.float64]:
     return np.zeros(channels)
 
 
-def _check_accumulator(context: UnitContext, weight: NDArray[np.int8], bias: NDArray[np.int64], dtype: str) -> None:
-    """Prove from the weights that no accumulator can overflow.
-
-    ``weight`` is [O, ...]. Raises GraphError naming the layer otherwise.
-    """
-    bound = int(accumulator_bound(weight, bias, INTEGER_RANGE[dtype][1]).max(initial=0))
-    if bound >= ACCUMULATOR_LIMIT[dtype]:
-        raise GraphError(
-            f"the accumulator may reach {bound}, beyond {ACCUMULATOR_LIMIT[dtype]}",
-            node=context.node.id,
-            hint="mark the node float",
-        )
-
-
 @LOWER.register(Conv)
 def lower_convolution(context: UnitContext) -> None:
     op = context.node.op
@@ -93,7 +76,6 @@ def _emit_convolution(
     integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
-    _check_accumulator(context, integers, bias_integers, incoming.dtype)
     context.emit(
         Convolution(
             weight=_by_input(integers, groups) if transposed else integers,
@@ -134,7 +116,6 @@ def lower_batch_norm(context: UnitContext) -> None:
     integers, scales = quantise_weight(scale[:, None], bias, incoming.scale, axis=0)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
-    _check_accumulator(context, integers, bias_integers, incoming.dtype)
     axes = len(shape) - 2 if len(shape) in _CONVOLVED_RANKS else 1
     channels = len(scale)
     op = Convolution(
@@ -165,7 +146,6 @@ def lower_linear(context: UnitContext) -> None:
     integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
-    _check_accumulator(context, integers, bias_integers, incoming.dtype)
     scaling = scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming))
     context.emit(FullyConnected(integers, bias_integers, scaling, context.output()), (source,))
 

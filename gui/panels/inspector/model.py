@@ -93,7 +93,19 @@ def quantisation_rows(facts: Sequence[NodeFacts], detail: NodeDetail | None) -> 
             for name, scale in detail.scales.items()
             if name not in node.info.outputs or node.plan.scale is None
         ]
+        rows += _accumulator_rows(detail)
     return rows
+
+
+def _accumulator_rows(detail: NodeDetail) -> list[Row]:
+    """How much of its accumulator the kernel's largest sum can fill."""
+    found = detail.accumulator
+    if found is None:
+        return []
+    if found.bits is None or found.headroom_bits is None:
+        return [Row("Accumulator", "no proof", f"The sums of {found.instruction} have no bound", is_warning=True)]
+    why = f"{found.stage}: at most {found.largest:,}, proved from the {found.proof}"
+    return [Row("Accumulator", f"{found.bits} bits, {found.headroom_bits:.1f} to spare", why)]
 
 
 def region_row(region: str, count: int, state: str, is_legal: bool) -> Row:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engine.cli.main import main
+from engine.cli.main import app, main
+from engine.errors import CalibrationError
 from engine.export.integer_onnx.registry import INTEGER_NODES
 from engine.export.onnx_nodes import Emission
 from engine.program.types import Convolution
@@ -108,6 +109,22 @@ def test_check_says_why(cli: Cli, project: Path) -> None:
     (refusal,) = cli("check", project)["refusals"]
     assert refusal["id"] == layer
     assert "not an elementwise function" in refusal["reason"]
+
+
+def test_check_says_which_accumulators_are_proved(
+    cli: Cli, project: Path, models: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = cli("check", project)["accumulators"]
+    assert found and all(item["proof"] for item in found)
+    title = f"{len(found)} of {len(found)} accumulators proved not to overflow"
+    app(["check", str(project)], standalone_mode=False)
+    assert capsys.readouterr().out.splitlines()[-1] == title
+    app(["check", str(project), "--accumulators"], standalone_mode=False)
+    listed = capsys.readouterr().out.partition(f"{title}\n")[2].splitlines()[1:]
+    assert [line.split()[0] for line in listed] == [item["id"] for item in found]
+    assert cli("check", models / "mobile_fmnist.onnx")["accumulators"] == []
+    with pytest.raises(CalibrationError, match="make one with `quantscope new`"):
+        app(["check", str(models / "mobile_fmnist.onnx"), "--accumulators"], standalone_mode=False)
 
 
 def test_evaluate(cli: Cli, project: Path, samples: Path) -> None:

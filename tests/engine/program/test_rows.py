@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from engine.errors import PlanError
-from engine.program.norm import integer_layernorm, layernorm_reference
+from engine.program.arithmetic import rescaled_bound
+from engine.program.norm import integer_layernorm, largest_weighted, layernorm_reference
 from engine.program.softmax import integer_softmax, softmax_reference
 from engine.program.types import Output
 
@@ -64,9 +65,14 @@ def test_softmax_literals() -> None:
     assert softmax_reference(np.array([[0, 10, 20, -127]], np.int8), op).tolist() == [[2951, 8018, 21798, 0]]
 
 
-def test_softmax_of_too_large_values() -> None:
-    with pytest.raises(PlanError, match="exceeds 32 bits"):
-        integer_softmax(100.0, "int16", 1, 4, 1 / 127, output_of("int8"))
+@pytest.mark.parametrize("dtype", LARGEST)
+def test_softmax_of_values_whose_steps_decide_alone(dtype: str) -> None:
+    """However steep, a step below the maximum counts for nothing; the largest difference stays within 32 bits."""
+    op = integer_softmax(1e9, dtype, 1, 4, 1 / 127, output_of("int8"))
+    high = LARGEST[dtype]
+    x = np.array([[high, high - 1, -high, 0], [-high, -high, -high, -high]], dtype)
+    assert softmax_reference(x, op).tolist() == [[127, 0, 0, 0], [32, 32, 32, 32]]
+    assert rescaled_bound(op.difference_scaling, 2 * high) < 2**31
 
 
 def float_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, centre: bool) -> np.ndarray:
@@ -117,6 +123,29 @@ def test_norm_over_too_many_values() -> None:
 
 def test_norm_whose_weights_exceed_the_output() -> None:
     with pytest.raises(PlanError, match="32 bits"):
-        integer_layernorm(
-            0.1, "int8", 16, 1e-5, np.full(16, 1e6), np.zeros(16), 1e-5, output_of("int8"), centre=True
-        )
+        integer_layernorm(0.1, "int8", 16, 1e-5, np.full(16, 1e6), np.zeros(16), 1e-5, output_of("int8"), centre=True)
+
+
+def test_largest_product_and_largest_bias_in_one_element() -> None:
+    """Each takes 30 bits by itself: together they would reach 2^31."""
+    weight, bias = np.full(4, 2.0**14), np.full(4, 2.0**15)
+    op = integer_layernorm(1.0, "int16", 4, 0.0, weight, bias, 1.0, output_of("int16"), centre=False)
+    assert op.out_shift == 14
+    assert largest_weighted(op) < 2**31
+    one_of_four = np.array([[32767, 0, 0, 0], [-32767, 0, 0, 0]], np.int16)
+    assert layernorm_reference(one_of_four, op)[:, 0].tolist() == [32767, 0]
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 7, 64, 1500])
+@pytest.mark.parametrize("centre", [True, False])
+def test_no_normalised_value_exceeds_its_bound(length: int, centre: bool) -> None:
+    """The steepest rows: one element that differs, by little or by much."""
+    op = integer_layernorm(
+        1e-3, "int16", length, 0.0, np.ones(length), np.zeros(length), length**0.5 / 2**14, output_of("int16"),
+        centre=centre,
+    )  # fmt: skip
+    rows = np.zeros((6, length), np.int16)
+    rows[:, 0] = [1, -1, 3, 250, 32767, -32767]
+    found = np.abs(layernorm_reference(rows, op).astype(np.int64)).max()
+    assert found <= (largest_weighted(op) >> op.out_shift) + 1
+    assert largest_weighted(op) >> op.out_shift <= 2**14 * 1.001 + 2

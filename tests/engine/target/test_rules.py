@@ -16,7 +16,7 @@ from engine.ops.layout import Reshape, Roll, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.logic import Greater
 from engine.ops.other import Input, OnnxOp
-from engine.ops.reduce import ArgMax, LayerNorm, Softmax
+from engine.ops.reduce import ArgMax, AveragePool, LayerNorm, Softmax
 from engine.precision import Precision
 from engine.target.operators import FAMILIES, names_of, operator_names, subclasses
 from engine.target.rules import RULES, allowed, check_graph, check_node
@@ -177,6 +177,34 @@ def test_int16_sums_of_a_transposed_convolution_run_over_its_input_channels():
     refusal = refusal_of(graph_of(op, [(1, 300, 4, 4)], (1, 4, 8, 8), [weight]), INT16)
     assert refusal.measured == 127 * 150 * 4 * 32767
     assert ask(graph_of(op, [(1, 200, 4, 4)], (1, 4, 8, 8), [weight[:200]]), INT16) is None
+
+
+@pytest.mark.parametrize("precision", [INT8, INT16])
+def test_sums_that_no_accumulator_is_proved_to_hold(precision):
+    def linear(length):
+        return graph_of(Linear(), [(1, length)], (1, 2), [np.ones((2, length), np.float32)])
+
+    limit = (2**30 - 1) // 127**2
+    assert ask(linear(limit), precision, GENERIC) is None
+    refusal = refusal_of(linear(limit + 1), precision, GENERIC)
+    assert (refusal.rule, refusal.measured, refusal.limit) == ("proved_sums", 127**2 * (limit + 1), 2**30 - 1)
+    assert refusal.message.endswith(f"is {127**2 * (limit + 1):,}; without overflow it is at most 1,073,741,823")
+
+
+def test_products_and_windows_that_no_accumulator_is_proved_to_hold():
+    def product(length):
+        return graph_of(MatMul(), [(1, length), (length, 1)], (1, 1))
+
+    def pool(size):
+        op = AveragePool((size,), (1,), (0, 0))
+        return graph_of(op, [(1, 1, size)], (1, 1, 1))
+
+    assert ask(product(131_080), INT16, GENERIC) is None
+    assert refusal_of(product(131_081), INT8, GENERIC).rule == "proved_products"
+    assert ask(pool(65_538), INT16, GENERIC) is None
+    assert refusal_of(pool(65_539), INT16, GENERIC).rule == "proved_windows"
+    assert ask(pool(65_539), INT8, GENERIC) is None
+    assert refusal_of(pool(17_000_000), INT8, GENERIC).measured == 17_000_000
 
 
 def test_unsupported_precisions():

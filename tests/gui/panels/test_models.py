@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from engine.reports import Accumulator
 from gui.document.document import CalibrationSource, Document
 from gui.document.notice import Level, Notice
 from gui.document.overlay import Overlay
@@ -144,6 +146,18 @@ def test_a_refused_request_shows_its_reason() -> None:
     rows = inspector.quantisation_rows(facts(document, "/head/fc/Gemm"), None)
     assert by_label(rows)["Reason"] == "a table has one input"
     assert all(row.is_warning for row in rows if row.label in ("Effective", "Reason"))
+
+
+def test_the_accumulator_of_a_node_and_a_missing_proof() -> None:
+    one, known = facts(samples.filled(), "/head/fc/Gemm"), samples.detail("/head/fc/Gemm")
+    assert "Accumulator" not in by_label(inspector.quantisation_rows(one, known))
+    proved = Accumulator(known.id, "Gemm", "FullyConnected", "sum of products and bias", "weights", 32, 2**27, 4.0)
+    (row,) = inspector.quantisation_rows(one, msgspec.structs.replace(known, accumulator=proved))[-1:]
+    assert (row.label, row.value, row.is_warning) == ("Accumulator", "32 bits, 4.0 to spare", False)
+    assert row.tip == "sum of products and bias: at most 134,217,728, proved from the weights"
+    unknown = Accumulator(known.id, "Gemm", "FullyConnected")
+    (row,) = inspector.quantisation_rows(one, msgspec.structs.replace(known, accumulator=unknown))[-1:]
+    assert (row.value, row.is_warning) == ("no proof", True)
 
 
 def test_one_node_in_figures() -> None:

@@ -24,7 +24,7 @@ def emit_softmax(graph: TosaGraph, op: IntegerSoftmax, operands: Sequence[Tensor
     (x,) = operands
     largest = steps.cast(graph, steps.reduced(graph, TosaOp.REDUCE_MAX, x, op.axis), "int32")
     difference = steps.binary(graph, TosaOp.SUB, steps.cast(graph, x, "int32"), largest)
-    index = steps.rescale(graph, difference, op.difference_scaling, "int16")
+    index = steps.rescale(graph, _within_reach(graph, op, x.dtype, difference), op.difference_scaling, "int16")
     exponential = steps.table16(graph, index, op.exp_table)
     shifted = steps.shift_right(graph, exponential, op.sum_shift)
     total = steps.reduced(graph, TosaOp.REDUCE_SUM, shifted, op.axis)
@@ -34,6 +34,14 @@ def emit_softmax(graph: TosaGraph, op: IntegerSoftmax, operands: Sequence[Tensor
     product = steps.multiply(graph, exponential, reciprocal, softmax.PRODUCT_SHIFT)
     count = steps.minus_from(graph, softmax.STATIC_EXPONENT + op.sum_shift, zeros)
     return steps.requantise(graph, steps.shift_right(graph, product, count), op.out, op.output)
+
+
+def _within_reach(graph: TosaGraph, op: IntegerSoftmax, dtype: str, difference: Tensor) -> Tensor:
+    """The differences, limited where a steep scaling would not take the largest ones; those saturate either way."""
+    reach = 1 << (int(op.difference_scaling.shift[0]) - 1)
+    if 2 * np.iinfo(dtype).max < reach:
+        return difference
+    return steps.within_reach(graph, difference, op.difference_scaling)
 
 
 def _looked_up(graph: TosaGraph, x: Tensor, shift: int, offset: int, table: np.ndarray) -> Tensor:

@@ -319,6 +319,9 @@ def _softmaxes() -> Iterator[tuple[str, Case]]:
             )
             yield f"softmax-{index}-{dtype}", Case(op, (x,))
             yield f"softmax-equal-{index}-{dtype}", Case(op, (np.zeros_like(x),))
+        for factor in (8000.0, 1e9):
+            op = integer_softmax(factor / 2912.7, dtype, 1, 7, 1.0 / 127, INT8)
+            yield f"softmax-steep-{factor:g}-{dtype}", Case(op, (integers(3, (4, 7), dtype),))
 
 
 def _resizes() -> Iterator[tuple[str, Case]]:

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
+import torch
 from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
@@ -48,6 +49,7 @@ from engine.ops.reduce import (
 from engine.plan.resolve import resolve
 from engine.plan.types import Plan
 from engine.precision import Precision
+from engine.program.executor import run_program
 from engine.program.lowering.assemble import UnitCache, has_lowering
 from engine.program.lowering.context import LOWER
 from engine.program.lowering.mac import quantise_weight
@@ -490,10 +492,40 @@ def test_a_bias_on_almost_zero_weights_keeps_within_30_bits() -> None:
     np.testing.assert_array_equal(integers, [[0, 0]])
 
 
-def test_an_accumulator_that_could_overflow_is_refused() -> None:
+@pytest.mark.parametrize("bias", [None, np.array([-1e6, 1e6])])
+def test_a_layer_whose_sums_could_overflow_stays_on_the_cpu(bias: np.ndarray | None) -> None:
+    """Every input at its largest and of the weights' sign, a bias as large: the plan says why, and sums are right."""
+    graph = mac(Linear(), np.ones((2, 140_000), np.float32), bias, (1, 140_000), (1, 2))
+    effective = resolve(graph, Plan(), TARGET, has_lowering).effective["y"]
+    assert effective.precision is Precision.FLOAT
+    assert effective.reason.startswith("the worst sum of int8 products")
+    case = compared(graph, {"x": np.ones((1, 140_000), np.float32)})
+    expected = 140_000 + (np.zeros(2) if bias is None else bias)
+    np.testing.assert_allclose(case.reference["x"].sum(), 140_000, rtol=1e-2)
+    outputs = run_program(case.program, {"x": torch.ones(1, 140_000)})
+    np.testing.assert_allclose(outputs["y"].numpy()[0], expected, rtol=1e-2)
+
+
+def test_the_largest_layer_that_is_proved_computes_its_worst_input() -> None:
+    """As many weights of 127 as may be, the largest bias beside them, and all inputs at their largest."""
+    length = (2**30 - 1) // 127**2
+    graph = mac(Linear(), np.ones((1, length), np.float32), np.array([1.0]) * length, (1, length), (1, 1))
+    case = compared(graph, {"x": np.ones((1, length), np.float32)})
+    assert case.program.types["y"].dtype == "int8"
+    assert case.values["y"] == pytest.approx(2 * length, rel=1e-2)
+
+
+def test_an_accumulator_that_could_overflow_is_refused_whatever_the_plan() -> None:
+    """Lowering proves for itself what the target's rules have kept out."""
     graph = mac(Linear(), np.ones((1, 140_000), np.float32), None, (1, 140_000), (1, 1))
-    with pytest.raises(GraphError, match=r"node 'y': the accumulator may reach 2258060000, beyond 2147483648; mark"):
-        lowered(graph, inputs_of(graph, low=0.0, high=1.0))
+    resolution = resolve(
+        mac(Linear(), np.ones((1, 10), np.float32), None, (1, 10), (1, 1)), Plan(), TARGET, has_lowering
+    )
+    message = (
+        r"node 'y': its sum of products and bias may reach 2258060000, beyond the 32 bits of its accumulator; mark"
+    )
+    with pytest.raises(GraphError, match=message):
+        lowered_with(graph, Plan(), resolution, lambda value, largest: 1.0 / largest)
 
 
 def test_scales_that_no_multiplier_bridges_are_refused_by_name() -> None:
