@@ -337,8 +337,81 @@ def _reduction(op_type: str) -> None:
         sketch.then(op_type, x, sketch.integers(sketch.axes(x)), keepdims=int(sketch.chance(0.5)))
 
 
-for _name in ("ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2"):
+for _name in (
+    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceProd",
+    "ReduceLogSumExp",
+):  # fmt: skip
     _reduction(_name)
+
+
+@operator("ReduceLogSum", some_axes)
+def reduce_log_sum(sketch: Sketch, x: Value) -> None:
+    """Of positive numbers."""
+    positive = sketch.then("Add", sketch.then("Abs", x), sketch.constant(np.float32(0.1)))
+    sketch.then("ReduceLogSum", positive, sketch.integers(sketch.axes(x)), keepdims=int(sketch.chance(0.5)))
+
+
+@operator("LogSoftmax", some_axes)
+def log_softmax(sketch: Sketch, x: Value) -> None:
+    sketch.then("LogSoftmax", x, axis=sketch.axis(x))
+
+
+@operator("Pow of two")
+def power_of_two_tensors(sketch: Sketch, x: Value) -> None:
+    """Of magnitudes up to 1, to computed powers or to a constant's; or a constant to computed powers."""
+    gate, form = sketch.then("Sigmoid", x), sketch.rng.randrange(3)
+    powers = sketch.constant(sketch.numbers.choice((0.0, 0.5, 1.0, 2.0, 3.0), size=x.shape[-1:]).astype(np.float32))
+    bases = sketch.constant((0.5 + sketch.numbers.random(x.shape[-1:])).astype(np.float32))
+    sketch.then("Pow", *((gate, gate), (gate, powers), (bases, gate))[form])
+
+
+# --------------------------------------------------------------------------------- decisions and selections
+
+_RELATIONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+
+
+def _decision(sketch: Sketch, x: Value) -> str:
+    """Truth values about ``x``: against another value, a constant, or its largest elements, perhaps combined."""
+    relation = sketch.rng.choice(_RELATIONS)
+    other = sketch.pick(lambda v: v.shape == x.shape) if sketch.chance(0.5) else None
+    if x.rank and sketch.chance(0.3):
+        axes = sketch.integers([sketch.axis(x)])
+        found = sketch.then("Equal", x, sketch.then("ReduceMax", x, axes, keepdims=1))
+    else:
+        limit = sketch.constant(np.float32(sketch.rng.choice((0.0, 0.5, -1.0))))
+        found = sketch.then(relation, x, other or limit)
+    if sketch.chance(0.4):
+        fixed = sketch.constant(sketch.numbers.random(x.shape[-1:]) < 0.5)
+        found = sketch.then(sketch.rng.choice(("And", "Or", "Xor")), found, fixed)
+    return sketch.then("Not", found) if sketch.chance(0.3) else found
+
+
+@operator("Where")
+def where(sketch: Sketch, x: Value) -> None:
+    other = sketch.pick(lambda v: v.shape == x.shape)
+    constant = sketch.constant(np.float32(sketch.rng.choice((0.0, -3.0, 7.5))))
+    candidates: list[Value | str] = [x, other if other is not None and sketch.chance(0.5) else constant]
+    sketch.rng.shuffle(candidates)
+    sketch.then("Where", _decision(sketch, x), *candidates)
+
+
+@operator("mask by Cast")
+def mask_by_cast(sketch: Sketch, x: Value) -> None:
+    sketch.then("Mul", x, sketch.then("Cast", _decision(sketch, x), to=1))
+
+
+@operator("guard by IsNaN")
+def guard_by_is_nan(sketch: Sketch, x: Value) -> None:
+    sketch.then("Where", sketch.then("IsNaN", x), sketch.constant(np.float32(0.0)), x)
+
+
+@operator("ArgMax", some_axes, weight=0.5)
+def arg_max(sketch: Sketch, x: Value) -> None:
+    """Indices, which are converted on the CPU."""
+    last, keepdims = int(sketch.chance(0.3)), int(sketch.chance(0.5))
+    name = sketch.rng.choice(("ArgMax", "ArgMin"))
+    index = sketch.then(name, x, axis=sketch.axis(x), keepdims=keepdims, select_last_index=last)
+    sketch.then("Cast", index, to=1)
 
 
 @operator("Softmax", some_axes)

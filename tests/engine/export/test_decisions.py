@@ -27,6 +27,7 @@ PLANS: dict[str, Marks] = {
 }
 OUTPUTS = (
     "z", "w", "hot", "logs", "l1", "l2", "squares", "spread", "place", "last", "kept", "angle", "raised", "chance",
+    "whole",
 )  # fmt: skip
 
 
@@ -61,6 +62,7 @@ def model() -> onnx.ModelProto:
         node("ReduceLogSumExp", ["x"], ["spread"], axes=[1, 2], keepdims=0),
         node("ArgMax", ["x"], ["place"], axis=1),
         node("ArgMin", ["s"], ["last"], axis=3, keepdims=0, select_last_index=1),
+        node("ReduceL1", ["s"], ["whole"], keepdims=0),
         node("Atan", ["x"], ["angle"]),
         node("Pow", ["s", "s"], ["raised"]),
         node("ReduceProd", ["s"], ["chance"], axes=[3]),

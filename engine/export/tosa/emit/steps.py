@@ -272,6 +272,7 @@ def within_reach(graph: TosaGraph, x: Tensor, scaling: Scaling) -> Tensor:
     if x.dtype == "int48" or (limit >= _REACH[x.dtype]).all():
         return x
     if x.dtype == "int32":
+        limit = limit.reshape((1,) * x.rank) if limit.size == 1 else limit  # a tensor without axes keeps none
         lowered = extreme(graph, x, graph.constant(limit, "int32"), maximum=False)
         return extreme(graph, lowered, graph.constant(-limit, "int32"), maximum=True)
     smallest = int(limit.min())
