@@ -325,7 +325,9 @@ class Session:
         source = DataSource(Path(data), chosen, samples, split)
         dataset = self._open(source, CALIBRATION_SPLIT)
         graph, batch = self._calibration_graph(len(dataset))
-        self.calibration = _ranges_of(graph, dataset, batch, progress, cancelled)
+        # The evaluator's own model where it will do: another would hold every weight once more.
+        model = self.evaluator.model if graph is self.graph else FloatModel(graph)
+        self.calibration = _ranges_of(model, dataset, batch, progress, cancelled)
         self.data = source
         self._dataset = (source, dataset)
         return self.calibration
@@ -630,11 +632,10 @@ def _scales(calibration: CalibrationResult, plan: Plan) -> ScaleOf:
 
 
 def _ranges_of(
-    graph: Graph, dataset: Dataset, batch: int, progress: Progress | None, cancelled: Watch | None
+    model: FloatModel, dataset: Dataset, batch: int, progress: Progress | None, cancelled: Watch | None
 ) -> CalibrationResult:
-
+    graph = model.graph
     check_finite(graph)
-    model = FloatModel(graph)
     values = [value for node in graph.nodes for value in node.outputs if value and graph.types[value].is_float]
 
     def run(inputs: Batch, visit: Visit) -> None:

@@ -62,7 +62,7 @@ def _weight_ranges(graph: Graph, node: Node) -> tuple[tuple[float, ...], tuple[f
     """Smallest and largest weight of each output channel; empty for a node without constant weights."""
     if not isinstance(node.op, Mac) or len(node.inputs) < 2 or node.inputs[1] not in graph.constants:
         return (), ()
-    weight = np.asarray(graph.constants[node.inputs[1]].array, dtype=np.float64)
+    weight = np.asarray(graph.constants[node.inputs[1]].once(), dtype=np.float64)
     axis = 1 if isinstance(node.op, ConvTranspose) else 0
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     return tuple(rows.min(axis=1).tolist()), tuple(rows.max(axis=1).tolist())

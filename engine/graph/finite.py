@@ -32,7 +32,7 @@ def check_finite(graph: Graph) -> None:
         for index, name in enumerate(node.inputs):
             constant = graph.constants.get(name)
             if constant is not None and constant.type.is_float:
-                _check(graph, node, index, constant.array)
+                _check(graph, node, index, constant.once())
 
 
 def _check(graph: Graph, node: Node, index: int, array: NDArray[np.generic]) -> None:

@@ -37,7 +37,7 @@ class FloatModel:
         tensor = self._weights.get(name)
         if tensor is None:
             try:
-                tensor = self._weights[name] = to_torch(self.graph.constants[name].array)
+                tensor = self._weights[name] = to_torch(self.graph.constants[name].once())
             except TypeError as error:
                 raise GraphError(f"constant '{name}': {error}", path=self.graph.source) from error
         return tensor

@@ -45,11 +45,15 @@ class Constant:
         """The values, [*shape]. Read-only."""
         return self.load()
 
+    def once(self) -> NDArray[np.generic]:
+        """The values, without keeping them for the next time: for whoever makes something else of them. Read-only."""
+        return self.array if "array" in vars(self) else self.load()
+
     @cached_property
     def digest(self) -> str:
         """Content hash of type and values."""
         hasher = hashlib.blake2b(f"{self.type.dtype}{self.type.shape}".encode(), digest_size=16)
-        hasher.update(np.ascontiguousarray(self.array).reshape(-1).view(np.uint8).data)
+        hasher.update(np.ascontiguousarray(self.once()).reshape(-1).view(np.uint8).data)
         return hasher.hexdigest()
 
     @staticmethod

@@ -23,11 +23,7 @@ _SMALL_ELEMENTS = 4096
 
 
 class StoredConstant(Constant):
-    """A constant that lies in a file: whoever needs it once, to compute another from it, need not keep it."""
-
-    def once(self) -> NDArray[np.generic]:
-        """The values, without keeping them for the next time."""
-        return self.array if "array" in vars(self) else self.load()
+    """A constant that lies in a file: another that is computed from it need not keep it."""
 
 
 class _DataFile:

@@ -107,7 +107,8 @@ def accumulator_bound(
         channel_axis: Axis of the output channels.
     """
     others = tuple(axis for axis in range(weight.ndim) if axis != channel_axis % weight.ndim)
-    return np.abs(weight.astype(np.int64)).sum(axis=others) * largest_input + np.abs(bias.astype(np.int64))
+    magnitudes = np.abs(weight.astype(np.int16)).sum(axis=others, dtype=np.int64)
+    return magnitudes * largest_input + np.abs(bias.astype(np.int64))
 
 
 def rescaled_bound(scaling: Scaling, bound: int) -> int:

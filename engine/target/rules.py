@@ -28,6 +28,8 @@ from engine.target.target import Target, exact_limit
 from engine.target.values import foreign_value
 
 _INT8_MAX = 127
+_PIECE_ELEMENTS = 1 << 20
+"""Weights looked at together, which bounds the memory that it takes."""
 _INT16_MAX = 32767
 _LONGEST_PRODUCT = (2**47 - 1) // _INT16_MAX**2
 
@@ -332,7 +334,7 @@ def _worst_weight_sum(op: Op, weight: Constant) -> float:
 
 def _rows(op: Op, weight: Constant) -> NDArray[np.float32]:
     """The weights that one output adds up, a row an output channel: [O, ...] or, transposed, [C, O/groups, ...]."""
-    array = np.asarray(weight.array, dtype=np.float32)
+    array = np.asarray(weight.once(), dtype=np.float32)
     if not isinstance(op, ConvTranspose):
         return array.reshape(len(array), -1)
     channels, outputs = array.shape[:2]
@@ -341,6 +343,11 @@ def _rows(op: Op, weight: Constant) -> NDArray[np.float32]:
 
 
 def _weight_sum(weights: NDArray[np.float32]) -> float:
+    step = max(1, _PIECE_ELEMENTS // max(1, weights.shape[1]))
+    return max((_worst_of(weights[start : start + step]) for start in range(0, len(weights), step)), default=0.0)
+
+
+def _worst_of(weights: NDArray[np.float32]) -> float:
     rows = np.abs(weights)
     peaks = rows.max(axis=1, keepdims=True, initial=0.0)
     steps = np.where(peaks > 0.0, peaks / _INT8_MAX, 1.0)

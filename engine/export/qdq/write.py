@@ -190,7 +190,7 @@ class _Writer:
 
     def _float_operand(self, value: str) -> str:
         if value in self.graph.constants:
-            return self.builder.initializer(value, self.graph.constants[value].array)
+            return self.builder.initializer(value, self.graph.constants[value].once())
         return self.real[value] if value else ""
 
     def _add_integer(self, unit: Unit) -> None:
@@ -388,7 +388,7 @@ def _with_real_weight(writer: _Writer, op: Op, member: _Member, weight: NDArray[
     names = [member.source, writer.builder.constant(f"{member.node.outputs[0]}/weight", weight)]
     if _has_bias(member.node):
         bias = member.node.inputs[2]
-        names.append(writer.builder.initializer(bias, writer.graph.constants[bias].array))
+        names.append(writer.builder.initializer(bias, writer.graph.constants[bias].once()))
     emit(op, writer.emission(member, weight, tuple(names)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,14 +61,26 @@ class UnitContext:
     def constant_of(self, value: str, *, infinite: bool = False) -> NDArray[np.float64]:
         """A constant input in float64; NaN is refused with the node's name, and infinity unless it may be ``infinite``
         (a mask)."""
-        array = np.asarray(self.graph.constants[value].array, dtype=np.float64)
-        if not (~np.isnan(array) if infinite else np.isfinite(array)).all():
+        array = np.asarray(self.graph.constants[value].once(), dtype=np.float64)
+        self._check_finite(value, ~np.isnan(array) if infinite else np.isfinite(array))
+        return array
+
+    def weight_of(self, value: str) -> NDArray[np.floating]:
+        """A constant input of a floating-point type as it is stored: a copy in float64 would be the largest thing in
+        memory. NaN and infinity are refused."""
+        array = self.graph.constants[value].once()
+        if array.dtype.name not in ("float32", "float64"):
+            array = array.astype(np.float32)
+        self._check_finite(value, np.isfinite(array))
+        return cast("NDArray[np.floating]", array)
+
+    def _check_finite(self, value: str, good: NDArray[np.bool_]) -> None:
+        if not good.all():
             raise GraphError(
                 f"constant '{value}' holds NaN or infinity",
                 node=self.node.id,
                 hint="repair the weights in the source model, or mark the node float",
             )
-        return array
 
     def is_constant(self, value: str) -> bool:
         return value in self.graph.constants

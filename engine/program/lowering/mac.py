@@ -17,25 +17,38 @@ from engine.qtype import QType
 
 WEIGHT_LEVELS = 127
 BIAS_LIMIT = 2.0**30
+_PIECE_ELEMENTS = 1 << 20
+"""Weights in float64 at a time, which bounds the memory that quantising them takes."""
 _CONVOLVED_RANKS = (3, 4, 5)
 
 
 def quantise_weight(
-    weight: NDArray[np.float64], bias: NDArray[np.float64], in_scale: float, axis: int
+    weight: NDArray[np.floating], bias: NDArray[np.float64], in_scale: float, axis: int
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Symmetric int8 weights, one scale per index of ``axis``.
 
     The scale is the channel's largest magnitude / 127, but never so small that the channel's bias, in units of
-    in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales [axis size]).
+    in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales [axis size]). All is
+    computed in float64, a few channels at a time.
     """
     others = tuple(i for i in range(weight.ndim) if i != axis)
-    largest = np.abs(weight).max(axis=others, initial=0.0)
-    scales = np.maximum(largest / WEIGHT_LEVELS, np.abs(bias) / (in_scale * BIAS_LIMIT))
+    largest = np.maximum(weight.max(axis=others, initial=0.0), -weight.min(axis=others, initial=0.0))
+    scales = np.maximum(largest.astype(np.float64) / WEIGHT_LEVELS, np.abs(bias) / (in_scale * BIAS_LIMIT))
     scales = np.where(scales > 0.0, scales, 1.0 / WEIGHT_LEVELS)
-    shape = [1] * weight.ndim
-    shape[axis] = -1
-    integers = np.clip(np.rint(weight / scales.reshape(shape)), -WEIGHT_LEVELS, WEIGHT_LEVELS)
-    return integers.astype(np.int8), scales
+    return _rounded(weight, scales, axis), scales
+
+
+def _rounded(weight: NDArray[np.floating], scales: NDArray[np.float64], axis: int) -> NDArray[np.int8]:
+    """The weight in steps of each channel's scale, ties to even."""
+    integers = np.empty(weight.shape, np.int8)
+    channels, result = np.moveaxis(weight, axis, 0), np.moveaxis(integers, axis, 0)
+    step = max(1, _PIECE_ELEMENTS * len(channels) // max(1, weight.size))
+    for start in range(0, len(channels), step):
+        piece = slice(start, start + step)
+        divisors = scales[piece].reshape(-1, *(1,) * (weight.ndim - 1))
+        steps = np.rint(channels[piece].astype(np.float64) / divisors)
+        result[piece] = np.clip(steps, -WEIGHT_LEVELS, WEIGHT_LEVELS)
+    return integers
 
 
 def is_wide(*types: QType) -> bool:
@@ -69,7 +82,7 @@ def _emit_convolution(
 ) -> None:
     source = context.node.inputs[0]
     incoming = context.types[source]
-    weight = context.constant_of(context.node.inputs[1])
+    weight = context.weight_of(context.node.inputs[1])
     if transposed:
         weight = _by_output(weight, groups)
     bias = _bias(context, weight.shape[0])
@@ -93,7 +106,7 @@ def _emit_convolution(
     )
 
 
-def _by_output(weight: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+def _by_output(weight: NDArray[np.floating], groups: int) -> NDArray[np.floating]:
     """[C, O/groups, *K] -> [O, C/groups, *K]."""
     inputs, per_group, *kernel = weight.shape
     split = weight.reshape(groups, inputs // groups, per_group, *kernel)
@@ -141,7 +154,7 @@ def lower_batch_norm(context: UnitContext) -> None:
 def lower_linear(context: UnitContext) -> None:
     source = context.node.inputs[0]
     incoming = context.types[source]
-    weight = context.constant_of(context.node.inputs[1])
+    weight = context.weight_of(context.node.inputs[1])
     bias = _bias(context, weight.shape[0])
     integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
     accumulator_scales = incoming.scale * scales

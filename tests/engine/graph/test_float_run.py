@@ -11,7 +11,7 @@ from torch import Tensor
 
 from engine.errors import DataError, GraphError
 from engine.graph.float_run import FloatModel, run_float
-from engine.graph.graph import Node
+from engine.graph.graph import Constant, Node, TensorType
 from tests.engine.graph.onnx_models import build, loaded, node
 
 CHAIN = loaded(
@@ -79,7 +79,13 @@ def test_weights_are_made_once() -> None:
     (name,) = CHAIN.constants
     model.run({"x": X})
     assert model.weight(name) is model.weight(name)
-    assert model.weight(name).data_ptr() == CHAIN.constants[name].array.ctypes.data
+
+
+def test_values_that_are_wanted_once_are_not_kept() -> None:
+    stored = Constant(TensorType((2,), "float32"), lambda: np.ones(2, np.float32))
+    assert stored.once() is not stored.once()
+    kept = stored.array
+    assert stored.once() is kept is stored.array
 
 
 @pytest.mark.parametrize(
