@@ -3,7 +3,7 @@
     python -m tests.benchmarks.open_model                                  Swin-T, and a chain of 10,000 nodes
     python -m tests.benchmarks.open_model FILE [--bind NAME=VALUE ...]     one model file
     python -m tests.benchmarks.open_model --chain 10000                    a synthetic chain of that many nodes
-    python -m tests.benchmarks.open_model --large 2.75 [--files 3]         that many GiB of weights in files beside the model
+    python -m tests.benchmarks.open_model --large 2.75 [--files 3]         that many GiB, weights in files beside it
     python -m tests.benchmarks.open_model --large 1.9 --single             in the model file, whose limit is 2 GiB
 
 Prints seconds after imports, the peak of resident memory above what the imports take, the file's size and the
@@ -156,9 +156,7 @@ def measure_large(path: Path, files: Sequence[Path]) -> None:
 
     def report(stage: str) -> None:
         peak = peak_bytes() - base
-        print(
-            f"{stage:20}{time.perf_counter() - start:8.1f} s  peak +{peak / _MIB:7.0f} MiB, {peak / size:.2f} of the size"
-        )
+        print(f"{stage:20}{time.perf_counter() - start:8.1f} s  peak +{peak / _MIB:6.0f} MiB, {peak / size:.2f} of it")
 
     session = Session.open(path)
     report("open")
