@@ -2,6 +2,7 @@
 
 from engine.graph.patterns import (
     activations,
+    attention,
     blocks,
     channels,
     constants,
@@ -15,5 +16,5 @@ from engine.graph.patterns.matching import rewrite
 
 __all__ = ["rewrite"]
 
-_REGISTERING = (activations, blocks, channels, constants, moments, normalisation, reductions, roll, softmax)
+_REGISTERING = (activations, attention, blocks, channels, constants, moments, normalisation, reductions, roll, softmax)
 """Imported for the registrations they make."""
