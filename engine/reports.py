@@ -19,7 +19,7 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class NodeInfo(msgspec.Struct, frozen=True):
-    """What a node is, independent of any plan."""
+    """What a node is, independent of any plan. ``problem``: why it cannot run and the way out; "" where it can."""
 
     id: str
     name: str
@@ -32,6 +32,7 @@ class NodeInfo(msgspec.Struct, frozen=True):
     dtypes: tuple[str, ...]
     attributes: dict[str, str]
     provenance: tuple[str, ...]
+    problem: str = ""
 
 
 class EdgeInfo(msgspec.Struct, frozen=True):

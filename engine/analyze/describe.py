@@ -11,7 +11,7 @@ from engine.ops.base import Op
 from engine.ops.elementwise import Elementwise, Unary
 from engine.ops.layout import Layout, LookUp
 from engine.ops.linear import Conv, ConvTranspose, Mac
-from engine.ops.other import Input, OnnxOp
+from engine.ops.other import Input, OnnxOp, Unsupported
 from engine.ops.reduce import (
     BatchNorm,
     GroupNorm,
@@ -87,6 +87,7 @@ def _node(graph: Graph, node: Node) -> NodeInfo:
         dtypes=tuple(item.dtype for item in types),
         attributes=_attributes(graph, node),
         provenance=node.provenance,
+        problem=node.op.problem if isinstance(node.op, Unsupported) else "",
     )
 
 
@@ -98,7 +99,7 @@ def _attributes(graph: Graph, node: Node) -> dict[str, str]:
         if value in graph.constants:
             kind = graph.constants[value].type
             texts[value] = f"{kind.dtype} {'×'.join(map(str, kind.shape)) or 'scalar'}"
-    if isinstance(node.op, OnnxOp) and node.op.domain:
+    if isinstance(node.op, OnnxOp | Unsupported) and node.op.domain:
         texts["domain"] = node.op.domain
     return texts
 

@@ -116,11 +116,19 @@ def _storage(tensor: torch.Tensor) -> NDArray[Any]:
     return tensor.as_strided((tensor.numel(),), (1,)).numpy()
 
 
+def _lengthened(tensor: torch.Tensor, count: int) -> torch.Tensor:
+    """The tensor flattened, with zeros behind it up to ``count`` elements."""
+    return torch.nn.functional.pad(tensor.reshape(-1), (0, max(0, count - tensor.numel())))
+
+
 def error_sums(reference: torch.Tensor, value: torch.Tensor, scale: float) -> ErrorSums:
     """Sums for a float32 reference and integers (or floats, with scale 1) of the same shape.
 
+    Sizes that depend on data may differ: what one of them has beyond the other is compared with zeros.
     Partial sums are float32 over at most 32,768 elements, then float64.
     """
+    if reference.shape != value.shape:
+        reference, value = _lengthened(reference, value.numel()), _lengthened(value, reference.numel())
     flat_reference, flat_value = _aligned(reference.to(torch.float32), value)
     chunks = max(1, -(-flat_reference.shape[0] // _CHUNK))
     out = np.zeros((chunks, 5), dtype=np.float64)

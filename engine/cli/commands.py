@@ -9,6 +9,7 @@ from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, PlanError, ProjectError
+from engine.ops.other import Unsupported
 from engine.project import SUFFIX
 from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
 from engine.session import Session
@@ -100,6 +101,9 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
     )
     rows = [(item.id, item.op_type, item.effective, item.reason) for item in refusals]
     print_table(title, ("node", "operator", "effective", "reason"), rows)
+    stopped = [node for node in session.graph.nodes if isinstance(node.op, Unsupported)]
+    if stopped:
+        print(f"{len(stopped)} nodes cannot run, so that nothing can be measured or exported; first '{stopped[0].id}'")
     nodes, regions = session.node_plans(), session.regions()
     for region in regions:
         state = "one kernel" if region.legal else f"has no effect: {region.reason}"

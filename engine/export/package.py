@@ -62,12 +62,13 @@ def _segment_members(
     def type_of(value: str) -> TensorType:
         return value_type(graph, program, value)
 
+    open_sizes = {value: graph.dimensions(value) for value in graph.open_sizes}
     for index, segment in enumerate(segments):
         name = _member_of(index, segment)
         if segment.kind == INTEGER:
             members[name] = json_bytes(_integer_segment(program, segment, arrays))
         else:
-            members[name] = segment_model(program, segment, type_of, f"{graph.name}_{index}")
+            members[name] = segment_model(program, segment, type_of, f"{graph.name}_{index}", open_sizes)
     return members, arrays
 
 

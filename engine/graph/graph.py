@@ -88,6 +88,7 @@ class Graph:
     """Nodes in topological order, the type of every value (constants included), and the constants.
 
     ``symbolic_batch``: the file leaves the batch dimension open, so it can be opened again with another batch.
+    ``open_sizes``: values whose sizes depend on data, with those that do not; their types' shapes are estimates.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Graph:
     opset: int = 0
     symbolic_batch: bool = False
     notes: tuple[str, ...] = field(default=())
+    open_sizes: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict[str, tuple[int | None, ...]])
 
     @cached_property
     def producer(self) -> Mapping[str, Node]:
@@ -120,6 +122,13 @@ class Graph:
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
         return {node.id: node for node in self.nodes}
+
+    def dimensions(self, value: str) -> tuple[int | str, ...]:
+        """The sizes of a value, names for those that depend on data."""
+        sizes = self.open_sizes.get(value)
+        if sizes is None:
+            return self.types[value].shape
+        return tuple(f"{value}.{axis}" if size is None else size for axis, size in enumerate(sizes))
 
     def activations(self, node: Node) -> tuple[str, ...]:
         """The node's inputs that are neither constants nor absent."""

@@ -44,20 +44,23 @@ _MAX_LAZY_DEPTH = 32
 """Longer chains of constants computed from constants are computed at once, lest a read recurse too deeply."""
 
 
-def import_onnx(source: OnnxModel, bindings: Mapping[str, int], batch: int) -> Graph:
+def import_onnx(
+    source: OnnxModel, bindings: Mapping[str, int], batch: int, *, open_inputs: bool = False
+) -> Graph:
     """The typed, cleaned graph of a parsed model.
 
-    What cannot run (unknown operators, models that take or give text or sequences) is in it as ``Unsupported``.
+    What cannot run (unknown operators, models that take or give text or sequences) is in it as ``Unsupported``. With
+    ``open_inputs`` symbolic sizes of inputs stay open, as sizes that depend on data.
 
     Raises:
         GraphError: A symbol is unbound, or shapes do not fit; names file and node.
         ModelFileError: External data is missing or lies outside the model's folder.
     """
-    importer = _Importer(source, bindings, batch)
+    importer = _Importer(source, bindings, batch, open_inputs=open_inputs)
     importer.convert_nodes(source.model.graph)
     blocks = importer.blocks()
     if blocks:  # once more, now that it is known which nodes run together
-        importer = _Importer(source, bindings, batch, blocks, importer)
+        importer = _Importer(source, bindings, batch, blocks, importer, open_inputs=open_inputs)
         importer.convert_blocks()
     importer.make_outputs()
     draft = importer.draft
@@ -73,7 +76,8 @@ def import_onnx(source: OnnxModel, bindings: Mapping[str, int], batch: int) -> G
         source=source.path,
         opset=source.model.opset_imports.get("", 0),
         notes=notes,
-        symbolic_batch=has_symbolic_batch(importer.fed_inputs()),
+        symbolic_batch=not open_inputs and has_symbolic_batch(importer.fed_inputs()),
+        open_sizes=importer.open_sizes(),
     )
 
 
@@ -95,12 +99,15 @@ class _Importer:
         batch: int,
         blocks: Blocks | None = None,
         before: _Importer | None = None,
+        *,
+        open_inputs: bool,
     ) -> None:
         self._source = source
         self._graph = source.model.graph
         self._path: Path | None = source.path
         self._bindings = bindings
         self._batch = batch
+        self._open_inputs = open_inputs
         self._infer = TypeInference()
         self._open = OpenTypes(_values_by_name(self._graph))
         self._blocks = blocks or Blocks()
@@ -139,6 +146,10 @@ class _Importer:
             if tensor is not None:
                 self._define_tensor(name, tensor)
 
+    def open_sizes(self) -> dict[str, tuple[int | None, ...]]:
+        """The sizes of values that depend on data, None for those that do."""
+        return self._open.sizes(self.draft.types)
+
     def fed_inputs(self) -> list[ir.Value]:
         """The inputs that are not initializers."""
         return [value for value in self._graph.inputs if value.name not in self._graph.initializers]
@@ -146,7 +157,7 @@ class _Importer:
     def _make_inputs(self) -> None:
         """Every input that is fed becomes an Input node ``input/NAME``."""
         inputs = self.fed_inputs()
-        numeric = [value for value in inputs if _is_numeric(value)]
+        numeric = [value for value in inputs if _is_numeric(value) and not (self._open_inputs and _has_symbols(value))]
         shapes = dict(zip(numeric, bound_shapes(numeric, self._bindings, self._batch, self._path), strict=True))
         for value in inputs:
             name = value.name or ""
@@ -493,6 +504,10 @@ def _is_whole(steps: Sequence[Apply]) -> bool:
 def _values_by_name(graph: ir.Graph) -> dict[str, ir.Value]:
     """What the file says of the values that nodes make."""
     return {value.name: value for node in graph for value in node.outputs if value.name}
+
+
+def _has_symbols(value: ir.Value) -> bool:
+    return value.shape is not None and not value.shape.is_static()
 
 
 def _is_numeric(value: ir.Value) -> bool:

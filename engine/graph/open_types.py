@@ -64,6 +64,14 @@ class OpenTypes:
         """How many tensors of open size there are."""
         return sum(is_numeric(proto) for proto in self._open.values())
 
+    def sizes(self, types: Mapping[str, TensorType]) -> dict[str, tuple[int | None, ...]]:
+        """The sizes of open tensors, None for those that depend on data; as many as ``types`` has."""
+        return {
+            name: dimensions(proto) or (None,) * len(types[name].shape)
+            for name, proto in self._open.items()
+            if name in types and is_numeric(proto)
+        }
+
     def of(self, step: Apply, types: Mapping[str, TensorType], constants: Mapping[str, Constant]) -> list[TensorType]:
         """Types of the outputs of an operator that was kept whole; the open ones among them are marked.
 
@@ -138,9 +146,11 @@ class OpenTypes:
         if proto is None:
             proto = self._stated(name)
         kind = self.open(name, proto)
-        sizes = dimensions(proto)
-        fits = trial is not None and (sizes is None or len(sizes) == len(trial.shape))
-        return trial if trial is not None and fits else kind
+        sizes = dimensions(proto) or ((None,) * len(trial.shape) if trial is not None else ())
+        if trial is None or len(sizes) != len(trial.shape):
+            return kind
+        estimate = (found or 1 if size is None else size for size, found in zip(sizes, trial.shape, strict=True))
+        return TensorType(tuple(estimate), trial.dtype)
 
     def stated(self, name: str) -> TensorType:
         """The type that the file states for what a node makes that nobody knows; marked where it is not whole."""

@@ -46,3 +46,8 @@ class Unsupported(Op):
     @property
     def type_name(self) -> str:
         return self.op_type
+
+    @property
+    def problem(self) -> str:
+        """Reason and way out in one line."""
+        return f"cannot run: {self.reason}; {self.hint}"

@@ -10,7 +10,7 @@ from engine.ops.base import Op
 from engine.ops.elementwise import Unary
 from engine.ops.layout import Layout
 from engine.ops.logic import Cast, Comparison, NumberTest
-from engine.ops.other import Input
+from engine.ops.other import Input, Unsupported
 from engine.ops.reduce import ArgExtreme, AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
 from engine.plan.regions import resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
@@ -77,6 +77,8 @@ class _Resolver:
     def _verdict(self, node: Node) -> Verdict:
         """The precision that the node would have alone, and why it is not the one requested."""
         requested = self.plan.requested(node.id)
+        if isinstance(node.op, Unsupported):
+            return Precision.FLOAT, node.op.problem
         foreign = foreign_value(self.graph, node)
         if foreign:
             return Precision.FLOAT, foreign

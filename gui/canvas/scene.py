@@ -63,6 +63,8 @@ class Decoration:
 
     `dtype` is the element type of its outputs as planned, which edges show instead of the model's.
 
+    `problem` is why the node cannot run, "" where it can.
+
     `requested` is "auto" or "" where the user chose nothing. `fused_into` is the title of the node whose kernel
     computes this one, "" if it has its own.
     """
@@ -71,6 +73,7 @@ class Decoration:
     effective: str = ""
     fused_into: str = ""
     dtype: str = ""
+    problem: str = ""
 
     @property
     def is_user_choice(self) -> bool:
@@ -96,12 +99,13 @@ class SceneRegion:
 class GroupDecoration:
     """What is known of a closed group's precisions: the one they share or "mixed", and how many were set by the user.
 
-    `refused` counts those of which the target makes something else.
+    `refused` counts those of which the target makes something else, `stopped` those that cannot run.
     """
 
     effective: str = ""
     chosen: int = 0
     refused: int = 0
+    stopped: int = 0
 
     @staticmethod
     def over(decorations: Iterable[Decoration]) -> GroupDecoration:
@@ -109,7 +113,12 @@ class GroupDecoration:
         found = list(decorations)
         effective = {each.effective for each in found} - {""}
         shared = effective.pop() if len(effective) == 1 else ("mixed" if effective else "")
-        return GroupDecoration(shared, sum(d.is_user_choice for d in found), sum(d.is_refused for d in found))
+        return GroupDecoration(
+            shared,
+            sum(d.is_user_choice for d in found),
+            sum(d.is_refused for d in found),
+            sum(bool(d.problem) for d in found),
+        )
 
 
 @dataclass(frozen=True)

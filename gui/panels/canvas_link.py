@@ -100,7 +100,9 @@ def node_card(document: Document, node_id: str) -> str:
     facts = NodeFacts.of(document, node_id)
     shapes = ", ".join(shape_text(shape) for shape in facts.info.shapes)
     lines = [f"<b>{html.escape(facts.info.id)}</b>", html.escape(f"{facts.info.op_type}   {shapes}")]
-    if facts.plan is not None:
+    if facts.info.problem:
+        lines.append(f"<b>{html.escape(facts.info.problem)}</b>")
+    elif facts.plan is not None:
         lines.append(html.escape(f"requested {facts.requested}, effective {facts.effective}"))
         if facts.reason:
             lines.append(f"<i>{html.escape(facts.reason)}</i>")

@@ -36,11 +36,20 @@ class NodeFacts:
 
     @property
     def effective(self) -> str:
+        if self.info.problem:
+            return "cannot run"
         return self.plan.effective if self.plan is not None else ""
 
     @property
     def reason(self) -> str:
+        if self.info.problem:
+            return self.info.problem
         return self.plan.reason if self.plan is not None else ""
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether the node cannot run, or is not what the user asked for."""
+        return bool(self.info.problem) or self.is_refused
 
     @property
     def is_refused(self) -> bool:

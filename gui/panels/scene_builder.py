@@ -46,12 +46,14 @@ def _scene_node(info: NodeInfo, is_alone: bool) -> SceneNode:
 
 def _decoration(document: Document, node_id: str) -> Decoration:
     plan = document.results.resolved.nodes.get(node_id)
+    problem = document.nodes[node_id].problem
     if plan is None:
-        return Decoration(requested=document.requested(node_id))
+        return Decoration(requested=document.requested(node_id), problem=problem)
     anchor = document.nodes.get(plan.fused_into)
     return Decoration(
         requested=document.requested(node_id),
         effective=plan.effective,
         fused_into=anchor.name if anchor is not None and anchor.id != node_id else "",
         dtype=plan.dtype,
+        problem=problem,
     )

@@ -87,7 +87,7 @@ def integer_model(session: Session, *, intermediates: bool = False) -> IntegerMo
     """The model of the session's present plan; arguments and errors as of :func:`write_integer_onnx`."""
     graph, program, form = session.graph, session.program(), batch_form(session)
     if form.is_open and _combines_batch(program, graph.types):
-        form = BatchForm({}, {name: graph.types[name].shape for name in (*graph.inputs, *graph.outputs)})
+        form = BatchForm({}, {name: graph.dimensions(name) for name in (*graph.inputs, *graph.outputs)})
     metadata = {"target": session.target.name, "source_digest": graph.digest}
     model = program_model(program, graph.types, form, name=graph.name, metadata=metadata, intermediates=intermediates)
     if graph.symbolic_batch and not form.is_open:

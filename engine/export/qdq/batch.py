@@ -41,7 +41,7 @@ def batch_form(session: Session) -> BatchForm:
     doubled = session.batched_graph(2 * batch) if batch else None
     operators = None if doubled is None else _followed(graph, doubled)
     if doubled is None or operators is None:
-        return BatchForm({}, {name: graph.types[name].shape for name in (*graph.inputs, *graph.outputs)})
+        return BatchForm({}, {name: graph.dimensions(name) for name in (*graph.inputs, *graph.outputs)})
     dimensions = {
         name: _named(graph.types[name].shape, doubled.types[name].shape, batch)
         for name in (*graph.inputs, *graph.outputs)

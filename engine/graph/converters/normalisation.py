@@ -31,6 +31,9 @@ _NO_EPSILON = 1e-24
 _MEAN_VARIANCE_EPSILON = 1e-18
 """ONNX adds 1e-9 to the deviation."""
 
+_SPATIAL_OPSET = 9
+"""Before it, batch normalisation could have statistics for each position instead of each channel."""
+
 _SOFTMAX_PER_AXIS_OPSET = 13
 """Before it, softmax ran over all axes from ``axis`` on, flattened."""
 
@@ -39,6 +42,8 @@ _SOFTMAX_PER_AXIS_OPSET = 13
 def _batch_norm(node: SourceNode) -> Converted:
     """scale * x + offset per channel; a preceding convolution absorbs both later."""
     if any(node.wants(index) for index in range(1, 5)) or not all(node.is_constant(i) for i in range(1, 5)):
+        return None
+    if node.integer("training_mode") or (node.version < _SPATIAL_OPSET and not node.integer("spatial", 1)):
         return None
     rank, channels = len(node.shape(0)), node.shape(1)[0]
     epsilon = node.real("epsilon", 1e-5)

@@ -8,6 +8,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops.op_scatter_elements import ScatterElements
 
 from engine.ops.float_kernels.reference_control import Loop, Scan, SequenceMap
+from engine.ops.float_kernels.reference_versions import VERSIONED
 
 Array = NDArray[np.generic]
 
@@ -131,4 +132,5 @@ REFERENCE_FIXES: tuple[type[OpRun], ...] = (
     Scan,
     Scatter,
     SequenceMap,
+    *VERSIONED,
 )

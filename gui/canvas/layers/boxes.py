@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PySide6.QtCore import QRectF, Qt
-from PySide6.QtGui import QColor, QPainter, QPen
+from PySide6.QtGui import QBrush, QColor, QPainter, QPen
 
 from gui.canvas.batch import ColourAtlas
 from gui.canvas.heat import STEPS, colour_table, needs_white_text
@@ -46,8 +46,9 @@ class BoxPalette:
         self.group_header = self.blank + 1 + len(KINDS)
         self.outline = self.group_header + 1
         self.precision = {name: self.outline + 1 + i for i, name in enumerate(theme.precisions)}
+        self.stopped = self.outline + 1 + len(precisions)
         kinds = [theme.kinds[kind] for kind in KINDS]
-        self.colours = [*heat, theme.box, *kinds, theme.group_header, theme.box_outline, *precisions]
+        self.colours = [*heat, theme.box, *kinds, theme.group_header, theme.box_outline, *precisions, theme.warning]
         self.atlas = ColourAtlas(self.colours)
 
     def suits(self, scale: HeatScale | None) -> bool:
@@ -61,12 +62,16 @@ class BoxPalette:
 
 @dataclass(frozen=True)
 class Badge:
-    """What a badge says, and whose colour it takes: filled for a user's choice, as a warning for a refused one."""
+    """What a badge says, and whose colour it takes: filled for a user's choice, as a warning for a refused one.
+
+    A box that cannot run is hatched in the colour of warnings beside.
+    """
 
     text: str
     precision: str
     is_chosen: bool
     is_refused: bool
+    is_stopped: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +105,11 @@ class BoxLayer:
             dtype=np.int64,
         )
         border = np.array(
-            [palette.precision.get(badge.precision, palette.outline) for badge in self._badges], dtype=np.int64
+            [
+                palette.stopped if badge.is_stopped else palette.precision.get(badge.precision, palette.outline)
+                for badge in self._badges
+            ],
+            dtype=np.int64,
         )
         body = palette.body(self._heat.colour)
         far = body if model.scale is not None else header
@@ -124,7 +133,7 @@ class BoxLayer:
         context.painter.setRenderHint(QPainter.RenderHint.Antialiasing, True)
         found, shown = context.visible(self._model.layout.boxes, margin=6.0)
         for box, (x, y, width, height) in zip(found.tolist(), shown.tolist(), strict=True):
-            if self._badges[box].is_chosen:
+            if self._badges[box].is_chosen or self._badges[box].is_stopped:
                 self._paint_badge(context, box, QRectF(x + 5, y - 11, width, height), 8.5 / 10.0)
 
     # -- far and middle ----------------------------------------------------------------------------------------
@@ -145,6 +154,9 @@ class BoxLayer:
         rim = np.array([-border, -border, 2 * border, 2 * border])
         self._palette.atlas.draw(painter, shown + rim, self._colours.border[found])
         self._palette.atlas.draw(painter, shown, self._colours.body[found])
+        for box, place in zip(found.tolist(), shown.tolist(), strict=True):
+            if self._badges[box].is_stopped:
+                self._paint_hatch(context, QRectF(*place))
         header = shown.copy()
         header[:, 3] = max(2.0, round(7.0 * zoom))
         self._palette.atlas.draw(painter, header, self._colours.header[found])
@@ -210,7 +222,16 @@ class BoxLayer:
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(QPen(colour(border), (3.0 if self._badges[box].precision in theme.precisions else 1.2) * zoom))
         painter.drawRoundedRect(place, radius, radius)
+        if self._badges[box].is_stopped:
+            self._paint_hatch(context, body)
         self._paint_near_texts(context, box, place)
+
+    @staticmethod
+    def _paint_hatch(context: PaintContext, place: QRectF) -> None:
+        """Slanted lines over a box that cannot run."""
+        context.painter.setPen(Qt.PenStyle.NoPen)
+        context.painter.setBrush(QBrush(colour(context.theme.warning, 0.45), Qt.BrushStyle.BDiagPattern))
+        context.painter.drawRect(place)
 
     @staticmethod
     def _paint_stack(context: PaintContext, place: QRectF, radius: float) -> None:
@@ -277,8 +298,8 @@ class BoxLayer:
         width = context.texts.width(badge.text, 10.0 * zoom, True) + 8 * zoom
         pill = QRectF(place.right() - width - 4 * zoom, place.y() + 3.5 * zoom, width, (HEADER - 6.5) * zoom)
         tint = theme.precisions.get(badge.precision, theme.box_outline)
-        tint = theme.warning if badge.is_refused else tint
-        fill = tint if badge.is_chosen else theme.box
+        tint = theme.warning if badge.is_refused or badge.is_stopped else tint
+        fill = tint if badge.is_chosen or badge.is_stopped else theme.box
         painter.setPen(QPen(colour(tint), 1.2 * zoom))
         painter.setBrush(colour(fill))
         painter.drawRoundedRect(pill, 3 * zoom, 3 * zoom)
@@ -325,7 +346,11 @@ def badges_of(model: CanvasModel) -> list[Badge]:
 
 
 def node_badge(decoration: Decoration) -> Badge:
-    """"i8", or "i16→i8" where the target refused the user's choice; "" where nothing is known."""
+    """"i8", or "i16→i8" where the target refused the user's choice; "" where nothing is known. What cannot run says so
+    instead.
+    """
+    if decoration.problem:
+        return Badge("cannot run", "", False, False, is_stopped=True)
     effective = PRECISION_BADGES.get(decoration.effective, "")
     requested = PRECISION_BADGES.get(decoration.requested, decoration.requested)
     text = effective or (requested if decoration.is_user_choice else "")
@@ -337,8 +362,10 @@ def node_badge(decoration: Decoration) -> Badge:
 def group_badge(decoration: GroupDecoration) -> Badge:
     """The precision that all share or "mixed"; if any was set or refused, how many: a closed group hides them."""
     text = PRECISION_BADGES.get(decoration.effective, decoration.effective)
-    if decoration.refused:
+    if decoration.stopped:
+        text = f"{decoration.stopped} cannot run"
+    elif decoration.refused:
         text = f"{decoration.refused} refused"
     elif decoration.chosen:
         text = f"{decoration.chosen} set"
-    return Badge(text, decoration.effective, decoration.chosen > 0, decoration.refused > 0)
+    return Badge(text, decoration.effective, decoration.chosen > 0, decoration.refused > 0, decoration.stopped > 0)

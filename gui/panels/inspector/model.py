@@ -77,6 +77,9 @@ def quantisation_rows(facts: Sequence[NodeFacts], detail: NodeDetail | None) -> 
     if len(facts) != 1:
         return _quantisation_summary(facts)
     node = facts[0]
+    if node.info.problem:
+        tip = "Nothing can be measured or exported while it is there"
+        return [Row("Problem", node.info.problem, tip, is_warning=True)]
     if node.plan is None:
         return [Row("Effective", "not resolved yet")]
     dtype = "" if node.plan.dtype == node.plan.effective else f"   in {node.plan.dtype}"
@@ -210,6 +213,10 @@ def _threshold_rows(detail: NodeDetail) -> list[Row]:
 def _quantisation_summary(facts: Sequence[NodeFacts]) -> list[Row]:
     effective = Counter(item.effective or "unknown" for item in facts).most_common()
     rows = [Row("Effective", ", ".join(f"{count} × {name}" for name, count in effective))]
+    stopped = [item for item in facts if item.info.problem]
+    if stopped:
+        names = ", ".join(short_name(item.info.id) for item in stopped[:5]) + (" …" if len(stopped) > 5 else "")
+        rows.append(Row("Cannot run", f"{len(stopped)}: {names}", is_warning=True))
     refused = [item for item in facts if item.is_refused]
     if refused:
         names = ", ".join(short_name(item.info.id) for item in refused[:5]) + (" …" if len(refused) > 5 else "")

@@ -118,7 +118,7 @@ class NodeTableModel(QAbstractTableModel):
     def _tip(self, facts: NodeFacts, column: int) -> str:
         if COLUMNS[column].key == "name":
             return facts.info.id
-        return facts.reason if facts.is_refused else COLUMNS[column].text(facts)
+        return facts.reason if facts.needs_attention else COLUMNS[column].text(facts)
 
     def _background(self, facts: NodeFacts, column: int) -> object:
         colours = self._colours.of(self._heat.values.get(facts.info.id))
@@ -137,7 +137,7 @@ class NodeTableModel(QAbstractTableModel):
         return None
 
     def _precision_brush(self, facts: NodeFacts, key: str) -> object:
-        if facts.is_refused and key != "requested":
+        if facts.needs_attention and key != "requested":
             return QBrush(QColor(self._theme.warning))
         precision = facts.requested if key == "requested" else facts.effective
         colour = self._theme.precisions.get(precision)
