@@ -323,7 +323,9 @@ class ResizeLinear(ProgramOp):
     """Bilinear resize of the last two axes with integer weights.
 
     Per axis and output position: ``low`` and ``high`` source index int32 [size], ``fraction`` int32 [size] in
-    [0, 2^11]; the weighted sum (22 extra bits) is requantised by ``scaling``.
+    [0, 2^11]. Rows (the last axis) are blended first, ``x[low] * (2^11 - fraction) + x[high] * fraction``, and shifted
+    right by ``row_shift``, rounded (0 for int8, 7 for int16: all sums then fit int32); then columns likewise, without a
+    shift; the sum is requantised by ``scaling``.
     """
 
     low: tuple[NDArray[np.int32], ...]
@@ -331,6 +333,7 @@ class ResizeLinear(ProgramOp):
     fraction: tuple[NDArray[np.int32], ...]
     scaling: Scaling
     output: Output
+    row_shift: int = 0
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,12 +122,13 @@ def _inverse_root(op: IntegerLayerNorm, emission: Emission, short: str, zeros: s
 
 @writes(ResizeLinear)
 def _resize_linear(op: ResizeLinear, emission: Emission) -> None:
-    """Rows first, then columns: the sums are whole numbers, so their order does not matter."""
+    """Along rows, then across them."""
     rank = len(emission.shape())
     x = cast(emission, emission.inputs[0], "int64")
-    axes = zip(op.low, op.high, op.fraction, strict=True)
-    for axis, (low, high, fraction) in enumerate(axes):
+    for axis in (1, 0):
+        low, high, fraction = op.low[axis], op.high[axis], op.fraction[axis]
         weight = fraction.astype(np.int64).reshape(-1, *(1,) * (1 - axis))
         near, far = (step(emission, "Gather", x, place, axis=rank - 2 + axis) for place in (low, high))
         x = step(emission, "Add", step(emission, "Mul", near, _FRACTION - weight), step(emission, "Mul", far, weight))
-    requantise(emission, x, op.scaling, op.output, MAGNITUDE[emission.dtype] * _FRACTION**2)
+        x = shifted_down(emission, x, op.row_shift if axis else 0)
+    requantise(emission, x, op.scaling, op.output, (MAGNITUDE[emission.dtype] * _FRACTION**2 >> op.row_shift) + 1)

@@ -30,6 +30,7 @@ class TosaOp(IntEnum):
     ARGMAX = 1
     AVG_POOL2D = 2
     CONV2D = 3
+    CONV3D = 4
     DEPTHWISE_CONV2D = 5
     MATMUL = 7
     MAX_POOL2D = 8
@@ -83,6 +84,7 @@ ATTRIBUTE_FIELDS: Mapping[TosaOp, tuple[str, ...]] = {
     TosaOp.ARGMAX: ("axis", "nan_mode"),
     TosaOp.AVG_POOL2D: (*_POOL, "acc_type"),
     TosaOp.CONV2D: _CONVOLUTION,
+    TosaOp.CONV3D: _CONVOLUTION,
     TosaOp.DEPTHWISE_CONV2D: _CONVOLUTION,
     TosaOp.MAX_POOL2D: (*_POOL, "nan_mode"),
     TosaOp.TRANSPOSE_CONV2D: ("out_pad", "stride", "local_bound", "acc_type"),

@@ -49,7 +49,7 @@ def convolution(op: Convolution, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]
     (x,) = inputs
     if x.dim() > 4:
         return (_in_float64(op, x),)
-    plain = _as_plain(op) if op.transposed else op
+    plain = as_plain(op) if op.transposed else op
     parts = _prepare(plain)
     image = channels_last(x.unsqueeze(2) if x.dim() == 3 else x)
     if op.transposed:
@@ -60,7 +60,7 @@ def convolution(op: Convolution, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]
 
 
 @prepared
-def _as_plain(op: Convolution) -> Convolution:
+def as_plain(op: Convolution) -> Convolution:
     """The convolution that a transposed one is once its input is spread by the strides: weights turned round."""
     spatial = op.weight.ndim - 2
     channels, per_group, *kernel = op.weight.shape

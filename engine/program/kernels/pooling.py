@@ -41,7 +41,7 @@ def average_pool(op: AveragePoolInteger, inputs: Sequence[Tensor]) -> tuple[Tens
     sums = windows[0].clone()
     for window in windows[1:]:
         sums += window
-    counts = _counts(op, tuple(x.shape[2:]))
+    counts = average_counts(op, tuple(x.shape[2:]))
     multiplier, shift = reciprocal_scale(counts)
     rows = sums.reshape(-1, counts.size)
     out = torch.empty(rows.shape, dtype=x.dtype)
@@ -55,7 +55,7 @@ def reciprocal_scale(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDAr
     return ((np.int64(1 << 30) + 1) << bits) // counts, bits + 30
 
 
-def _counts(op: AveragePoolInteger, size: tuple[int, ...]) -> NDArray[np.int64]:
+def average_counts(op: AveragePoolInteger, size: tuple[int, ...]) -> NDArray[np.int64]:
     """How many elements each window counts, [*output size]."""
     spatial = len(size)
     result = np.ones((1,), dtype=np.int64)
@@ -110,9 +110,11 @@ def resize_linear(op: ResizeLinear, inputs: Sequence[Tensor]) -> tuple[Tensor, .
     size = (op.low[0].size, op.low[1].size)
     out = torch.empty((image.shape[0], *size, image.shape[3]), dtype=TORCH_DTYPE[op.output.dtype])
     multiplier, shift = single(op.scaling)
+    half = (1 << op.row_shift) >> 1
     low_y, low_x, high_y, high_x, fraction_y, fraction_x = _axes_of(op)
     axes = (low_y, low_x, high_y, high_x, fraction_y, fraction_x)
-    _resize(image.numpy(), *axes, multiplier, shift, op.output.low, op.output.high, out.numpy())
+    bounds = (op.output.low, op.output.high)
+    _resize(image.numpy(), *axes, op.row_shift, half, multiplier, shift, *bounds, out.numpy())
     return (channels_first_view(out) if x.dim() == 4 else out.view(*leading, *size),)
 
 
@@ -126,7 +128,8 @@ def _average(sums: Array, multiplier: Array, shift: Array, out: Array) -> None:
 @compiled
 def _resize(
     x: Array, low_y: Array, low_x: Array, high_y: Array, high_x: Array, fraction_y: Array,
-    fraction_x: Array, multiplier: Integer, shift: Integer, low: Integer, high: Integer, out: Array,
+    fraction_x: Array, row_shift: Integer, half: Integer, multiplier: Integer, shift: Integer, low: Integer,
+    high: Integer, out: Array,
 ) -> None:  # fmt: skip
     for line in prange(x.shape[0] * low_y.size):
         n, y = line // low_y.size, line % low_y.size
@@ -136,5 +139,6 @@ def _resize(
             for c in range(x.shape[3]):
                 upper = x[n, above, left, c] * (2048 - fx) + x[n, above, right, c] * fx
                 lower = x[n, below, left, c] * (2048 - fx) + x[n, below, right, c] * fx
+                upper, lower = (upper + half) >> row_shift, (lower + half) >> row_shift
                 value = rescale(upper * (2048 - fy) + lower * fy, multiplier, shift)
                 out[n, y, column, c] = limit(value, low, high)

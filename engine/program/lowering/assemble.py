@@ -30,16 +30,19 @@ from engine.program.types import (
 )
 from engine.qtype import INTEGER_RANGE, QType
 
+_MOST_RESIZED_AXES = 3
+
 
 def has_lowering(op: Op) -> bool:
     """Whether the integer program has a form for the operator.
 
-    Resize has one for nearest, and for bilinear without antialiasing; Cast from and to truth values, and from int32.
+    Resize has one for nearest, and for linear without antialiasing; Cast from and to truth values, and from int32.
     """
     if isinstance(op, Cast):
         return op.between_floats or (op.source, op.to) in CONVERSIONS
     if isinstance(op, Resize):
-        return op.mode == "nearest" or (op.mode == "linear" and len(op.sizes) == 2 and not op.antialias)
+        is_linear = op.mode == "linear" and len(op.sizes) <= _MOST_RESIZED_AXES and not op.antialias
+        return op.mode == "nearest" or is_linear
     return LOWER.find(op) is not None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.ops.layout import Reshape
 from engine.ops.reduce import (
     AveragePool,
     GroupNorm,
@@ -39,6 +41,10 @@ from engine.program.types import (
 from engine.qtype import INTEGER_RANGE, QType
 
 FRACTION_BITS = 11
+_ROW_SHIFT = {"int8": 0, "int16": 7}
+_PLANE = 2
+_Axis = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]
+"""Lower and upper source index and the upper one's weight, at each place."""
 
 _INT32_LIMIT = 2**31
 """Sums that may reach it are rescaled by multipliers of 15 bits, which leave 48 bits for the sum."""
@@ -198,13 +204,55 @@ def lower_resize(context: UnitContext) -> None:
     if op.mode == "nearest":
         _emit_nearest(context, op, source)
         return
-    shape = context.graph.types[source].shape[2:]
-    axes = [linear_weights(op, axis, size, FRACTION_BITS) for axis, size in enumerate(shape)]
-    incoming = context.types[source]
-    factor = incoming.scale / context.result_type.scale / 2.0 ** (FRACTION_BITS * len(shape))
-    scaling = scaling_for(factor, wide=incoming.dtype == "int16")
+    shape = context.graph.types[source].shape
+    axes = [linear_weights(op, axis, size, FRACTION_BITS) for axis, size in enumerate(shape[2:])]
+    if len(axes) == _PLANE:
+        _emit_linear(context, axes, source, context.types[source], context.result)
+    else:
+        _emit_lines_or_volumes(context, axes, source, (*shape[:2], *op.sizes))
+
+
+def _emit_linear(
+    context: UnitContext, axes: Sequence[_Axis], source: str, incoming: QType, result: str
+) -> None:
+    """Bilinear resizing of the last two axes."""
+    kind = context.result_type if result == context.result else context.temporaries[result]
+    row_shift = _ROW_SHIFT[incoming.dtype]
+    scaling = scaling_for(incoming.scale / kind.scale / 2.0 ** (FRACTION_BITS * len(axes) - row_shift))
     low, high, fraction = (tuple(axis[part] for axis in axes) for part in range(3))
-    context.emit(ResizeLinear(low, high, fraction, scaling, context.output()), (source,))
+    output = Output(kind.dtype, *INTEGER_RANGE[kind.dtype])
+    context.emit(ResizeLinear(low, high, fraction, scaling, output, row_shift), (source,), (result,))
+
+
+def _emit_lines_or_volumes(
+    context: UnitContext, axes: Sequence[_Axis], source: str, result_shape: tuple[int, ...]
+) -> None:
+    """Lines as images of one row. Volumes slice by slice, in int16 between, and then across the slices, whose elements
+    lie in one row."""
+    incoming, (batch, channels, *space) = context.types[source], context.graph.types[source].shape
+    resized = context.temporary("resized", context.result_type)
+    if len(axes) == 1:
+        image = context.temporary("image", incoming)
+        context.emit(DataMovement(Reshape((batch, channels, 1, *space))), (source,), (image,))
+        _emit_linear(context, (_unchanged(1), axes[0]), image, incoming, resized)
+    else:
+        plane = result_shape[3:]
+        range_top = INTEGER_RANGE[incoming.dtype][1] * incoming.scale
+        finer = QType("int16", range_top / INTEGER_RANGE["int16"][1])
+        image, blended = context.temporary("image", incoming), context.temporary("blended", finer)
+        rows = context.temporary("rows", finer)
+        context.emit(DataMovement(Reshape((batch, channels * space[0], *space[1:]))), (source,), (image,))
+        _emit_linear(context, axes[1:], image, incoming, blended)
+        size = math.prod(plane)
+        context.emit(DataMovement(Reshape((batch, channels, space[0], size))), (blended,), (rows,))
+        _emit_linear(context, (axes[0], _unchanged(size)), rows, finer, resized)
+    context.emit(DataMovement(Reshape(result_shape)), (resized,))
+
+
+def _unchanged(size: int) -> _Axis:
+    """The weights of an axis that keeps its size."""
+    places = np.arange(size, dtype=np.int32)
+    return places, places, np.zeros(size, np.int32)
 
 
 def _emit_nearest(context: UnitContext, op: Resize, source: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.ops import logic
-from engine.program.arithmetic import apply_scaling, clamped, look_up
+from engine.program.arithmetic import apply_scaling, clamped, look_up, rounding_shift
 from engine.program.functions import logarithm_reference, square_root_reference
 from engine.program.norm import layernorm_reference
 from engine.program.softmax import softmax_reference
@@ -197,8 +197,8 @@ def _average_pool(op: AveragePoolInteger, x: Array) -> Array:
 def _resize(op: ResizeLinear, x: Array) -> Array:
     wide = x.astype(np.int64)
     fy, fx = op.fraction[0].astype(np.int64)[:, None], op.fraction[1].astype(np.int64)
-    rows = wide[..., op.low[0], :] * (2048 - fy) + wide[..., op.high[0], :] * fy
-    both = rows[..., op.low[1]] * (2048 - fx) + rows[..., op.high[1]] * fx
+    rows = rounding_shift(wide[..., op.low[1]] * (2048 - fx) + wide[..., op.high[1]] * fx, op.row_shift)
+    both = rows[..., op.low[0], :] * (2048 - fy) + rows[..., op.high[0], :] * fy
     return clamped(apply_scaling(both, op.scaling), op.output)
 
 

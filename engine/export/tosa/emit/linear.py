@@ -15,6 +15,7 @@ from engine.export.tosa.emit.registry import tosa_form
 from engine.export.tosa.emit.windows import IMAGE_AXES, as_image, fitted, from_image, plane
 from engine.export.tosa.graph import Shape, Tensor, TosaGraph
 from engine.export.tosa.schema import DTYPE_OF, TosaOp
+from engine.program.kernels.convolution import as_plain
 from engine.program.types import Convolution, FullyConnected, MatrixProduct, Scaling
 
 _Convolve = Callable[[TosaGraph, Convolution, Tensor, NDArray[np.int8], NDArray[np.int64]], Tensor]
@@ -24,19 +25,38 @@ _ACCUMULATOR = {"int8": "int32", "int16": "int48"}
 
 @tosa_form(Convolution)
 def emit_convolution(graph: TosaGraph, op: Convolution, operands: Sequence[Tensor]) -> Tensor:
-    """CONV2D, DEPTHWISE_CONV2D or TRANSPOSE_CONV2D on channels last, RESCALE per channel."""
+    """CONV2D, CONV3D, DEPTHWISE_CONV2D or TRANSPOSE_CONV2D on channels last, RESCALE per channel.
+
+    TOSA transposes no convolution of volumes: there the input is spread with zeros.
+    """
     (x,) = operands
     spatial = x.rank - 2
-    if spatial not in (1, IMAGE_AXES):
-        raise graph.refuse(f"a convolution of {spatial} axes")
     image = as_image(graph, x)
-    if op.transposed:
+    if spatial > IMAGE_AXES:
+        plain = as_plain(op) if op.transposed else op
+        image = _spread(graph, image, op.strides) if op.transposed else image
+        result = _by_group(graph, plain, image, _plain)
+    elif op.transposed:
         result = _by_group(graph, op, image, _transposed)
     elif op.groups == image.shape[3] and op.groups > 1:
         result = _depthwise(graph, op, image)
     else:
         result = _by_group(graph, op, image, _plain)
     return from_image(graph, result, spatial)
+
+
+def _spread(graph: TosaGraph, image: Tensor, strides: Sequence[int]) -> Tensor:
+    """[N, D, H, W, C] with ``strides - 1`` zeros between the elements of each spatial axis."""
+    for axis, stride in enumerate(strides, 1):
+        size = image.shape[axis]
+        if stride == 1:
+            continue
+        shape = (*image.shape[: axis + 1], 1, *image.shape[axis + 1 :])
+        after = [stride - 1 if place == axis + 1 else 0 for place in range(len(shape))]
+        apart = steps.pad(graph, steps.reshape(graph, image, shape), (0,) * len(shape), after, 0)
+        whole = steps.reshape(graph, apart, steps.replaced(image.shape, axis, size * stride))
+        image = steps.take_slice(graph, whole, axis, 0, (size - 1) * stride + 1)
+    return image
 
 
 def _by_group(graph: TosaGraph, op: Convolution, image: Tensor, convolve: _Convolve) -> Tensor:
@@ -46,12 +66,13 @@ def _by_group(graph: TosaGraph, op: Convolution, image: Tensor, convolve: _Convo
     """
     weights = np.split(_kernel_of_plane(op.weight), op.groups)
     biases = np.split(op.bias, op.groups)
-    size = image.shape[3] // op.groups
+    last = image.rank - 1
+    size = image.shape[last] // op.groups
     parts = [
-        convolve(graph, _group_of(op, index), steps.take_slice(graph, image, 3, index * size, size), weight, bias)
+        convolve(graph, _group_of(op, index), steps.take_slice(graph, image, last, index * size, size), weight, bias)
         for index, (weight, bias) in enumerate(zip(weights, biases, strict=True))
     ]
-    return steps.concat(graph, parts, 3)
+    return steps.concat(graph, parts, last)
 
 
 def _group_of(op: Convolution, index: int) -> Convolution:
@@ -64,13 +85,14 @@ def _group_of(op: Convolution, index: int) -> Convolution:
 
 
 def _kernel_of_plane(weight: NDArray[np.int8]) -> NDArray[np.int8]:
-    """[O, I, KW] as [O, I, 1, KW]."""
-    return weight if weight.ndim == 4 else weight[:, :, None, :]
+    """[O, I, KW] as [O, I, 1, KW]; other weights as they are."""
+    return weight[:, :, None, :] if weight.ndim == 3 else weight
 
 
 def _plain(graph: TosaGraph, op: Convolution, x: Tensor, weight: NDArray[np.int8], bias: NDArray[np.int64]) -> Tensor:
     kernel = weight.shape[2:]
-    return _windowed(graph, TosaOp.CONV2D, op, x, weight.transpose(0, 2, 3, 1), kernel, bias)
+    kind = TosaOp.CONV2D if len(kernel) == IMAGE_AXES else TosaOp.CONV3D
+    return _windowed(graph, kind, op, x, np.moveaxis(weight, 1, -1), kernel, bias)
 
 
 def _depthwise(graph: TosaGraph, op: Convolution, image: Tensor) -> Tensor:
@@ -91,17 +113,17 @@ def _windowed(
 ) -> Tensor:
     strides, dilations = plane(op.strides, 1), plane(op.dilations, 1)
     image, pads = fitted(graph, image, kernel, strides, dilations, op.pads)
-    height, width = (
+    size = (
         (image.shape[1 + axis] - 1 + sum(pads[2 * axis : 2 * axis + 2]) - (kernel[axis] - 1) * dilations[axis])
         // strides[axis]
         + 1
-        for axis in range(IMAGE_AXES)
+        for axis in range(len(kernel))
     )
     accumulator = _ACCUMULATOR[image.dtype]
     accumulated = graph.add(
         kind,
         _operands(graph, image, weight, bias),
-        (image.shape[0], height, width, len(bias)),
+        (image.shape[0], *size, len(bias)),
         accumulator,
         pad=pads,
         stride=strides,
@@ -159,7 +181,7 @@ def _transposed(
     return result
 
 
-def _dilated(weight: NDArray[np.int8], dilations: tuple[int, int]) -> NDArray[np.int8]:
+def _dilated(weight: NDArray[np.int8], dilations: Sequence[int]) -> NDArray[np.int8]:
     """[C, O, KH, KW] with zeros between the taps."""
     height, width = ((size - 1) * dilation + 1 for size, dilation in zip(weight.shape[2:], dilations, strict=True))
     result = np.zeros((*weight.shape[:2], height, width), np.int8)

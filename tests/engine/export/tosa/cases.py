@@ -180,6 +180,12 @@ def _convolutions() -> Iterator[tuple[str, Case]]:
         yield f"convolution-dead-{dtype}", Case(dead, (image,))
         line = convolution(dtype, 4, 6, 2, (3,), strides=(2,), pads=(1, 0), dilations=(2,))
         yield f"convolution-line-{dtype}", Case(line, (integers(5, (2, 4, 17), dtype),))
+        volume = integers(6, (1, 4, 5, 6, 7), dtype)
+        for groups in (1, 2, 4):
+            op = convolution(
+                dtype, 4, 4, groups, (2, 3, 2), strides=(1, 2, 3), pads=(0, 1, 1, 2, 0, 1), dilations=(2, 1, 1)
+            )
+            yield f"convolution-volume-{groups}-{dtype}", Case(op, (volume,))
 
 
 def _transposed() -> Iterator[tuple[str, Case]]:
@@ -193,6 +199,11 @@ def _transposed() -> Iterator[tuple[str, Case]]:
                 yield f"transposed-{index}-{groups}-{dtype}", Case(op, (integers(8, (2, 4, 5, 6), dtype),))
         line = convolution(dtype, 6, 6, 6, (4,), transposed=True, strides=(3,), pads=(1, 2), output_padding=(1,))
         yield f"transposed-line-{dtype}", Case(line, (integers(5, (2, 6, 7), dtype),))
+        volume = convolution(
+            dtype, 4, 6, 2, (2, 3, 1), transposed=True,
+            strides=(2, 1, 3), pads=(0, 1, 0, 1, 2, 1), dilations=(1, 2, 1), output_padding=(1, 0, 2),
+        )  # fmt: skip
+        yield f"transposed-volume-{dtype}", Case(volume, (integers(5, (2, 4, 3, 4, 3), dtype),))
 
 
 def _products() -> Iterator[tuple[str, Case]]:
@@ -258,6 +269,10 @@ def _reductions() -> Iterator[tuple[str, Case]]:
                 name = f"{''.join(map(str, axes))}-{keepdims}-{dtype}"
                 yield f"sum-{name}", Case(SumReduce(axes, keepdims, scaling_for(0.31), OUTPUT[dtype]), (x,))
                 yield f"extreme-reduce-{name}", Case(ExtremeReduce(axes, keepdims, maximum=keepdims), (x,))
+    long = np.random.default_rng(0).integers(20000, 32768, (2, 300, 3, 300)).astype(np.int16)
+    mean = scaling_for(0.9 / 90000, wide=True)
+    for keepdims in (True, False):
+        yield f"sum-wide-{keepdims}", Case(SumReduce((1, 3), keepdims, mean, INT16), (long,))
 
 
 def _pools() -> Iterator[tuple[str, Case]]:
@@ -275,7 +290,12 @@ def _pools() -> Iterator[tuple[str, Case]]:
         line = integers(4, (2, 3, 17), dtype)
         yield f"max-line-{dtype}", Case(MaximumPool((4,), (3,), (1, 2), (1,)), (line,))
         yield f"average-line-{dtype}", Case(AveragePoolInteger((4,), (3,), (1, 2), (0, 0)), (line,))
+        far = AveragePoolInteger((2, 2), (1, 1), (2, 0, 0, 1), (0, 0, 0, 0))
+        yield f"average-far-{dtype}", Case(far, (integers(1, (1, 2, 4, 4), dtype),))
         volume = integers(4, (1, 2, 5, 6, 7), dtype)
+        for name, counted in (("counted", (1,) * 6), ("uncounted", (0,) * 6)):
+            pool = AveragePoolInteger((3, 2, 3), (2, 1, 2), (1,) * 6, counted)
+            yield f"average-volume-{name}-{dtype}", Case(pool, (volume,))
         yield f"max-volume-{dtype}", Case(MaximumPool((2,) * 3, (2,) * 3, (0,) * 6, (1,) * 3), (volume,))
 
 
@@ -327,8 +347,10 @@ def _softmaxes() -> Iterator[tuple[str, Case]]:
 def _resizes() -> Iterator[tuple[str, Case]]:
     low, high = (np.array([0, 0, 1, 2, 3], np.int32), np.array([0, 1, 2, 3, 3], np.int32))
     fraction = np.array([0, 700, 2048, 1, 1024], np.int32)
-    op = ResizeLinear((low, low[1:]), (high, high[1:]), (fraction, fraction[1:]), scaling_for(0.9 / 2**22), INT8)
-    yield "resize", Case(op, (integers(1, (2, 3, 4, 5), "int8"),))
+    axes = (low, low[1:]), (high, high[1:]), (fraction, fraction[1:])
+    yield "resize", Case(ResizeLinear(*axes, scaling_for(0.9 / 2**22), INT8), (integers(1, (2, 3, 4, 5), "int8"),))
+    wide = ResizeLinear(*axes, scaling_for(0.9 / 2**15), INT16, row_shift=7)
+    yield "resize-int16", Case(wide, (integers(1, (2, 3, 4, 5), "int16"),))
 
 
 def _movements() -> Iterator[tuple[str, Case]]:

@@ -458,9 +458,18 @@ def test_resize_follows_the_onnx_reference(mode: str, coordinates: str, dtype: s
         assert steps <= (0.6 if dtype == "int8" else 0.5 + 2 * 32767 / 2**11)
 
 
-def test_resize_of_lines_and_volumes_is_nearest_only() -> None:
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("sizes", [(9,), (4, 9, 3), (5, 7, 12)], ids=len)
+def test_linear_resize_of_lines_and_volumes(sizes: tuple[int, ...], dtype: str) -> None:
+    source = (6,) if len(sizes) == 1 else (3, 7, 6)
+    scales = tuple(size / before for size, before in zip(sizes, source, strict=True))
+    graph = unary(Resize(sizes, scales, "linear"), (2, 4, *sizes), (2, 4, *source))
+    case = compared(graph, inputs_of(graph), everywhere(graph, dtype))
+    assert case.steps() <= (0.6 if dtype == "int8" else 0.5 + 3 * 32767 / 2**11)
+
+
+def test_resize_has_two_modes() -> None:
     assert has_lowering(Resize((4,), (2.0,), "nearest"))
-    assert not has_lowering(Resize((4,), (2.0,), "linear"))
     assert not has_lowering(Resize((4, 4), (2.0, 2.0), "cubic"))
     assert not has_lowering(Resize((4, 4), (2.0, 2.0), "linear", antialias=True))
 
