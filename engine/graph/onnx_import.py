@@ -89,6 +89,10 @@ class _Label:
     namespace: tuple[str, ...]
 
 
+_MOST_FUSED_INPUTS = 16
+"""Of ONNX Runtime's own operators, of which ONNX has no schema."""
+
+
 class _Importer:
     """The topological walk over one model."""
 
@@ -247,6 +251,11 @@ class _Importer:
             self._visited(node, reads, typed=False)
             return
         converted = self._converted(node, reads)
+        if converted is None:
+            reason = f"{node.domain}::{node.op_type} is not taken apart in this form"
+            self._mark(node, Problem(reason, "export without the fusions of ONNX Runtime"), reads)
+            self._visited(node, reads, typed=False)
+            return
         self._apply(node, converted)
         self._visited(node, reads, typed=not isinstance(converted, Sequence) or not _is_whole(converted))
 
@@ -257,7 +266,8 @@ class _Importer:
             opaque = {value for value in (*read, *makes) if self._open.is_opaque(value)}
             self._visits.append(Visit(node, read, makes, typed and opaque <= set(self._sequences)))
 
-    def _converted(self, node: ir.Node, reads: Sequence[str]) -> Sequence[Apply] | Known | Elements:
+    def _converted(self, node: ir.Node, reads: Sequence[str]) -> Converted:
+        """What the node becomes; None for a form of a fused operator that nobody computes."""
         source = self._source_node(node)
         converter = CONVERTERS.get((source.domain, source.op_type))
         if any(value in self._open and value not in self._sequences for value in reads):
@@ -266,6 +276,11 @@ class _Importer:
             converted: Converted = None if converter is None else converter(source)
         except (TypeError, ValueError, IndexError, KeyError, MemoryError) as error:
             raise GraphError(f"{node.op_type} has malformed attributes or inputs: {error}") from error
+        newest = onnx.defs.onnx_opset_version()
+        if converted is None and not any(
+            onnx.defs.has(source.op_type, version, source.domain) for version in (source.version, newest)
+        ):
+            return None
         if converted is None or not self._computable(source, converted):
             return [kept_whole([node], self._opsets, self._source.weights)]
         return converted
@@ -494,7 +509,7 @@ def _input_count(domain: str, op_type: str, version: int) -> tuple[int, int] | N
             return schema.min_input, schema.max_input
         if (domain, op_type) not in CONVERTERS:
             break
-    return None
+    return (1, _MOST_FUSED_INPUTS) if (domain, op_type) in CONVERTERS else None
 
 
 def _is_whole(steps: Sequence[Apply]) -> bool:
