@@ -69,7 +69,7 @@ def integer_softmax(
         axis=axis,
         difference_scaling=scaling_for(factor),
         exp_table=_exp_table(),
-        reciprocal_table=_reciprocal_table(),
+        reciprocal_table=reciprocal_table(),
         sum_shift=max(0, math.ceil(math.log2(length)) - _SUM_BITS_ABOVE_ENTRY),
         out=scaling_for(1.0 / (_ONE << 7) / out_scale),
         output=output,
@@ -108,7 +108,7 @@ def _exp_table() -> NDArray[np.int16]:
     return frozen(np.rint(np.exp(places) * lowered * _AMPLITUDE).astype(np.int16))
 
 
-def _reciprocal_table() -> NDArray[np.int16]:
+def reciprocal_table() -> NDArray[np.int16]:
     """1/u on [1, 2], evaluated half a step of the index up: step 6 truncates."""
     places = (np.arange(513) * 128 + 65536 + 0.5) / 65536
     return frozen(np.rint(_AMPLITUDE / places).astype(np.int16))

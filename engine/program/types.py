@@ -129,6 +129,16 @@ class MultiplyScaled(ProgramOp):
 
 
 @dataclass(frozen=True, eq=False)
+class DivideScaled(ProgramOp):
+    """a / b, each int8 or int16, numpy broadcasting; the steps are in :mod:`engine.program.division`."""
+
+    reciprocal_table: NDArray[np.int16]
+    pivot: int
+    scaling: Scaling
+    output: Output
+
+
+@dataclass(frozen=True, eq=False)
 class ExtremeScaled(ProgramOp):
     """clamp(max or min (a_scaling(a), b_scaling(b))), numpy broadcasting."""
 

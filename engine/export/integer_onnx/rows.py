@@ -27,9 +27,9 @@ from engine.export.integer_onnx.steps import (
     whole,
 )
 from engine.export.onnx_nodes import Emission
-from engine.program import norm, softmax
+from engine.program import division, norm, softmax
 from engine.program.arithmetic import rescaled_bound
-from engine.program.types import IntegerLayerNorm, IntegerSoftmax, ResizeLinear
+from engine.program.types import DivideScaled, IntegerLayerNorm, IntegerSoftmax, ResizeLinear
 
 _FRACTION = 2048
 
@@ -67,6 +67,25 @@ def _reciprocal(op: IntegerSoftmax, emission: Emission, total: str, zeros: str) 
     normalised = step(emission, "Mul", total, power_of_two(emission, step(emission, "Sub", zeros, whole(1))))
     index = step(emission, "Div", normalised, whole(1 << softmax.INDEX_SHIFT))
     return look_up(emission, op.reciprocal_table, step(emission, "Sub", index, whole(softmax.INDEX_OFFSET)))
+
+
+@writes(DivideScaled)
+def _divide(op: DivideScaled, emission: Emission) -> None:
+    """Steps 1 to 7 of :mod:`engine.program.division`; what depends on the divisor alone is looked up by its value."""
+    every = np.arange(-32768, 32768)
+    reciprocal, zeros = division.reciprocals(every, op)
+    up, down = np.maximum(zeros - op.pivot, 0), np.maximum(op.pivot - zeros, 0)
+    place = step(emission, "Add", cast(emission, emission.inputs[1], "int64"), whole(32768))
+    a = cast(emission, emission.inputs[0], "int64")
+    product = step(emission, "Mul", a, step(emission, "Gather", reciprocal, place))
+    shifted = shifted_down(emission, product, division.PRODUCT_SHIFT)
+    signed = step(emission, "Mul", shifted, step(emission, "Gather", np.where(every < 0, -1, 1), place))
+    bound = step(emission, "Gather", (division.LIMIT >> up).astype(np.int32), place)
+    lower = step(emission, "Gather", -(division.LIMIT >> up).astype(np.int32), place)
+    kept = step(emission, "Max", step(emission, "Min", cast(emission, signed, "int32"), bound), lower)
+    raised = step(emission, "Mul", cast(emission, kept, "int64"), step(emission, "Gather", np.int64(1) << up, place))
+    quotient = shifted_down_by(emission, raised, step(emission, "Gather", down, place))
+    requantise(emission, quotient, op.scaling, op.output, division.LIMIT)
 
 
 @writes(IntegerLayerNorm)

@@ -7,6 +7,7 @@ package fills :data:`KERNEL`.
 from engine.program.kernels import (
     convolution,
     dense,
+    division,
     elementwise,
     functions,
     logic,
@@ -19,4 +20,4 @@ from engine.program.kernels.registry import KERNEL, Kernel
 
 __all__ = ["KERNEL", "Kernel"]
 
-_FAMILIES = (convolution, dense, elementwise, functions, logic, pooling, reductions, rows, seams)
+_FAMILIES = (convolution, dense, division, elementwise, functions, logic, pooling, reductions, rows, seams)

@@ -15,6 +15,7 @@ from engine.ops.float_kernels import FLOAT
 from engine.ops.layout import Identity
 from engine.plan.units import is_scaling
 from engine.program.arithmetic import scaling_for
+from engine.program.division import integer_division
 from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.tables import table8, table16
 from engine.program.types import AddScaled, DataMovement, ExtremeScaled, MultiplyScaled, Output, Requantise, Scaling
@@ -184,9 +185,8 @@ def constant_factor(context: UnitContext, array: NDArray[np.float64], index: int
 def lower_div(context: UnitContext) -> None:
     """a / b = a * (1 / b): the reciprocal by table, in int16; a constant divisor is inverted beforehand.
 
-    An int8 divisor (what auto plans) has 127 magnitudes, whose reciprocals 16 bits tell apart. An int16 divisor spans
-    more than 16 bits can: below about 1/16 of its largest the quotient saturates (:func:`_largest_reciprocal`). Where
-    divisors that small matter, int8 or float is the better choice; softmax and norms have instructions of their own.
+    An int8 divisor has 127 magnitudes, whose reciprocals 16 bits tell apart. An int16 divisor spans more than 16 bits
+    can: it has an instruction of its own, which normalises it.
     """
     dividend, divisor = context.node.inputs
     a_name, a_type = _factor(context, dividend, 0)
@@ -197,7 +197,11 @@ def lower_div(context: UnitContext) -> None:
         b_name = context.constant("operand1", np.rint(inverse / scale).astype(np.int16), b_type)
     else:
         incoming = context.types[divisor]
-        b_type = QType("int16", _largest_reciprocal(context, a_type, incoming) / CONSTANT_LEVELS)
+        if incoming.dtype == "int16":
+            op = integer_division(a_type.scale, incoming.scale, context.result_type.scale, context.output())
+            context.emit(op, (a_name, divisor))
+            return
+        b_type = QType("int16", 1.0 / incoming.scale / CONSTANT_LEVELS)
         b_name = context.temporary("reciprocal", b_type)
         _emit_table(context, function_of((DivInto(1.0),)), divisor, incoming, b_name, b_type)
     factor = a_type.scale * b_type.scale / context.result_type.scale
@@ -213,19 +217,6 @@ def _inverse(context: UnitContext, divisor: str) -> NDArray[np.float64]:
             hint="repair the model, or mark the node float",
         )
     return 1.0 / array
-
-
-def _largest_reciprocal(context: UnitContext, dividend: QType, divisor: QType) -> float:
-    """The largest 1 / |b| that the table of reciprocals tells from others.
-
-    That of the smallest int8 divisor; of the 32,767 magnitudes of an int16 divisor, 16 bits cannot hold them all: then
-    that of 1/16 of the largest divisor, or as much as the quotient's range asks for of the largest dividend.
-    """
-    if divisor.dtype == "int8":
-        return 1.0 / divisor.scale
-    result = context.result_type
-    quotient, top, bottom = (INTEGER_RANGE[kind.dtype][1] * kind.scale for kind in (result, dividend, divisor))
-    return min(max(16.0 / bottom, 4.0 * quotient / top), 1.0 / divisor.scale)
 
 
 @LOWER.register(Maximum)

@@ -467,13 +467,14 @@ GROUPED = [floats(2, 5, 24), floats(2, 5, 8), floats(2, 5, 12)]
 PAST = [floats(2, 3, 2, 4), floats(2, 3, 2, 6)]
 ANGLED, CACHES = floats(2, 3, 5, 8), [Const(floats(50, 4)), Const(floats(50, 4))]
 PLACES_IN_TIME = np.array([[0, 1, 2, 3, 4], [7, 8, 9, 10, 49]])
+SELECTING = ["Transpose", "MatMul", "Mul", "Where", "Softmax", "Where", "MatMul"]
 PARTS = ["Transpose", "MatMul", "Mul", "Softmax", "MatMul"]
 ATTENTION = [
     Case("Attention", HEADS, {}, (23,), PARTS),
     Case("Attention", HEADS, {"scale": 0.3, "is_causal": 1}, (23,), [*PARTS[:3], "Add", *PARTS[3:]], note="causal"),
     Case("Attention", [*HEADS, floats(5, 7)], {}, (23,), [*PARTS[:3], "Add", *PARTS[3:]], note="mask"),
     Case("Attention", [*HEADS, Const(np.tri(5, 7, dtype=bool))], {}, (23,), note="boolean mask"),
-    Case("Attention", [*HEADS, np.tri(5, 7, dtype=bool)], {}, (23,), [*PARTS[:3], "Where", "Softmax", "Where", "MatMul"], note="shown"),
+    Case("Attention", [*HEADS, np.tri(5, 7, dtype=bool)], {}, (23,), SELECTING, note="computed boolean mask"),
     Case("Attention", [*HEADS, floats(5, 7)], {"is_causal": 1}, (23,), note="causal mask"),
     Case("Attention", FLAT, {"q_num_heads": 3, "kv_num_heads": 3}, (23,), note="flat"),
     Case("Attention", [HEADS[0], HEADS[1][:, :1], HEADS[2][:, :1]], {}, (23,), note="shared heads"),

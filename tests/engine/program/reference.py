@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from engine.ops import logic
 from engine.program.arithmetic import apply_scaling, clamped, look_up, rounding_shift
+from engine.program.division import division_reference
 from engine.program.functions import logarithm_reference, square_root_reference
 from engine.program.norm import layernorm_reference
 from engine.program.softmax import softmax_reference
@@ -17,6 +18,7 @@ from engine.program.types import (
     AveragePoolInteger,
     CompareScaled,
     Convolution,
+    DivideScaled,
     ExtremeIndex,
     ExtremeReduce,
     ExtremeScaled,
@@ -208,6 +210,10 @@ def _quantise(op: Quantise, x: NDArray[np.float32]) -> Array:
     return np.clip(np.where(np.isnan(scaled), 0, scaled), op.output.low, op.output.high).astype(op.output.dtype)
 
 
+def _divide(op: DivideScaled, a: Array, b: Array) -> Array:
+    return division_reference(a, b, op)
+
+
 def _softmax(op: IntegerSoftmax, x: Array) -> Array:
     return softmax_reference(x, op)
 
@@ -283,6 +289,7 @@ REFERENCE = {
     AveragePoolInteger: _average_pool,
     CompareScaled: _compare,
     Convolution: _convolution,
+    DivideScaled: _divide,
     ExtremeIndex: _extreme_index,
     ExtremeReduce: _extreme_reduce,
     ExtremeScaled: _extreme,

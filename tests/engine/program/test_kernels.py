@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.program.arithmetic import scaling_for
+from engine.program.division import integer_division
 from engine.program.executor import run_instruction
 from engine.program.kernels import KERNEL, compiled
 from engine.program.norm import integer_layernorm
@@ -22,6 +23,7 @@ from engine.program.types import (
     Convolution,
     DataMovement,
     Dequantise,
+    DivideScaled,
     ExtremeReduce,
     ExtremeScaled,
     FloatKernel,
@@ -361,6 +363,21 @@ def test_softmax(seed: int, dtype: str, axis: int, shape: tuple[int, ...]) -> No
     op, x = random_softmax(seed, dtype, axis, shape)
     check(op, x)
     check(op, np.zeros_like(x))
+
+
+def random_division(seed: int, a: str, b: str) -> tuple[DivideScaled, np.ndarray, np.ndarray]:
+    """A division whose largest quotient may lie far from the operands', and operands that broadcast."""
+    rng = np.random.default_rng(seed)
+    output = INT8 if seed % 2 else INT16
+    op = integer_division(1.0, 1.0, 10.0 ** rng.uniform(-4, 4) / output.high, output)
+    divisor = integers(seed + 1, (5, 1) if seed % 3 else (2, 5, 40), b) // rng.choice((1, 50, 3000))
+    return op, integers(seed, (2, 5, 40), a), divisor.astype(b)
+
+
+@bounded
+@given(seeds, st.sampled_from(DTYPES), st.sampled_from(DTYPES))
+def test_division(seed: int, a: str, b: str) -> None:
+    check(*random_division(seed, a, b))
 
 
 @bounded

@@ -11,11 +11,12 @@ from engine.export.tosa.emit import steps
 from engine.export.tosa.emit.registry import tosa_form
 from engine.export.tosa.graph import Tensor, TosaGraph
 from engine.export.tosa.schema import TosaOp
-from engine.program import norm, softmax
-from engine.program.types import IntegerLayerNorm, IntegerSoftmax, Scaling
+from engine.program import division, norm, softmax
+from engine.program.types import DivideScaled, IntegerLayerNorm, IntegerSoftmax, Scaling
 
 _LARGEST_STEEP_SHIFT = 30
 _CHANNELS_LAST = (0, 2, 1)
+_SIGN_BIT = 31
 
 
 @tosa_form(IntegerSoftmax)
@@ -51,6 +52,28 @@ def _looked_up(graph: TosaGraph, x: Tensor, shift: int, offset: int, table: np.n
     """
     lowered = steps.plus(graph, x, -(offset << shift) - (1 << (shift - 1)))
     return steps.table16(graph, steps.rescale(graph, lowered, steps.power_of_two(shift), "int16"), table)
+
+
+@tosa_form(DivideScaled)
+def emit_division(graph: TosaGraph, op: DivideScaled, operands: Sequence[Tensor]) -> Tensor:
+    """The steps of :mod:`engine.program.division`."""
+    a, b = (steps.cast(graph, x, "int32") for x in operands)
+    rank = max(a.rank, b.rank)
+    a, b = steps.with_rank(graph, a, rank), steps.with_rank(graph, b, rank)
+    magnitude = steps.at_least(graph, steps.absolute(graph, b), 1)
+    zeros = steps.leading_zeros(graph, magnitude)
+    normalised = steps.shift_left(graph, magnitude, steps.plus(graph, zeros, -1))
+    reciprocal = _looked_up(graph, normalised, softmax.INDEX_SHIFT, softmax.INDEX_OFFSET, op.reciprocal_table)
+    below = steps.shift_right(graph, b, _SIGN_BIT, rounded=False)
+    sign = steps.plus(graph, steps.binary(graph, TosaOp.ADD, below, below), 1)
+    product = steps.multiply(graph, steps.multiply(graph, a, reciprocal, division.PRODUCT_SHIFT), sign)
+    up = steps.at_least(graph, steps.plus(graph, zeros, -op.pivot), 0)
+    down = steps.at_least(graph, steps.minus_from(graph, op.pivot, zeros), 0)
+    limit = steps.shift_right(graph, graph.scalar(division.LIMIT, "int32", rank), up, rounded=False)
+    capped = steps.extreme(graph, product, limit, maximum=False)
+    kept = steps.extreme(graph, capped, steps.minus_from(graph, 0, limit), maximum=True)
+    quotient = steps.shift_right(graph, steps.shift_left(graph, kept, up), down)
+    return steps.requantise(graph, quotient, op.scaling, op.output)
 
 
 @tosa_form(IntegerLayerNorm)

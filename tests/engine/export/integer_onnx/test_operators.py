@@ -44,6 +44,7 @@ from tests.engine.program.test_kernels import (
     convolution_of,
     integers,
     output_of,
+    random_division,
     random_group_norm,
     random_layernorm,
     random_softmax,
@@ -236,6 +237,12 @@ def test_layernorm(seed: int, dtype: str, centre: bool, shape: tuple[int, ...]) 
 @given(seeds, st.sampled_from(DTYPES), st.sampled_from((1, 2, 6)), st.sampled_from(((2, 6, 5, 3), (3, 6), (1, 6, 40))))
 def test_norm_of_groups(seed: int, dtype: str, groups: int, shape: tuple[int, ...]) -> None:
     check(*random_group_norm(seed, dtype, groups, shape))
+
+
+@few
+@given(seeds, st.sampled_from(DTYPES), st.sampled_from(DTYPES))
+def test_division(seed: int, a: str, b: str) -> None:
+    check(*random_division(seed, a, b))
 
 
 def test_layernorm_over_two_axes() -> None:

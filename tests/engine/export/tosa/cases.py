@@ -44,7 +44,7 @@ from engine.program.types import (
     WideSum,
 )
 from engine.qtype import QType
-from tests.engine.program.test_kernels import random_group_norm
+from tests.engine.program.test_kernels import random_division, random_group_norm
 
 INT8, INT16 = Output("int8", -127, 127), Output("int16", -32767, 32767)
 OUTPUT = {"int8": INT8, "int16": INT16}
@@ -131,7 +131,7 @@ def _random() -> Iterator[tuple[str, Case]]:
 def cases() -> Mapping[str, Case]:
     """All cases by name."""
     parts = (_convolutions(), _transposed(), _products(), _pairs(), _functions(), _reductions(), _pools(), _norms())
-    others = (_softmaxes(), _resizes(), _movements(), _random(), _decisions(), _selections(), _wide_functions())
+    others = (_divisions(), _softmaxes(), _resizes(), _movements(), _random(), _decisions(), _selections(), _wide_functions())
     return {name: case for part in (*parts, *others) for name, case in part}
 
 
@@ -327,6 +327,13 @@ def _norms() -> Iterator[tuple[str, Case]]:
         for groups, shape in ((1, image), (3, image), (6, image), (2, (3, 6)), (6, (2, 6, 2, 3, 2))):
             op, x = random_group_norm(groups, dtype, groups, shape)
             yield f"norm-groups-{groups}-{len(shape)}-{dtype}", Case(op, (x,))
+
+
+def _divisions() -> Iterator[tuple[str, Case]]:
+    for seed in range(12):
+        a, b = DTYPES[seed % 2], DTYPES[seed // 2 % 2]
+        op, *operands = random_division(seed, a, b)
+        yield f"division-{seed}-{a}-{b}", Case(op, tuple(operands))
 
 
 def _softmaxes() -> Iterator[tuple[str, Case]]:
