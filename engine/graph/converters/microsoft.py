@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from engine.graph.converters.attention import Steps, attended, rotated, together
-from engine.graph.source import CONVERTERS, Apply, Converted, Known, SourceNode, converts
+from engine.graph.source import CONVERTERS, Apply, Converted, SourceNode, converts
 from engine.ops.elementwise import (
     Add,
     Affine,
@@ -47,7 +47,7 @@ def _fused_layer(node: SourceNode) -> Converted:
     make = _FUNCTIONS.get(node.text("activation"))
     alone = node.op_type.removeprefix("Fused")
     layer = CONVERTERS["", alone](node)
-    if make is None or layer is None or isinstance(layer, Known):
+    if make is None or not isinstance(layer, Sequence):
         return None
     names = ("activation_params",) if alone == "Conv" else ("activation_alpha", "activation_beta")
     given = [value for name in names for value in _reals(node, name)]

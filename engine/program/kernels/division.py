@@ -31,7 +31,8 @@ def _by_divisor(op: DivideScaled) -> NDArray[np.int64]:
 
 @kernel_of(DivideScaled)
 def divide_scaled(op: DivideScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    a, b = (x.contiguous() for x in torch.broadcast_tensors(*inputs))
+    shape = np.broadcast_shapes(*(tuple(x.shape) for x in inputs))
+    a, b = (x.expand(shape).contiguous() for x in inputs)
     out = torch.empty(a.shape, dtype=TORCH_DTYPE[op.output.dtype])
     multiplier, shift = single(op.scaling)
     operands = (a.view(-1).numpy(), b.view(-1).numpy(), _by_divisor(op))

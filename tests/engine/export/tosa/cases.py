@@ -131,8 +131,8 @@ def _random() -> Iterator[tuple[str, Case]]:
 def cases() -> Mapping[str, Case]:
     """All cases by name."""
     parts = (_convolutions(), _transposed(), _products(), _pairs(), _functions(), _reductions(), _pools(), _norms())
-    others = (_divisions(), _softmaxes(), _resizes(), _movements(), _random(), _decisions(), _selections(), _wide_functions())
-    return {name: case for part in (*parts, *others) for name, case in part}
+    others = (_softmaxes(), _resizes(), _movements(), _random(), _decisions(), _selections(), _wide_functions())
+    return {name: case for part in (*parts, *others, _divisions()) for name, case in part}
 
 
 def convolution(
