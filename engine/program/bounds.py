@@ -26,6 +26,7 @@ from engine.program.types import (
     Convolution,
     DataMovement,
     Dequantise,
+    DivideScaled,
     ExtremeIndex,
     ExtremeReduce,
     ExtremeScaled,
@@ -224,6 +225,13 @@ def _multiply(_op: MultiplyScaled, operands: Sequence[Operand]) -> Bound:
     return Bound(operands[0].largest * operands[1].largest, NARROW, "product", SHAPE)
 
 
+@bounds(DivideScaled)
+def _divide(op: DivideScaled, operands: Sequence[Operand]) -> Bound:
+    """Step 4 of :mod:`engine.program.division`, whose rounding adds 1; the later ones are shorter by construction."""
+    largest = operands[0].largest * int(op.reciprocal_table.max()) + 1
+    return Bound(largest, NARROW, "product with the reciprocal", SHAPE)
+
+
 @bounds(SumReduce)
 def _sum(op: SumReduce, operands: Sequence[Operand]) -> Bound:
     """48 bits where 32 do not hold it: its multiplier is then one of 15 bits."""
@@ -257,7 +265,8 @@ def _average_pool(op: AveragePoolInteger, operands: Sequence[Operand]) -> Bound:
 def _resize(op: ResizeLinear, operands: Sequence[Operand]) -> Bound:
     """The weights of an output's neighbours add up to 2^11 along each axis."""
     (x,) = operands
-    return Bound(x.largest << (11 * len(op.low)), _width(x.dtype), "weighted sum of neighbours", SHAPE)
+    largest = (x.largest << (11 * len(op.low))) >> op.row_shift
+    return Bound(largest, NARROW if op.row_shift else _width(x.dtype), "weighted sum of neighbours", SHAPE)
 
 
 @bounds(IntegerSoftmax)
