@@ -31,6 +31,8 @@ PROFILE = ("--profile", "tosa-pro-int", "--extension", "tosa-ext-int16", "--test
 
 TIMEOUT_S = 3600
 _MADE = "complete"
+_RESULTS = "*.*.npy"
+"""Files of results carry the name of the system that computed them; those of inputs have a suffix alone."""
 
 
 class SuiteError(Exception):
@@ -74,6 +76,8 @@ def _make(op: TosaOp, version: str | None, folder: Path) -> None:
 def judged(folders: Sequence[Path], jobs: int) -> Mapping[Path, Verdict]:
     """Each case by the suite's runner, the engine as its system under test.
 
+    Results of both systems stay in the folders of cases that did not pass; all of them are gigabytes.
+
     Raises:
         SuiteError: The suite's programs are not installed, or failed.
     """
@@ -85,7 +89,11 @@ def judged(folders: Sequence[Path], jobs: int) -> Mapping[Path, Verdict]:
         system = ("--sut-module", SYSTEM, "--sut-module-args", f"{SYSTEM}:{sys.executable}")
         places = ("--test-list", str(listed), "--xunit-file", str(report))
         _tool("runner.tosa_verif_run_tests", *PROFILE, *system, *places, "--jobs", str(jobs), "--no-color")
-        return _verdicts(report, folders)
+        verdicts = _verdicts(report, folders)
+    for folder in (folder for folder, verdict in verdicts.items() if verdict.passed):
+        for result in folder.glob(_RESULTS):
+            result.unlink()
+    return verdicts
 
 
 def _verdicts(report: Path, folders: Sequence[Path]) -> Mapping[Path, Verdict]:

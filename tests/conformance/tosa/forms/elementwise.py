@@ -33,7 +33,7 @@ from tests.conformance.tosa.forms.scale import (
 from tests.conformance.tosa.reader import array_of
 from tests.conformance.tosa.translate import CONTAINER, OutsideError, Translation, Value, attribute, form_of
 
-SHIFT_WITHOUT_ROUNDING = "a step inside softmax and layer norm: Python's own shift there, no instruction of its own"
+SHIFT_WITHOUT_ROUNDING = "a step of softmax, norms and roots by Python's own operator: no instruction shifts alone"
 
 _SMALLEST_SHIFT = 2
 _WIDTH = {"int8": 8, "int16": 16, "int32": 32}
@@ -75,7 +75,7 @@ def _absolute(t: Translation, operator: Operator) -> Value:
 
 @form_of(TosaOp.ARITHMETIC_RIGHT_SHIFT)
 def _shift_right(t: Translation, operator: Operator) -> Value:
-    """The function that defines this step of softmax and layer norm, on the case's numbers."""
+    """The function that defines this step of softmax and norms, on the case's numbers."""
     if not operator.attribute["round"]:
         raise OutsideError(SHIFT_WITHOUT_ROUNDING)
     x, count = (t.array(key) for key in operator.inputs)
@@ -90,7 +90,7 @@ def _shift_left(_t: Translation, _operator: Operator) -> Value:
 
 @form_of(TosaOp.CLZ)
 def _leading_zeros(t: Translation, operator: Operator) -> Value:
-    """The function that defines this step of softmax and layer norm, on the case's numbers."""
+    """The function that defines this step of softmax and norms, on the case's numbers."""
     return t.constant(leading_zeros(t.array(operator.inputs[0]).astype(np.int64)).astype(np.int32))
 
 
