@@ -13,12 +13,11 @@ from engine.export.tosa.flatbuffer import serialised
 from engine.export.tosa.graph import AttributeValue, Operator, Tensor, TosaGraph
 from engine.export.tosa.schema import TosaOp
 from engine.program.executor import run_instruction
-from engine.program.types import IntegerLayerNorm, IntegerSoftmax, Table8
 from tests.conformance.tosa.case import computed
 from tests.conformance.tosa.forms import FORMS
 from tests.conformance.tosa.forms.elementwise import SHIFT_WITHOUT_ROUNDING
 from tests.conformance.tosa.reader import TosaFile, read_tosa
-from tests.conformance.tosa.translate import OutsideError, translated
+from tests.conformance.tosa.translate import COMPUTED_FIELD, OutsideError, translated
 from tests.engine.export.tosa.cases import Case, cases
 
 Given = list[Any]
@@ -284,20 +283,21 @@ def test_casts_of_booleans(given: np.ndarray, target: str, wanted: list[int]) ->
     assert results["y"].tolist() == wanted
 
 
-def computes_alone(case: Case) -> bool:
-    """Whether all that the exporter writes is an instruction: no shifts or indices that the graph computes."""
-    return not isinstance(case.op, IntegerSoftmax | IntegerLayerNorm) and not (
-        isinstance(case.op, Table8) and case.op.table.dtype == np.int16
-    )
-
-
-@pytest.mark.parametrize("name", [name for name, case in cases().items() if computes_alone(case)])
+@pytest.mark.parametrize("name", cases())
 def test_what_the_exporter_writes_computes_the_same(name: str) -> None:
-    """An instruction exported, read back and executed operator by operator has the bits of its own kernel."""
+    """An instruction exported, read back and executed operator by operator has the bits of its own kernel.
+
+    Skipped is what the exporter writes with shifts or indices that the graph itself computes: softmax, norms, look-ups.
+    """
     case: Case = cases()[name]
     operands = [torch.from_numpy(operand.copy()) for operand in case.operands]
     wanted = [result.numpy() for result in run_instruction(case.instruction, operands)]
     segment = case.segment(tuple(array.dtype.name for array in wanted))
-    results = computed(translated(read_tosa(segment.data), case.fed))
+    try:
+        translation = translated(read_tosa(segment.data), case.fed)
+    except OutsideError as error:
+        assert str(error) in (COMPUTED_FIELD, SHIFT_WITHOUT_ROUNDING)
+        pytest.skip(str(error))
+    results = computed(translation)
     for array, name_of_output in zip(wanted, segment.outputs, strict=True):
         np.testing.assert_array_equal(results[name_of_output], array)

@@ -27,6 +27,10 @@ CONTAINER: Mapping[str, str] = {
 ones, and only RESCALE has any."""
 
 
+COMPUTED_FIELD = "computes what instructions hold as a field: weights, tables, indices, shifts"
+"""A reason of :class:`OutsideError`."""
+
+
 class OutsideError(Exception):
     """The operator asks for what no integer program can say; the text is the reason, the same for all such cases."""
 
@@ -87,7 +91,7 @@ class Translation:
         """
         found = self.file.arrays.get(key, self.given.get(key))
         if found is None:
-            raise OutsideError("computes what instructions hold as a field: weights, tables, multipliers, shifts")
+            raise OutsideError(COMPUTED_FIELD)
         return found
 
     def number(self, key: str) -> int:
