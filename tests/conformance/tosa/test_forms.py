@@ -224,6 +224,36 @@ def test_tables() -> None:
     assert one.result(TosaOp.TABLE, operands, (3,), "int8").tolist() == [127, -1, -128]
 
 
+@pytest.mark.parametrize(
+    ("op", "operands", "wanted"),
+    [
+        (TosaOp.EQUAL, (("int32", [1, 2, 3]), ("int32", [1, 3, 2])), [True, False, False]),
+        (TosaOp.GREATER, (("int32", [1, 2, 3]), ("int32", [1, 3, 2])), [False, False, True]),
+        (TosaOp.GREATER_EQUAL, (("int32", [1, 2, 3]), ("int32", [1, 3, 2])), [True, False, True]),
+        (TosaOp.LOGICAL_AND, (("bool", [1, 1, 0]), ("bool", [1, 0, 0])), [True, False, False]),
+        (TosaOp.LOGICAL_OR, (("bool", [1, 1, 0]), ("bool", [1, 0, 0])), [True, True, False]),
+        (TosaOp.LOGICAL_XOR, (("bool", [1, 1, 0]), ("bool", [1, 0, 0])), [False, True, False]),
+        (TosaOp.LOGICAL_NOT, (("bool", [1, 1, 0]),), [False, False, True]),
+        (TosaOp.SELECT, (("bool", [1, 0, 1]), ("int8", [1, 2, 3]), ("int8", [-128])), [1, -128, 3]),
+        (TosaOp.SELECT, (("bool", [1, 0]), ("bool", [0, 0]), ("bool", [1, 1])), [False, True]),
+        (TosaOp.BITWISE_NOT, (("int16", [-32768, 0, 32767]),), [32767, -1, -32768]),
+    ],
+)
+def test_logic(op: TosaOp, operands: tuple[tuple[str, Given], ...], wanted: list[int]) -> None:
+    one = One()
+    fed = [one.input(values, dtype) for dtype, values in operands]
+    dtype = "bool" if isinstance(wanted[0], bool) else operands[-1][0]
+    assert one.result(op, fed, np.shape(wanted), dtype).tolist() == wanted
+
+
+def test_index_of_the_first_maximum() -> None:
+    one = One()
+    x = one.input([[3, 9, 9], [-1, -1, -2]], "int8")
+    found = one.result(TosaOp.ARGMAX, [x], (2,), "int32", axis=1, nan_mode=1)
+    assert found.dtype == np.int32
+    assert found.tolist() == [1, 0]
+
+
 def test_reductions() -> None:
     values = [[1, -9, 4], [2**20, 3, -4]]
     for op, options, wanted in (

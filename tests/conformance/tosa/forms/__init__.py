@@ -1,8 +1,8 @@
 """What each TOSA operator is in the engine's instructions. Importing this package fills the table of forms."""
 
-from tests.conformance.tosa.forms import elementwise, linear, movement, windows
+from tests.conformance.tosa.forms import elementwise, linear, logic, movement, windows
 from tests.conformance.tosa.translate import FORMS
 
 __all__ = ["FORMS"]
 
-_FAMILIES = (elementwise, linear, movement, windows)
+_FAMILIES = (elementwise, linear, logic, movement, windows)

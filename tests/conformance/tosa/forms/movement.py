@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from engine.export.tosa.graph import Operator
 from engine.export.tosa.schema import TosaOp
 from engine.ops.base import Op
-from engine.ops.layout import Concat, Gather, Identity, Pad, Reshape, Slice, Tile, Transpose
+from engine.ops.layout import Concat, Identity, LookUp, Pad, Reshape, Slice, Tile, Transpose
 from engine.program.types import DataMovement
 from tests.conformance.tosa.translate import Translation, Value, attribute, attribute_list, form_of
 
@@ -72,10 +70,11 @@ def _gather(t: Translation, operator: Operator) -> Value:
     """Each batch of [N, K, C] by its own row of the indices [N, W]."""
     source, index_key = operator.inputs
     batches, length, channels = t.shape(source)
-    x, indices = t.value(source), t.array(index_key).astype(np.int64)
+    _, count = t.shape(index_key)
+    x, indices = t.value(source), t.value(index_key)
     parts: list[Value] = []
     for batch in range(batches):
-        one = moved(t, Slice((batch, 0, 0), (batch + 1, length, channels), (1, 1, 1)), x)
-        places = tuple(indices[batch].tolist())
-        parts.append(moved(t, Gather(1, places, (len(places),)), one))
+        rows = moved(t, Slice((batch, 0, 0), (batch + 1, length, channels), (1, 1, 1)), x)
+        places = moved(t, Reshape((count,)), moved(t, Slice((batch, 0), (batch + 1, count), (1, 1)), indices))
+        parts.append(moved(t, LookUp(1), rows, places))
     return moved(t, Concat(0), *parts)
