@@ -180,7 +180,8 @@ class _Assembler:
         except ValueError as error:  # scales so far apart that no multiplier bridges them
             hint = "calibrate with more samples, or mark the node float"
             raise GraphError(f"cannot be requantised: {error}", node=context.node.id, hint=hint) from error
-        kinds = {**self._operand_types(names, types), **context.temporaries}
+        held = {name: constant.type for name, constant in context.constants.items()}
+        kinds = {**self._operand_types(names, types), **context.temporaries, **held}
         shapes = ValueShapes(context.instructions, self.graph.types, kinds, context.constants)
         check_sums(bounds_of(context.instructions, kinds, context.constants, shapes), context.node.id)
         return LoweredUnit(tuple(context.instructions), context.temporaries, context.constants)
