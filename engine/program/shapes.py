@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 class ValueShapes:
     """Shapes of program values: those of graph values are known, those inside units are found when asked for, by
-    computing the instruction that makes them on zeros.
+    computing the instruction that makes them on zeros (and on its constants).
 
     Args:
         instructions: What makes the values.
@@ -52,9 +52,12 @@ class ValueShapes:
         return self._found[value]
 
     def _compute(self, item: Instruction) -> None:
-        zeros = [self._zeros(value) if value else None for value in item.inputs]
-        for value, result in zip(item.outputs, run_instruction(item, zeros), strict=True):
+        operands = [self._operand(value) if value else None for value in item.inputs]
+        for value, result in zip(item.outputs, run_instruction(item, operands), strict=True):
             self._found[value] = tuple(result.shape)
 
-    def _zeros(self, value: str) -> torch.Tensor:
+    def _operand(self, value: str) -> torch.Tensor:
+        constant = self._constants.get(value)
+        if constant is not None:
+            return constant.tensor
         return torch.zeros(self.of(value), dtype=TORCH_DTYPES[self._types[value].dtype])

@@ -121,6 +121,18 @@ def test_a_value_that_was_limited_counts_with_its_limit() -> None:
     assert shapes.of("short") == (3, 7)
 
 
+def test_the_shape_of_a_value_made_from_a_constant() -> None:
+    types = {"x": QType("int8"), "made": QType("int8"), "y": QType("int8")}
+    held = {"c": ProgramConstant(np.ones((4, 1), np.int16), QType("int16"))}
+    items = [
+        Instruction(MultiplyScaled(ONE, INT8), ("x", "c"), ("made",), ("n",), "u"),
+        Instruction(SumReduce((0,), True, ONE, INT8), ("made",), ("y",), ("n",), "u"),
+    ]
+    shapes = ValueShapes(items, {"x": TensorType((7,), "int8")}, types, held)
+    found = [bound for _, bound in bounds_of(items, types, held, shapes) if bound is not None]
+    assert [bound.largest for bound in found] == [127, 4 * 127]
+
+
 def test_a_sum_of_squares_counts_each_rounded_shift() -> None:
     assert bound_of(WideSum((1,), True, "square", 3), ("int8", (2, 10))).largest == 10 * ((127**2 + 4) >> 3)
     assert bound_of(WideSum((), True, "magnitude", 0), ("int16", (2, 10))).largest == 32767
