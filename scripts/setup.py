@@ -209,6 +209,7 @@ def _conformance(arguments: argparse.Namespace) -> int:
         [python, "-m", "tests.conformance.random_graphs"],
         [python, "-m", "tests.benchmarks.tosa", *arguments.passed_on],
         [python, "-m", "tests.benchmarks.integer_onnx"],
+        [python, "-m", "tests.benchmarks.verify"],
         [python, "-m", "tests.benchmarks.ethos"],
         [python, "-m", "tests.conformance.onnx_nodes"],
     )

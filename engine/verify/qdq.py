@@ -35,7 +35,8 @@ def compare_operators(job: Job, optimised: bool) -> Outcome:
     """
     model = qdq_model(job.session)
     program, graph = job.program, job.session.graph
-    held = {integers: value for value, integers in model.integers.items()} | {value: value for value in model.floats}
+    held = {integers: value for value, integers in model.integers.items()}
+    held |= {value: value for value in model.unquantised}
     types = {name: value_type(graph, program, value) for name, value in held.items()}
     changed, inputs = with_fed(model.proto, types)
     operators = with_outputs(changed, list(model.integers.values()))

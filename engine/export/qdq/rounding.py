@@ -16,10 +16,12 @@ from engine.program.types import (
     FloatKernel,
     IntegerLayerNorm,
     IntegerSoftmax,
+    Logarithm,
     MaximumPool,
     Program,
     ProgramOp,
     ResizeLinear,
+    SquareRoot,
     Table8,
     Table16,
 )
@@ -52,7 +54,15 @@ TABLES = Rounding(
 )
 
 _MOVING: tuple[type[ProgramOp], ...] = (DataMovement, ExtremeReduce, MaximumPool)
-_BY_TABLES: tuple[type[ProgramOp], ...] = (Table8, Table16, IntegerSoftmax, IntegerLayerNorm, ResizeLinear)
+_BY_TABLES: tuple[type[ProgramOp], ...] = (
+    Table8,
+    Table16,
+    Logarithm,
+    SquareRoot,
+    IntegerSoftmax,
+    IntegerLayerNorm,
+    ResizeLinear,
+)
 
 ROUNDING: Mapping[type[ProgramOp], Rounding] = MappingProxyType(
     {**dict.fromkeys(_MOVING, MOVEMENT), **dict.fromkeys(_BY_TABLES, TABLES)}

@@ -59,13 +59,13 @@ class QdqModel:
     Attributes:
         proto: The model.
         integers: By quantised value of the program, the model's value with its integers.
-        floats: Values of the program that float nodes make; the model's values of the same names.
+        unquantised: Other values of the program (floats, indices, truth values); the model's of the same names.
         notes: What was written, for people.
     """
 
     proto: onnx.ModelProto
     integers: Mapping[str, str]
-    floats: frozenset[str]
+    unquantised: frozenset[str]
     notes: tuple[str, ...]
 
 
@@ -93,7 +93,7 @@ def qdq_model(session: Session) -> QdqModel:
     """The ONNX model of the session's present plan; errors as of :func:`write_qdq`."""
     writer = _Writer(session.graph, session.resolve(), session.program(), batch_form(session))
     proto = writer.model({"target": session.target.name, "source_digest": session.graph.digest})
-    return QdqModel(proto, writer.integers, frozenset(writer.floats), writer.notes())
+    return QdqModel(proto, writer.integers, frozenset(writer.unquantised), writer.notes())
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class _Writer:
     """The walk over units.
 
     ``real`` maps a graph value to the ONNX value with its float (dequantised) form, ``integers`` a program value to the
-    one with its integers; ``floats`` are the values that float nodes make.
+    one with its integers; ``unquantised`` are the other values that nodes make.
     """
 
     def __init__(self, graph: Graph, resolution: Resolution, program: Program, form: BatchForm) -> None:
@@ -126,7 +126,7 @@ class _Writer:
         self.builder.reserve([*graph.types])
         self.real: dict[str, str] = {}
         self.integers: dict[str, str] = {}
-        self.floats: set[str] = set()
+        self.unquantised: set[str] = set()
         self.counts: Counter[str] = Counter()
         self._layers = {
             item.unit: item for item in program.instructions if isinstance(item.op, Convolution | FullyConnected)
@@ -176,7 +176,7 @@ class _Writer:
             names = tuple(self._float_operand(value) for value in node.inputs)
             self._emit(node, names, node.outputs)
             self.real.update((value, value) for value in node.outputs)
-            self.floats.update(filter(None, node.outputs))
+            self.unquantised.update(filter(None, node.outputs))
         else:
             self._add_integer(unit)
 
@@ -216,6 +216,8 @@ class _Writer:
                 qtype = self.program.types[value]
                 if qtype.is_quantised:
                     self.quantise_dequantise(source, value, qtype, value)
+                else:
+                    self.unquantised.add(value)
 
     def _add_member(self, unit: Unit, node: Node, outputs: tuple[str, ...]) -> None:
         special = _IN_UNIT.find(node.op)

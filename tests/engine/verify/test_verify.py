@@ -34,6 +34,7 @@ def only(found: Verification, what: str) -> Comparison:
 
 
 @needs_tosa
+@pytest.mark.timeout(300)  # nine processes one after the other, on a machine that may be busy
 def test_all_programs_agree_on_a_mixed_plan() -> None:
     session = opened("mobile_fmnist", (("blocks.1", "float"), ("blocks.2", "int16")))
     told: list[tuple[int, int]] = []
