@@ -20,7 +20,9 @@ _INT32 = Output("int32", -(2**31), 2**31 - 1)
 @kernel_of(CompareScaled)
 def compare_scaled(op: CompareScaled, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     operands = [
-        x if scaling is None else rescaled(x, scaling, _INT32) for x, scaling in zip(inputs, (op.a, op.b), strict=True)
+        # In int32 also where nothing is scaled: torch would wrap a constant without axes into the other's int8.
+        x.to(torch.int32) if scaling is None else rescaled(x, scaling, _INT32)
+        for x, scaling in zip(inputs, (op.a, op.b), strict=True)
     ]
     return run_node(op.op, operands)
 

@@ -64,6 +64,16 @@ def test_comparison(
     check(CompareScaled(relation, first, None), a, np.asarray(wide(seed, shapes[1]) >> 20, np.int32))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("relation", RELATIONS, ids=lambda op: op.type_name)
+def test_comparison_with_one_number_beyond_the_other_type(relation: logic.Comparison, dtype: str) -> None:
+    """-160 as int8 would be 96."""
+    x = integers(5, (3, 40), dtype)
+    for number in (-160, 160, 2**20, -(2**30)):
+        check(CompareScaled(relation, None, None), x, np.array(number, np.int32))
+        check(CompareScaled(relation, None, None), np.array(number, np.int32), x)
+
+
 @pytest.mark.parametrize("op", [logic.And(), logic.Or(), logic.Xor()], ids=lambda op: op.type_name)
 def test_logic(op: logic.Logic) -> None:
     check(TruthLogic(op), truth(1, (2, 3, 4)), truth(2, (3, 1)))
