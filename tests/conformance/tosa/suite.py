@@ -66,7 +66,7 @@ def cases_of(op: TosaOp, version: str | None = None) -> list[Path]:
 def _make(op: TosaOp, version: str | None, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     # Convolutions have a family of cases for each kernel: conv2d_3x3 is one of conv2d's.
-    which = ("--filter", rf"{op.name.lower()}(_\d+x\d+)?$", "-o", str(folder))
+    which = ("--filter", rf"{op.name.lower()}(_\d+(x\d+)+)?$", "-o", str(folder))
     of_version = () if version is None else ("--tosa-version", version)
     _tool("generator.tosa_verif_build_tests", *PROFILE, *which, *of_version)
     folder.mkdir(parents=True, exist_ok=True)

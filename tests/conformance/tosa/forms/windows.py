@@ -13,20 +13,19 @@ from tests.conformance.tosa.forms.scale import WHOLE, less_zero_point, plus_zero
 from tests.conformance.tosa.translate import Translation, Value, attribute_list, form_of
 
 
-def as_image(t: Translation, x: Value) -> Value:
-    """[N, H, W, C] as [N, C, H, W]."""
-    return moved(t, Transpose((0, 3, 1, 2)), x)
+def as_image(t: Translation, x: Value, spatial: int = 2) -> Value:
+    """[N, *S, C] as [N, C, *S]."""
+    return moved(t, Transpose((0, spatial + 1, *range(1, spatial + 1))), x)
 
 
-def from_image(t: Translation, x: Value) -> Value:
-    """[N, C, H, W] as [N, H, W, C]."""
-    return moved(t, Transpose((0, 2, 3, 1)), x)
+def from_image(t: Translation, x: Value, spatial: int = 2) -> Value:
+    """[N, C, *S] as [N, *S, C]."""
+    return moved(t, Transpose((0, *range(2, spatial + 2), 1)), x)
 
 
 def paired_pads(pads: Sequence[int]) -> tuple[int, ...]:
-    """TOSA's (top, bottom, left, right) as (top, left, bottom, right)."""
-    top, bottom, left, right = pads
-    return top, left, bottom, right
+    """TOSA's (before, after) of each axis as all before and then all after."""
+    return (*pads[::2], *pads[1::2])
 
 
 @form_of(TosaOp.MAX_POOL2D)
