@@ -8,7 +8,7 @@ from pathlib import Path
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import CalibrationError, ExportError, PlanError, ProjectError
+from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError
 from engine.ops.other import Unsupported
 from engine.project import SUFFIX
 from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
@@ -101,9 +101,6 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
     )
     rows = [(item.id, item.op_type, item.effective, item.reason) for item in refusals]
     print_table(title, ("node", "operator", "effective", "reason"), rows)
-    stopped = [node for node in session.graph.nodes if isinstance(node.op, Unsupported)]
-    if stopped:
-        print(f"{len(stopped)} nodes cannot run, so that nothing can be measured or exported; first '{stopped[0].id}'")
     nodes, regions = session.node_plans(), session.regions()
     for region in regions:
         state = "one kernel" if region.legal else f"has no effect: {region.reason}"
@@ -112,6 +109,15 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
     _print_accumulators(session, sums, accumulators)
     record = {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes, "regions": regions}
     write_json(json, {**record, "accumulators": sums})
+    stopped = _unsupported(session)
+    if stopped:
+        (first, problem), *others = stopped
+        raise GraphError(f"{problem} (and {len(others)} more)" if others else problem, path=path, node=first)
+
+
+def _unsupported(session: Session) -> list[tuple[str, str]]:
+    """The nodes that cannot run, each with the reason and the way out."""
+    return [(node.id, node.op.problem) for node in session.graph.nodes if isinstance(node.op, Unsupported)]
 
 
 def _print_accumulators(session: Session, sums: Sequence[Accumulator], all_of_them: bool) -> None:
@@ -302,6 +308,8 @@ def estimate(path: Path, target: str | None, bind: list[str], json: Path | None)
     columns = ("node", "operator", "µs", "bound", "DMA bytes", "MACs", "why")
     print_table(f"{session.graph.name} on {timing.target}", columns, rows, numeric=(2, 4, 5))
     print(_totals(timing))
+    for node, problem in _unsupported(session):
+        print(f"warning: the time of '{node}' is a guess: it {problem}")
     records = [
         {
             "id": time.id,

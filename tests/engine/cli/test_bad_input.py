@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from engine.cli import commands
 from engine.cli.main import main
 
 Run = Callable[..., str]
@@ -153,8 +154,6 @@ BAD_MODELS: dict[str, tuple[Callable[[Path], object], str]] = {
     "external data elsewhere": (external("/etc/passwd"), "points outside the model's folder"),
     "cycle": (cyclic, "cycle"),
     "dangling": (dangling, "input 'nowhere' is made by no node"),
-    "unknown operator": (lambda path: model(path, op="Frobnicate"), "Frobnicate"),
-    "unknown domain": (lambda path: model(path, op="Relu", domain="com.acme"), "com.acme"),
     "unbound symbol": (lambda path: model(path, shape=("N", 3, "height", 8)), "height"),
     "pickle": (as_pickle, "pickle"),
     "torch.save": (torch_saved, "pickle"),
@@ -172,6 +171,24 @@ def test_bad_models(name: str, tmp_path: Path, fails: Run) -> None:
         line = fails(*arguments)
         assert expected in line
         assert str(path) in line
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [({"op": "Frobnicate"}, "Frobnicate"), ({"op": "Relu", "domain": "com.acme"}, "com.acme")],
+    ids=["operator", "domain"],
+)
+def test_unknown_operators(
+    written: dict[str, str], expected: str, folder: Path, fails: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They open, so that the graph can be seen and timed; checking, and whatever would run them, fails."""
+    path = folder / MODEL
+    model(path, **written)
+    for line in (fails("check", path), new(fails, folder)):
+        assert expected in line and str(path) in line
+    commands.estimate(path, None, [], None)
+    warning = capsys.readouterr().out.splitlines()[-1]
+    assert "is a guess: it cannot run" in warning and expected in warning
 
 
 def test_weights_that_are_not_finite(folder: Path, fails: Run) -> None:

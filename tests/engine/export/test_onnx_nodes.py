@@ -92,6 +92,7 @@ CASES: list[Case] = [
     Case(lay.Pad((0, 0, 1, 2, 0, 0, 0, 1), "edge"), label="edge"),
     Case(lay.Gather(1, (3, 0, 1, 1), (2, 2))),
     Case(lay.Gather(2, (5,), ()), label="scalar"),
+    Case(lay.LookUp(1), (IMAGE,), {1: np.array([[3, -1], [0, 1]])}),
     Case(lay.Expand((2, 3, 4)), ((3, 1),)),
     Case(lay.Tile((1, 2, 1, 3))),
     Case(lay.Roll((-2, 1), (2, 3))),
