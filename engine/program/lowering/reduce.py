@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,23 +149,7 @@ def lower_norm(context: UnitContext) -> None:
     assert isinstance(op, LayerNorm | RMSNorm)
     shape = context.graph.types[context.node.inputs[0]].shape
     length = math.prod(shape[len(shape) - op.axes_count :])
-    source, incoming, largest = _shortened(context, context.node.inputs[0], length)
-    context.emit(
-        integer_layernorm(
-            incoming.scale,
-            incoming.dtype,
-            length,
-            op.epsilon,
-            _parameter(context, 1, length, 1.0),
-            _parameter(context, 2, length, 0.0),
-            context.result_type.scale,
-            context.output(),
-            centre=isinstance(op, LayerNorm),
-            axes_count=op.axes_count,
-            largest=largest,
-        ),
-        (source,),
-    )
+    _emit_norm(context, op.epsilon, length, _Rows(op.axes_count, length), centre=isinstance(op, LayerNorm))
 
 
 @LOWER.register(InstanceNorm, GroupNorm)
@@ -175,21 +160,36 @@ def lower_group_norm(context: UnitContext) -> None:
     _, channels, *space = context.graph.types[context.node.inputs[0]].shape
     groups = op.groups if isinstance(op, GroupNorm) else channels
     length = channels // groups * math.prod(space)
+    rows = _Rows(1 + len(space), channels, groups, math.prod(space))
+    _emit_norm(context, op.epsilon, length, rows, centre=True)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What a norm runs over: the last axes, in groups of channels; it has as many weights and biases as parameters."""
+
+    axes_count: int
+    parameters: int
+    groups: int = 1
+    channel_size: int = 1
+
+
+def _emit_norm(context: UnitContext, epsilon: float, length: int, rows: _Rows, *, centre: bool) -> None:
     source, incoming, largest = _shortened(context, context.node.inputs[0], length)
     context.emit(
         integer_layernorm(
             incoming.scale,
             incoming.dtype,
             length,
-            op.epsilon,
-            _parameter(context, 1, channels, 1.0),
-            _parameter(context, 2, channels, 0.0),
+            epsilon,
+            _parameter(context, 1, rows.parameters, 1.0),
+            _parameter(context, 2, rows.parameters, 0.0),
             context.result_type.scale,
             context.output(),
-            centre=True,
-            axes_count=1 + len(space),
-            groups=groups,
-            channel_size=math.prod(space),
+            centre=centre,
+            axes_count=rows.axes_count,
+            groups=rows.groups,
+            channel_size=rows.channel_size,
             largest=largest,
         ),
         (source,),

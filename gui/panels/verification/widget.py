@@ -86,7 +86,7 @@ class VerificationPanel(QWidget):
         self.summary.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.samples.setRange(1, MOST_SAMPLES)
         self.samples.setValue(DEFAULT_SAMPLES)
-        self.samples.setSuffix(" samples")
+        self.samples.setPrefix("Samples: ")
         self.samples.setToolTip("How many calibration samples to compare with")
         table = self.table
         table.setHeaderLabels(list(COLUMNS))
