@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from engine.graph.graph import Constant, Graph, Node
 from engine.ops.base import Op
-from engine.ops.elementwise import Unary
+from engine.ops.elementwise import Ceil, Floor, ModScalar, Round, Shrink, Sign, ThresholdedRelu, Unary
 from engine.ops.layout import Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import OnnxOp
@@ -231,6 +231,19 @@ def norm_positions(case: Case) -> Refusal | None:
     limit = exact_limit(case.target.limits.norm_positions)
     advice = "normalise the tensor in parts, or leave it on the CPU (float)"
     return _above("norm_positions", "the normalised positions (H·W) are", positions, limit, case.target, advice)
+
+
+@_rule(Ceil, Floor, ModScalar, Round, Shrink, Sign, ThresholdedRelu)
+def continuous_tables(case: Case) -> Refusal | None:
+    """A table of int16 values holds a function without jumps.
+
+    It has an entry for every 128th value and interpolates between them, which makes a ramp of a jump; a table of int8
+    values has an entry for each.
+    """
+    if case.precision is not Precision.INT16:
+        return None
+    message = f"{case.node.op.type_name} jumps, and an int16 table would interpolate across its jumps"
+    return Refusal("continuous_tables", message, None, None, "ask for lut (int8), or leave it on the CPU (float)")
 
 
 @_rule(Transpose)

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from PySide6.QtWidgets import QComboBox, QDialog, QDialogButtonBox, QFormLayout, QLabel, QVBoxLayout, QWidget
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import (
+    QComboBox,
+    QDialog,
+    QDialogButtonBox,
+    QFormLayout,
+    QLabel,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from engine.export.options import OptionField
 from gui.panels.parts import set_role
@@ -24,14 +34,23 @@ class ExportOptionsDialog(QDialog):
         self._fields = fields
         self.boxes = {field.name: _box(field, chosen.get(field.name, field.default)) for field in fields}
         rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        rows.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
+        rows.setHorizontalSpacing(16)
+        rows.setVerticalSpacing(12)
         for field in fields:
-            rows.addRow(field.title, self.boxes[field.name])
-            rows.addRow("", _explanation(field.help))
+            box_and_help = QVBoxLayout()
+            box_and_help.setSpacing(3)
+            box_and_help.addWidget(self.boxes[field.name])
+            box_and_help.addWidget(_explanation(field.help))
+            rows.addRow(field.title, box_and_help)
         buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
+        buttons.button(QDialogButtonBox.StandardButton.Ok).setText("Export…")
         buttons.accepted.connect(self.accept)
         buttons.rejected.connect(self.reject)
         layout = QVBoxLayout(self)
+        layout.setContentsMargins(16, 16, 16, 16)
+        layout.setSpacing(16)
         layout.addLayout(rows)
         layout.addWidget(buttons)
 
@@ -45,6 +64,10 @@ def _box(field: OptionField, text: str) -> QComboBox:
     box = QComboBox()
     box.setEditable(not field.choices)
     box.addItems([*(field.choices or ("", *field.suggestions))])
+    box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    line = box.lineEdit()
+    if line is not None:
+        line.setPlaceholderText("Left open")
     box.setCurrentText(text)
     box.setToolTip(field.help)
     return box
@@ -53,5 +76,6 @@ def _box(field: OptionField, text: str) -> QComboBox:
 def _explanation(text: str) -> QLabel:
     label = QLabel(text)
     label.setWordWrap(True)
+    label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
     set_role(label, "muted")
     return label

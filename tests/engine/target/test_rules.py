@@ -11,7 +11,19 @@ import pytest
 import engine.ops
 from engine.graph.graph import Constant, Graph, Node, TensorType
 from engine.ops.base import Op
-from engine.ops.elementwise import Add, Div, Gelu, Relu
+from engine.ops.elementwise import (
+    Add,
+    Ceil,
+    Div,
+    Floor,
+    Gelu,
+    ModScalar,
+    Relu,
+    Round,
+    Shrink,
+    Sign,
+    ThresholdedRelu,
+)
 from engine.ops.layout import Reshape, Roll, Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.logic import Greater
@@ -153,6 +165,15 @@ def test_transpose_on_the_batch_axis():
     assert ask(transpose((8, 3, 5), (0, 2, 1)), INT8) is None
     assert ask(transpose((1, 3, 5), (1, 0, 2)), INT8) is None
     assert ask(transpose((8, 3, 5), (1, 0, 2)), INT8, GENERIC) is None
+
+
+@pytest.mark.parametrize(
+    "op", [Ceil(), Floor(), ModScalar(0.4), Round(), Shrink(0.2, 0.3), Sign(), ThresholdedRelu(1.0)]
+)
+def test_functions_that_jump_have_no_int16_table(op):
+    graph = graph_of(op, [(1, 4)], (1, 4))
+    assert refusal_of(graph, INT16).rule == "continuous_tables"
+    assert ask(graph, LUT) is None
 
 
 def test_int16_sums_fit_the_accumulator():
