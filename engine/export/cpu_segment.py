@@ -30,7 +30,7 @@ from engine.ops.float_kernels import TORCH_DTYPES, to_numpy
 from engine.ops.other import Input
 from engine.program.executor import run_program
 from engine.program.types import FloatKernel, Instruction, Program, ProgramConstant
-from engine.qtype import QType
+from engine.qtype import model_type
 
 TypeOf = Callable[[str], TensorType]
 """Shape and element type of a program value."""
@@ -106,7 +106,7 @@ def segment_instructions(
 
     instructions = tuple(instruction(node) for node in graph.nodes if not isinstance(node.op, Input))
     constants = {
-        renamed(name): ProgramConstant(constant.array, QType(constant.type.dtype))
+        renamed(name): ProgramConstant(constant.array, model_type(constant.type.dtype))
         for name, constant in graph.constants.items()
     }
     return instructions, constants, graph

@@ -15,7 +15,7 @@ from engine.plan.masks import mask_limits
 from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Resolution
 from engine.plan.units import is_scaling
-from engine.qtype import INTEGER_RANGE, QType
+from engine.qtype import INTEGER_RANGE, QType, model_type
 
 ScaleOf = Callable[[str, int], float]
 """(value name, largest integer) -> scale from the calibration's range for that value."""
@@ -82,8 +82,8 @@ def _type_of(
     types: Mapping[str, QType],
 ) -> QType:
     dtype = resolution.dtypes[value]
-    if dtype not in INTEGER_RANGE:
-        return QType(dtype)
+    if not graph.types[value].is_float or dtype not in INTEGER_RANGE:
+        return model_type(dtype)
     largest = INTEGER_RANGE[dtype][1]
     precision = resolution.effective[node.id].precision
     sources = graph.activations(node)

@@ -28,7 +28,7 @@ from engine.program.types import (
     ProgramOp,
     Quantise,
 )
-from engine.qtype import INTEGER_RANGE, QType
+from engine.qtype import INTEGER_RANGE, QType, model_type
 
 _MOST_RESIZED_AXES = 3
 
@@ -139,7 +139,7 @@ class _Assembler:
     def _float_operand(self, value: str, unit: Unit) -> str:
         if value in self.graph.constants:
             constant = self.graph.constants[value]
-            self.constants.setdefault(value, ProgramConstant(constant.array, QType(constant.type.dtype)))
+            self.constants.setdefault(value, ProgramConstant(constant.array, model_type(constant.type.dtype)))
             return value
         return self._as_float(value, unit.anchor) if value else ""
 
@@ -147,7 +147,7 @@ class _Assembler:
         """The value in float32, through a dequantise shared by all who need it."""
         if value in self.graph.constants:
             constant = self.graph.constants[value]
-            self.constants.setdefault(value, ProgramConstant(constant.array, QType(constant.type.dtype)))
+            self.constants.setdefault(value, ProgramConstant(constant.array, model_type(constant.type.dtype)))
             return value
         if not self.types[value].is_quantised:
             return value
