@@ -60,6 +60,7 @@ class FileCommands:
         self._notices = notices
         self._close = close
         self._export_options: dict[str, dict[str, str]] = {}
+        self._opening: Notice | None = None
         session.opened.connect(self._on_opened)
         session.saved.connect(self._remember)
         session.exported.connect(self._on_exported)
@@ -162,9 +163,14 @@ class FileCommands:
 
     def _on_opened(self, path: str) -> None:
         self._remember(path)
-        self._notices.dismiss(UNCALIBRATED)
-        if not self._document.calibration.is_done:
-            self._notices.post(Notice(Level.INFO, UNCALIBRATED, action=CALIBRATE_COMMAND))
+        self._dismiss_opening()
+        self._opening = opening_notice(self._document)
+        if self._opening is not None:
+            self._notices.post(self._opening)
+
+    def _dismiss_opening(self) -> None:
+        if self._opening is not None:
+            self._notices.dismiss(self._opening.text)
 
     def _remember(self, path: str) -> None:
         self._preferences.recent = with_opened(self._preferences.recent, path)
@@ -178,8 +184,20 @@ class FileCommands:
         self._notices.post(Notice(Level.INFO, evaluation_text(evaluation)))
 
     def _on_calibrated(self, samples: int) -> None:
-        self._notices.dismiss(UNCALIBRATED)
+        self._dismiss_opening()
         self._notices.post(Notice(Level.INFO, f"Calibrated on {samples:,} samples."))
+
+
+def opening_notice(document: Document) -> Notice | None:
+    """What to say of a model that was just opened: that it cannot run, or that it wants samples."""
+    stopped = [node for node in document.nodes.values() if node.problem]
+    if stopped:
+        count = "One node" if len(stopped) == 1 else f"{len(stopped):,} nodes"
+        text = f"{count} cannot run: the graph and its times are shown, nothing can be measured or exported."
+        return Notice(Level.WARNING, text, "\n".join(f"{node.id}: {node.problem}" for node in stopped))
+    if document.calibration.is_done:
+        return None
+    return Notice(Level.INFO, UNCALIBRATED, action=CALIBRATE_COMMAND)
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

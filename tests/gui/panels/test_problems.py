@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from engine.service.messages import Opened
+from gui.actions.file_commands import CALIBRATE_COMMAND, opening_notice
 from gui.canvas.layers.boxes import group_badge, node_badge
 from gui.canvas.scene import GroupDecoration
 from gui.document.document import Document
+from gui.document.notice import Level
 from gui.panels.canvas_link import node_card
 from gui.panels.facts import NodeFacts
 from gui.panels.inspector.model import quantisation_rows
@@ -34,6 +36,20 @@ def test_facts_say_it_before_anything_of_the_plan() -> None:
     facts = NodeFacts.of(document(), STOPPED)
     assert (facts.effective, facts.reason, facts.needs_attention) == ("cannot run", PROBLEM, True)
     assert not NodeFacts.of(document(), "/stem/Conv").needs_attention
+
+
+def test_opening_says_it_and_offers_no_calibration() -> None:
+    notice = opening_notice(document())
+    assert notice is not None
+    assert (notice.level, notice.action, notice.details) == (Level.WARNING, "", f"{STOPPED}: {PROBLEM}")
+    assert notice.text.startswith("One node cannot run")
+    sound = Document()
+    sound.open(samples.opened(calibrated=False), "/models/small.onnx")
+    wants = opening_notice(sound)
+    assert wants is not None and wants.action == CALIBRATE_COMMAND
+    calibrated = Document()
+    calibrated.open(samples.opened(), "/models/small.onnx")
+    assert opening_notice(calibrated) is None
 
 
 def test_the_inspector_warns() -> None:
