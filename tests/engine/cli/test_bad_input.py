@@ -174,16 +174,16 @@ def test_bad_models(name: str, tmp_path: Path, fails: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "expected"),
-    [({"op": "Frobnicate"}, "Frobnicate"), ({"op": "Relu", "domain": "com.acme"}, "com.acme")],
+    ("op", "domain", "expected"),
+    [("Frobnicate", "", "Frobnicate"), ("Relu", "com.acme", "com.acme")],
     ids=["operator", "domain"],
 )
 def test_unknown_operators(
-    written: dict[str, str], expected: str, folder: Path, fails: Run, capsys: pytest.CaptureFixture[str]
+    op: str, domain: str, expected: str, folder: Path, fails: Run, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They open, so that the graph can be seen and timed; checking, and whatever would run them, fails."""
     path = folder / MODEL
-    model(path, **written)
+    model(path, op=op, domain=domain)
     for line in (fails("check", path), new(fails, folder)):
         assert expected in line and str(path) in line
     commands.estimate(path, None, [], None)
