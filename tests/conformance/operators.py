@@ -450,6 +450,42 @@ def batch_norm(sketch: Sketch, x: Value) -> None:
     sketch.then("BatchNormalization", x, scale, shift, mean, variance)
 
 
+def _scale_and_shift(sketch: Sketch, channels: int) -> tuple[str, str]:
+    """Weights near one and biases near zero, one a channel."""
+    scale = (1 + 0.3 * sketch.numbers.normal(size=channels)).astype(np.float32)
+    return sketch.constant(scale), sketch.constant((0.3 * sketch.numbers.normal(size=channels)).astype(np.float32))
+
+
+@operator("InstanceNormalization", lambda x: x.rank >= 3 and math.prod(x.shape[2:]) > 1)
+def instance_norm(sketch: Sketch, x: Value) -> None:
+    weights = _scale_and_shift(sketch, x.shape[1])
+    sketch.then("InstanceNormalization", x, *weights, epsilon=sketch.rng.choice((1e-5, 1e-3)))
+
+
+@operator("GroupNormalization", lambda x: x.rank >= 3 and math.prod(x.shape[2:]) > 1)
+def group_norm(sketch: Sketch, x: Value) -> None:
+    groups = sketch.rng.choice([count for count in range(1, x.shape[1] + 1) if x.shape[1] % count == 0])
+    weights = _scale_and_shift(sketch, x.shape[1])
+    sketch.then("GroupNormalization", x, *weights, num_groups=groups)
+
+
+# -------------------------------------------------------------------------------------------- equations
+
+
+@operator("Einsum", lambda x: x.rank == 3)
+def einsum(sketch: Sketch, x: Value) -> None:
+    """A product with weights or with the value itself, in axes of any order."""
+    equation = sketch.rng.choice(("bik,bjk->bij", "bik,bjk->bji", "bki,bkj->bij"))
+    weighted = sketch.rng.choice(("bik,kj->bij", "bik,jk->bij", "bik,kj->bji"))
+    if sketch.chance(0.5):
+        sketch.then("Einsum", x, x, equation=equation)
+        return
+    outputs = sketch.rng.randint(1, 6)
+    weight = _matrix(sketch, x.shape[2], outputs)
+    turned = weighted.startswith("bik,jk")
+    sketch.then("Einsum", x, sketch.constant(np.ascontiguousarray(weight.T) if turned else weight), equation=weighted)
+
+
 # ------------------------------------------------------------------------------------------- resizing
 
 
