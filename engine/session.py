@@ -388,7 +388,7 @@ class Session:
             DataError: The session has no data, or they cannot be read.
         """
         dataset = self._samples_data()
-        for index in range(self.sample_count(count or len(dataset))):
+        for index in range(self.sample_count(len(dataset) if count is None else count)):
             yield self._sample(dataset, index)
 
     def sample_count(self, most: int) -> int:

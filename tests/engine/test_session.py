@@ -141,6 +141,7 @@ def test_a_model_that_takes_four_samples_at_once(models: Path, samples: Path, re
     assert four.calibration.fingerprint == one.calibration.fingerprint
     one.calibration = four.calibration  # float convolutions of another batch may round otherwise
     assert four.sample_count(100) == 2
+    assert list(four.samples(0)) == []
     apart = [one.run(sample.inputs) for sample in one.samples()]
     together = [four.run(sample.inputs) for sample in four.samples()]
     for name, array in apart[0].items():
