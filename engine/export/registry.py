@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.errors import ExportError
+from engine.export.extras import needs_extra
 from engine.export.integer_onnx import write_integer_onnx
 from engine.export.options import EthosUOptions, ExportOptions, parse_options
 from engine.export.package import write_package
@@ -50,26 +50,15 @@ def _one_file(write: Callable[[Session, BinaryIO], tuple[str, ...]]) -> Write:
 
 
 def _write_tosa(session: Session, path: Path, _options: ExportOptions) -> tuple[str, ...]:
-    with _extra("tosa"):
+    with needs_extra("tosa"):
         from engine.export.tosa.write import write_tosa
     return write_tosa(session, path)
 
 
 def _write_ethos_u(session: Session, path: Path, options: EthosUOptions) -> tuple[str, ...]:
-    with _extra("ethos-u"):
+    with needs_extra("ethos-u"):
         from engine.export.ethos_u.write import write_ethos_u
     return write_ethos_u(session, path, options)
-
-
-@contextmanager
-def _extra(name: str) -> Generator[None]:
-    """Imports that need an optional extra of the same name as the format."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        hint = f'pip install "quantscope[{name}]"'
-        raise ExportError(f"the {name} export needs the package '{package}'", hint=hint) from error
 
 
 EXPORTERS: Mapping[str, Exporter] = {

@@ -5,22 +5,19 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from engine.errors import ExportError
+from engine.export.extras import needs_extra
 from engine.export.integer_onnx import integer_model
-from engine.export.package import value_type
 from engine.program.types import FloatKernel
 from engine.verify.checks import Job, Outcome, processor_count
-from engine.verify.onnx_models import with_fed, with_outputs
-from engine.verify.onnx_runtime import RuntimeJob, each_computed
+from engine.verify.fed import each_computed_from
 from engine.verify.processes import run_program
 from engine.verify.tally import Tally, exact
-from engine.verify.values import Arrays, from_float, program_values
+from engine.verify.values import from_float
 
 UNIT = ""
 
@@ -33,26 +30,14 @@ def compare_integer_onnx(job: Job, optimised: bool) -> Outcome:
         ThirdPartyError: ONNX Runtime does not compute it.
         Cancelled: The user stopped.
     """
-    program, graph = job.program, job.session.graph
+    program = job.program
     model = integer_model(job.session)
     made = [item for item in program.instructions if isinstance(item.op, FloatKernel)]
     floats = {model.names[value]: value for item in made for value in item.outputs if value}
     integers = [item for item in program.instructions if not isinstance(item.op, FloatKernel)]
     shown = {value: model.names[value] for item in integers for value in item.outputs if value}
-    proto, inputs = with_fed(model.proto, {name: value_type(graph, program, v) for name, v in floats.items()})
-    proto = with_outputs(proto, list(shown.values()))
-    needed = {info.name for info in proto.graph.input}
-
-    def pairs() -> Iterator[tuple[Arrays, Arrays]]:
-        for sample in job.samples:
-            values = program_values(program, sample, job.cancelled)
-            fed = {name: array for name, array in sample.items() if name in needed}
-            fed |= {inputs[name]: values[value] for name, value in floats.items() if inputs[name] in needed}
-            yield fed, values
-
     tally = Tally(exact)
-    runtime_job = RuntimeJob(proto, list(shown.values()), optimised)
-    for result, values in each_computed(runtime_job, pairs(), job.cancelled):
+    for result, values in each_computed_from(job, model.proto, floats, list(shown.values()), optimised):
         for value, name in shown.items():
             tally.add(value, result(name), values[value])
     more = f"; fed what {len(made)} float nodes make" if made else ""
@@ -67,11 +52,8 @@ def compare_tosa_export(job: Job) -> Outcome:
         ThirdPartyError: The reference model is not installed, refuses or crashes.
         Cancelled: The user stopped.
     """
-    try:
+    with needs_extra("tosa"):
         from engine.verify.tosa import compare_tosa
-    except ModuleNotFoundError as error:
-        package, hint = (error.name or "").partition(".")[0], 'pip install "quantscope[tosa]"'
-        raise ExportError(f"the tosa export needs the package '{package}'", hint=hint) from error
     found = compare_tosa(job.session, job.samples, cancelled=job.cancelled)
     count = len(found.segments)
     return Outcome(found.tally, UNIT, f"outputs and every intermediate of {count} segment{'s' * (count != 1)}")

@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 
-from engine.export.package import value_type
 from engine.export.qdq import QdqModel, qdq_model
 from engine.export.qdq.rounding import tolerated_steps
 from engine.reports import Agreement
 from engine.verify.checks import Job, Outcome
-from engine.verify.onnx_models import with_fed, with_outputs
+from engine.verify.fed import each_computed_from
+from engine.verify.onnx_models import with_outputs
 from engine.verify.onnx_runtime import RuntimeJob, each_computed
 from engine.verify.tally import Tally, exact, steps
-from engine.verify.values import Arrays, program_values
+from engine.verify.values import program_values
 
 UNIT = "steps"
 LEAST_SQNR_DB = 25.0
@@ -34,25 +32,12 @@ def compare_operators(job: Job, optimised: bool) -> Outcome:
         Cancelled: The user stopped.
     """
     model = qdq_model(job.session)
-    program, graph = job.program, job.session.graph
+    program = job.program
     held = {integers: value for value, integers in model.integers.items()}
     held |= {value: value for value in model.unquantised}
-    types = {name: value_type(graph, program, value) for name, value in held.items()}
-    changed, inputs = with_fed(model.proto, types)
-    operators = with_outputs(changed, list(model.integers.values()))
-    needed = {info.name for info in operators.graph.input}
-    runtime_job = RuntimeJob(operators, list(model.integers.values()), optimised)
-
-    def pairs() -> Iterator[tuple[Arrays, Arrays]]:
-        for sample in job.samples:
-            values = program_values(program, sample, job.cancelled)
-            fed = {name: array for name, array in sample.items() if name in needed}
-            fed |= {inputs[name]: values[value] for name, value in held.items() if inputs[name] in needed}
-            yield fed, values
-
     tolerated = tolerated_steps(program)
     tally = Tally(steps(1))
-    for result, values in each_computed(runtime_job, pairs(), job.cancelled):
+    for result, values in each_computed_from(job, model.proto, held, list(model.integers.values()), optimised):
         for value, integers in model.integers.items():
             tally.add(value, result(integers), values[value], steps(tolerated[value]))
     wide = sum(tolerated[value] > 1 for value in model.integers)
