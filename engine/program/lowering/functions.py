@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.lowering.elementwise import addition, lower_function
 from engine.program.softmax import EXP_RANGE
 from engine.program.tables import table16
-from engine.program.types import ExtremeReduce, Output, Requantise, WideSum
+from engine.program.types import ExtremeReduce, Output, ProgramOp, Requantise, WideSum
 from engine.qtype import INTEGER_RANGE, QType
 
 _SUM_LIMIT = 2**31 - 1
@@ -158,19 +159,18 @@ def _falling_exp(x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @LOWER.register(Log)
 def lower_log(context: UnitContext) -> None:
-    """Of int16 values not by a table of even steps, which is coarse close to 0."""
-    source = context.node.inputs[0]
-    if len(context.unit.nodes) > 1 or context.types[source].dtype == "int8":
-        lower_function(context)
-        return
-    context.emit(logarithm(context.types[source].scale, context.result_type.scale, context.output()), (source,))
+    _lower_normalised(context, logarithm)
 
 
 @LOWER.register(Sqrt)
 def lower_sqrt(context: UnitContext) -> None:
-    """As the logarithm."""
+    _lower_normalised(context, square_root)
+
+
+def _lower_normalised(context: UnitContext, instruction: Callable[[float, float, Output], ProgramOp]) -> None:
+    """A function of int16 values not by a table of even steps, which is coarse close to 0."""
     source = context.node.inputs[0]
     if len(context.unit.nodes) > 1 or context.types[source].dtype == "int8":
         lower_function(context)
         return
-    context.emit(square_root(context.types[source].scale, context.result_type.scale, context.output()), (source,))
+    context.emit(instruction(context.types[source].scale, context.result_type.scale, context.output()), (source,))
