@@ -127,6 +127,107 @@ class Timing(msgspec.Struct, frozen=True):
     nodes: tuple[NodeTime, ...]
 
 
+class KernelReport(msgspec.Struct, frozen=True):
+    """What the chip (or the CPU) runs as one: one unit or a fused region.
+
+    ``anchor`` is the node that the kernel is named after, ``region`` the user's region that it is ("" for what the
+    compiler chose), ``latency_us`` its time on the critical path, ``busy_us`` the time of each engine that it occupies.
+    """
+
+    anchor: str
+    nodes: tuple[str, ...]
+    region: str
+    tiles: int
+    latency_us: float
+    bound: str
+    why: str
+    busy_us: dict[str, float]
+    macs: int
+    ddr_bytes: int
+
+
+class Timeline(msgspec.Struct, frozen=True):
+    """The simulated jobs of one frame as columns, in order of issue; ``engine`` and ``kernel`` are indices.
+
+    Jobs with ``is_critical`` are the critical path: they follow each other without a gap from 0 to ``total_us``.
+    """
+
+    engines: tuple[str, ...]
+    kernels: tuple[KernelReport, ...]
+    engine: tuple[int, ...]
+    kernel: tuple[int, ...]
+    tile: tuple[int, ...]
+    start_us: tuple[float, ...]
+    end_us: tuple[float, ...]
+    size_bytes: tuple[int, ...]
+    is_critical: tuple[bool, ...]
+    total_us: float
+
+
+class MemoryBlock(msgspec.Struct, frozen=True):
+    """A stretch of memory that holds a value (or ``kind`` ``tiles``, ``weights``) for a time of the frame. ``node`` is
+    the anchor of the kernel that makes it."""
+
+    value: str
+    node: str
+    memory: str
+    kind: str
+    address: int
+    size_bytes: int
+    start_us: float
+    end_us: float
+
+
+class MemoryReport(msgspec.Struct, frozen=True):
+    """The memory plan of one frame: blocks of ``sram`` and ``dram``, what is occupied on the chip over time (time,
+    bytes from then on), and how near the plan is to the least that any plan needs."""
+
+    capacity_bytes: int
+    blocks: tuple[MemoryBlock, ...]
+    occupancy: tuple[tuple[float, int], ...]
+    peak_bytes: int
+    lower_bound_bytes: int
+    dram_peak_bytes: int
+    planner: str
+
+
+class PassReport(msgspec.Struct, frozen=True):
+    """What one pass of the compiler did: a line for a person, and the figure it changes (None: none)."""
+
+    name: str
+    text: str
+    unit: str = ""
+    before: float | None = None
+    after: float | None = None
+
+
+class Ceiling(msgspec.Struct, frozen=True):
+    """Limits of a roofline: multiply-accumulates a microsecond at int8, and bytes of DDR a microsecond."""
+
+    macs_per_us: float
+    ddr_bytes_per_us: float
+
+
+class Compilation(msgspec.Struct, frozen=True):
+    """The compiled model on the target: what each pass did, the timeline and memory of a frame.
+
+    ``utilisation`` is the share of the frame that each engine is busy; ``layout_bytes`` what data movement operators
+    read and write, as exported and as compiled; ``stated_error`` how far this target's times are known to be off.
+    """
+
+    target: str
+    latency_ms: float
+    throughput_fps: float
+    ddr_bytes: int
+    layout_bytes: tuple[int, int]
+    utilisation: dict[str, float]
+    passes: tuple[PassReport, ...]
+    timeline: Timeline
+    memory: MemoryReport
+    ceiling: Ceiling
+    stated_error: str
+
+
 class NodeError(msgspec.Struct, frozen=True):
     """Errors of a node over the samples seen so far. Introduced is None for what adds none (data movement)."""
 

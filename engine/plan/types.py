@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 
+from engine.plan.compile_options import CompileOptions
 from engine.precision import Precision
 
 
@@ -23,13 +24,14 @@ class Plan:
     """The user's choices. Immutable: an edit makes a new plan, so undo is the old object.
 
     ``choices`` maps node id to requested precision (absent: auto); ``methods`` value name to calibration method
-    (absent: ``default_method``).
+    (absent: ``default_method``); ``compile`` is what is asked of the compiler.
     """
 
     choices: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
     methods: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     default_method: str = "mse"
     regions: tuple[Region, ...] = ()
+    compile: CompileOptions = CompileOptions()
 
     def with_region(self, region: Region) -> Plan:
         """The plan with a region added, or put in the place of the one of its name."""

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import msgspec
 
+from engine.plan.compile_options import CompileOptions
 from engine.reports import (
+    Compilation,
     Errors,
     Evaluation,
     ExportSummary,
@@ -36,6 +38,7 @@ class PlanData(msgspec.Struct, frozen=True):
     default_method: str = "mse"
     regions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     target: str = "journey5"
+    compile: CompileOptions = CompileOptions()
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
@@ -86,6 +89,12 @@ class CheckRegion(Request, frozen=True, tag="check_region"):
     revision: int
     nodes: tuple[str, ...]
     name: str | None = None
+
+
+class Compile(Request, frozen=True, tag="compile"):
+    """The compiled model with the plan of the last UpdatePlan: timeline, memory, passes; answers CompilationReady."""
+
+    revision: int
 
 
 class Evaluate(Request, frozen=True, tag="evaluate"):
@@ -196,6 +205,13 @@ class RegionChecked(Answer, frozen=True, tag="region_checked"):
     verdict: RegionVerdict
 
 
+class CompilationReady(Answer, frozen=True, tag="compilation"):
+    """The compiled model of a revision."""
+
+    revision: int
+    compilation: Compilation
+
+
 class Evaluated(Answer, frozen=True, tag="evaluated"):
     """The task metric."""
 
@@ -244,7 +260,9 @@ class Failed(Answer, frozen=True, tag="failed"):
     unexpected: bool = False
 
 
-AnyRequest = Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Evaluate | Verify | Save | Export | Cancel
+AnyRequest = (
+    Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Compile | Evaluate | Verify | Save | Export | Cancel
+)
 AnyAnswer = (
     Ready
     | Opened
@@ -254,6 +272,7 @@ AnyAnswer = (
     | Calibrated
     | Inspected
     | RegionChecked
+    | CompilationReady
     | Evaluated
     | Verified
     | Saved

@@ -75,6 +75,7 @@ def plan_of(data: PlanData) -> Plan:
         MappingProxyType(dict(data.methods)),
         data.default_method,
         tuple(Region(name, nodes) for name, nodes in data.regions),
+        data.compile,
     )
 
 
@@ -86,6 +87,7 @@ def data_of(plan: Plan, target: str) -> PlanData:
         default_method=plan.default_method,
         regions=tuple((region.name, region.nodes) for region in plan.regions),
         target=target,
+        compile=plan.compile,
     )
 
 
