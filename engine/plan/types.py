@@ -31,7 +31,7 @@ class Plan:
     methods: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     default_method: str = "mse"
     regions: tuple[Region, ...] = ()
-    compile: CompileOptions = CompileOptions()
+    compile: CompileOptions = field(default_factory=CompileOptions)
 
     def with_region(self, region: Region) -> Plan:
         """The plan with a region added, or put in the place of the one of its name."""
