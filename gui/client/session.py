@@ -16,6 +16,8 @@ from engine.service.messages import (
     Calibrate,
     Calibrated,
     CheckRegion,
+    CompilationReady,
+    Compile,
     ErrorsReady,
     Evaluate,
     Evaluated,
@@ -41,6 +43,7 @@ from gui.client.restarts import RestartBudget
 from gui.document.document import CalibrationSource
 from gui.document.notice import Level, Notice
 from gui.document.qt_document import QtDocument
+from gui.document.results import NO_REVISION
 
 LIVE_SAMPLES = 8
 RESTART_COMMAND = "engine.restart"
@@ -103,6 +106,10 @@ class EngineSession(QObject):
         self._live_id = 0
         self._resolved: PlanResolved | None = None
         self._inspected_node = ""
+        self._wanting_compilation: set[str] = set()
+        self._sent_revision = NO_REVISION
+        self._compile_id = 0
+        self._compile_revision = NO_REVISION
         self._is_restoring = False
         self.last_asked_path = ""
         self.targets: tuple[tuple[str, str], ...] = ()
@@ -239,6 +246,16 @@ class EngineSession(QObject):
 
         self._submit(lambda i: CheckRegion(id=i, revision=revision, nodes=asked, name=name), handle)
 
+    def want_compilation(self, wanter: str, is_wanted: bool) -> None:
+        """Whether ``wanter``, a view by its name, shows the compiled model. While any does it follows every edit of
+        the plan, and arrives in the document.
+        """
+        if is_wanted:
+            self._wanting_compilation.add(wanter)
+            self._ask_compilation()
+        else:
+            self._wanting_compilation.discard(wanter)
+
     def cancel(self) -> None:
         """Stop what the progress bar shows."""
         if self._activity is not None:
@@ -288,6 +305,36 @@ class EngineSession(QObject):
             lambda i: UpdatePlan(id=i, revision=revision, plan=plan, samples=samples),
             lambda answer: self._on_live(answer, samples),
         )
+        self._sent_revision = revision
+        self._ask_compilation()
+
+    def _ask_compilation(self) -> None:
+        """Ask for the compiled model of the plan that the engine has, if a view wants it and it is not there yet; the
+        request for an older plan is taken back.
+        """
+        document, revision = self._document, self._document.revision
+        is_asked = self._compile_revision == revision
+        if not self._wanting_compilation or document.is_compiled or is_asked or self._sent_revision != revision:
+            return
+        self._client.cancel(self._compile_id)
+        self._compile_revision = revision
+        self._compile_id = self._client.submit(lambda i: Compile(id=i, revision=revision), self._on_compiled)
+
+    def _give_up_compilation(self, failed: Failed) -> None:
+        """A plan that the engine did not take is not the one that it would compile."""
+        if not failed.cancelled and not self._document.is_resolved:
+            self._client.forget(self._compile_id)
+            self._document.refuse_compilation(self._document.revision, failed.message.partition("\n")[0])
+
+    def _on_compiled(self, answer: AnyAnswer) -> None:
+        """What the user's plan does not allow is for the views to say; it would be a message for every edit."""
+        if isinstance(answer, CompilationReady):
+            self._document.compile(answer.revision, answer.compilation)
+        elif isinstance(answer, Failed) and answer.id == self._compile_id:
+            if answer.unexpected:
+                self._on_failed(answer)
+            if not answer.cancelled:
+                self._document.refuse_compilation(self._compile_revision, answer.message.partition("\n")[0])
 
     def _on_live(self, answer: AnyAnswer, samples: int) -> None:
         """The effective precisions wait for the timing, which follows within milliseconds: all panels are brought
@@ -313,6 +360,7 @@ class EngineSession(QObject):
             case Failed():
                 self._on_failed(answer)
                 self._hide(answer)
+                self._give_up_compilation(answer)
             case _:
                 self._hide(answer)
         if not isinstance(answer, STREAMED):
@@ -352,6 +400,7 @@ class EngineSession(QObject):
 
     def _on_crashed(self, why: str, details: str, lost: list[AnyRequest]) -> None:
         self._is_restoring = False
+        self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
         lost_open = next((request.path for request in lost if isinstance(request, Open)), "")
         if self._budget.spend():

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from engine.reports import Errors, GraphInfo, NodeInfo, NodePlan, Refusal, RegionPlan, Timing
+from engine.reports import Compilation, Errors, GraphInfo, NodeInfo, NodePlan, Refusal, RegionPlan, Timing
 from engine.service.messages import Opened, PlanData
 from gui.document.history import History, Step
-from gui.document.results import Measured, Resolved, Results, Timed
+from gui.document.results import Compiled, Measured, Resolved, Results, Timed
 
 AUTO = "auto"
 
@@ -32,6 +32,7 @@ class Change(Flag):
     RESOLUTION = auto()
     TIMING = auto()
     ERRORS = auto()
+    COMPILATION = auto()
     STATE = auto()
     """Project path, calibration, unsaved changes or what can be undone."""
 
@@ -136,6 +137,11 @@ class Document:
     def is_measured(self) -> bool:
         """Whether the errors shown are those of the current plan, over all samples."""
         return self.results.measured.revision == self.revision and self.results.measured.is_final
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether the compilation shown, or the problem, is that of the current plan."""
+        return self.results.compiled.revision == self.revision
 
     def requested(self, node_id: str) -> str:
         """What the user asked for this node, at once: the engine need not have answered yet."""
@@ -270,6 +276,20 @@ class Document:
             return False
         self.results = replace(self.results, measured=Measured.of(revision, errors, is_final))
         self._notify(Change.ERRORS)
+        return True
+
+    def compile(self, revision: int, compilation: Compilation) -> bool:
+        return self._take_compiled(Compiled(revision, compilation))
+
+    def refuse_compilation(self, revision: int, problem: str) -> bool:
+        """The plan of ``revision`` cannot be compiled; ``problem`` is one line for the user."""
+        return self._take_compiled(Compiled(revision, None, problem))
+
+    def _take_compiled(self, compiled: Compiled) -> bool:
+        if compiled.revision != self.revision:
+            return False
+        self.results = replace(self.results, compiled=compiled)
+        self._notify(Change.COMPILATION)
         return True
 
     def _edit(self, label: str, **fields: object) -> bool:

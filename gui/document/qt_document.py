@@ -18,6 +18,7 @@ class QtDocument(QObject):
     resolutionChanged = Signal()
     timingChanged = Signal()
     errorsChanged = Signal()
+    compilationChanged = Signal()
     stateChanged = Signal()
 
     def __init__(self, document: Document, parent: QObject | None = None) -> None:
@@ -29,6 +30,7 @@ class QtDocument(QObject):
             Change.RESOLUTION: self.resolutionChanged,
             Change.TIMING: self.timingChanged,
             Change.ERRORS: self.errorsChanged,
+            Change.COMPILATION: self.compilationChanged,
             Change.STATE: self.stateChanged,
         }
         document.subscribe(self._emit)

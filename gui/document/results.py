@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from engine.reports import Errors, NodeError, NodePlan, NodeTime, Refusal, RegionPlan, Timing
+from engine.reports import Compilation, Errors, NodeError, NodePlan, NodeTime, Refusal, RegionPlan, Timing
 
 NO_REVISION = -1
 
@@ -66,6 +66,15 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class Compiled:
+    """The compiled model, or the ``problem`` for which there is none."""
+
+    revision: int = NO_REVISION
+    compilation: Compilation | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
 class Results:
     """Everything the engine said last. Older results stay until newer ones replace them, so nothing
     flickers.
@@ -74,3 +83,4 @@ class Results:
     resolved: Resolved = field(default_factory=Resolved)
     timed: Timed = field(default_factory=Timed)
     measured: Measured = field(default_factory=Measured)
+    compiled: Compiled = field(default_factory=Compiled)

@@ -15,6 +15,8 @@ from engine.service.messages import (
     AnyRequest,
     Calibrate,
     Calibrated,
+    CompilationReady,
+    Compile,
     Done,
     Failed,
     Open,
@@ -23,7 +25,7 @@ from engine.service.messages import (
     TimingReady,
     UpdatePlan,
 )
-from tests.gui import samples
+from tests.gui import compilations, samples
 
 LOG_VARIABLE = "SCRIPTED_ENGINE_LOG"
 
@@ -59,6 +61,12 @@ def answer(script: str, request: AnyRequest) -> None:
             send(samples_opened(request.id, path))
         case Calibrate():
             send(Calibrated(id=request.id, samples=8, data=request.path))
+        case UpdatePlan(plan=plan) if "poison" in plan.target:
+            send(Failed(id=request.id, message="there is no target 'poison'; choose another"))
+        case Compile() if script == "too-large":
+            send(Failed(id=request.id, message="/stem/Conv: does not fit"))
+        case Compile(revision=revision):
+            send(CompilationReady(id=request.id, revision=revision, compilation=compilations.small()))
         case UpdatePlan(plan=plan, revision=revision):
             log(f"plan {sorted(plan.choices.items())}")
             misbehave(script, plan.choices)

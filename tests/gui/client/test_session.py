@@ -166,3 +166,52 @@ def test_an_engine_that_does_not_listen_is_killed(bench: Callable[..., Bench], q
     it.session.shutdown()
     assert not it.client.is_running
     assert it.notices == []
+
+
+def test_the_compiled_model_is_asked_for_while_a_view_shows_it(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("well")
+    open_model(it, qtbot)
+    it.document.mark(["/stem/Conv"], "int16")
+    qtbot.waitUntil(lambda: it.document.is_timed and not it.client.pending(), timeout=WAIT_MS)
+    assert "Compile" not in it.requests, "nobody looks at it"
+    it.session.want_compilation("timeline", True)
+    it.session.want_compilation("memory", True)
+    qtbot.waitUntil(lambda: it.document.is_compiled, timeout=WAIT_MS)
+    assert it.document.results.compiled.compilation is not None
+    it.session.want_compilation("memory", False)
+    it.document.undo()
+    assert not it.document.is_compiled
+    qtbot.waitUntil(lambda: it.document.is_compiled and not it.client.pending(), timeout=WAIT_MS)
+    it.session.want_compilation("timeline", False)
+    it.document.redo()
+    qtbot.waitUntil(lambda: it.document.is_timed and not it.client.pending(), timeout=WAIT_MS)
+    assert it.requests.count("Compile") == 2
+
+
+def test_a_restarted_engine_compiles_what_was_lost(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("crash-once")
+    it.session.want_compilation("timeline", True)
+    open_model(it, qtbot)
+    it.document.mark(["/stem/Conv"], "float")
+    qtbot.waitUntil(lambda: it.document.is_compiled, timeout=WAIT_MS)
+    assert it.requests[-2:] == ["plan [('/stem/Conv', 'float')]", "Compile"]
+
+
+def test_why_a_plan_does_not_compile_is_kept_with_it(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("too-large")
+    it.session.want_compilation("timeline", True)
+    open_model(it, qtbot)
+    qtbot.waitUntil(lambda: it.document.is_compiled, timeout=WAIT_MS)
+    assert it.document.results.compiled.problem == "/stem/Conv: does not fit"
+    assert it.notices == [], "the view says it: a message for every edit would be one too many"
+
+
+def test_a_plan_that_is_not_taken_is_not_compiled(bench: Callable[..., Bench], qtbot: QtBot) -> None:
+    it = bench("well")
+    it.session.want_compilation("timeline", True)
+    open_model(it, qtbot)
+    qtbot.waitUntil(lambda: it.document.is_compiled, timeout=WAIT_MS)
+    it.document.set_target("poison")
+    qtbot.waitUntil(lambda: it.document.is_compiled and not it.client.pending(), timeout=WAIT_MS)
+    assert it.document.results.compiled.compilation is None
+    assert "no target" in it.document.results.compiled.problem
