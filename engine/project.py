@@ -19,6 +19,7 @@ from engine.calibrate.recipe import Recipe, dump_recipe, load_recipe
 from engine.calibrate.result import DEFAULT_METHOD, CalibrationResult, Method, TensorRange
 from engine.errors import ProjectError
 from engine.files import write_atomic
+from engine.plan.compile_options import CompileOptions, Goal, Level
 from engine.plan.types import Plan, Region
 from engine.precision import Precision
 
@@ -93,6 +94,27 @@ class FusionRegion(_Table, frozen=True, kw_only=True):
     nodes: tuple[str, ...]
 
 
+class CompileRecord(_Table, frozen=True, kw_only=True):
+    """What is asked of the compiler: see :class:`engine.plan.compile_options.CompileOptions`. Without ``cores``, all of
+    the target.
+    """
+
+    goal: Goal = Goal.LATENCY
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.5
+    level: Level = Level.O2
+    cores: _Count | None = None
+
+    @staticmethod
+    def of(options: CompileOptions) -> CompileRecord:
+        return CompileRecord(
+            goal=options.goal, weight=options.weight, level=options.level, cores=options.cores
+        )
+
+    @property
+    def options(self) -> CompileOptions:
+        return CompileOptions(self.goal, self.weight, self.level, self.cores)
+
+
 class ProjectFile(_Table, frozen=True, kw_only=True):
     """Everything that a project file says. Immutable: an edit makes a new one
     (``msgspec.structs.replace``).
@@ -102,6 +124,7 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
     model: ModelReference
     target: TargetReference
     data: DataReference | None = None
+    compile: CompileRecord = CompileRecord()
     calibration: CalibrationRecord = CalibrationRecord()
     choices: dict[str, Precision] = {}
     regions: tuple[FusionRegion, ...] = ()
@@ -115,6 +138,7 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             methods=MappingProxyType(dict(self.calibration.methods)),
             default_method=self.calibration.method,
             regions=tuple(Region(region.name, region.nodes) for region in self.regions),
+            compile=self.compile.options,
         )
 
     def with_plan(self, plan: Plan) -> ProjectFile:
@@ -128,6 +152,7 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
         )
         return msgspec.structs.replace(
             self,
+            compile=CompileRecord.of(plan.compile),
             calibration=record,
             choices=dict(plan.choices),
             regions=tuple(FusionRegion(name=region.name, nodes=region.nodes) for region in plan.regions),
@@ -261,6 +286,9 @@ def _sections(project: ProjectFile) -> Iterator[str]:
         named["bindings"] = dict(sorted(model.bindings.items()))
     yield _table("model", named)
     yield _table("target", {"name": project.target.name})
+    wanted = _compile_entries(project.compile)
+    if wanted:
+        yield _table("compile", wanted)
     if project.data is not None:
         yield from _data_sections(project.data)
     measured: dict[str, toml_io.Value] = {"method": record.method, "percentile": record.percentile}
@@ -276,6 +304,21 @@ def _sections(project: ProjectFile) -> Iterator[str]:
         yield _table("regions", {"name": region.name, "nodes": region.nodes}, array=True)
     if project.ranges:
         yield _table("ranges", {value: msgspec.structs.asdict(r) for value, r in project.ranges.items()})
+
+
+def _compile_entries(record: CompileRecord) -> dict[str, toml_io.Value]:
+    """What differs from the defaults."""
+    usual = CompileRecord()
+    written: dict[str, toml_io.Value] = {}
+    if record.goal is not usual.goal:
+        written["goal"] = record.goal.value
+    if record.weight != usual.weight:
+        written["weight"] = record.weight
+    if record.level is not usual.level:
+        written["level"] = record.level.value
+    if record.cores is not None:
+        written["cores"] = record.cores
+    return written
 
 
 def _data_sections(data: DataReference) -> Iterator[str]:

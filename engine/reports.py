@@ -106,6 +106,18 @@ class RegionVerdict(msgspec.Struct, frozen=True):
     note: str = ""
 
 
+class RegionSplit(msgspec.Struct, frozen=True):
+    """What cutting a region in two gives: ``parts`` are the regions that take its place (a side that is one unit is a
+    kernel without a region; so there may be fewer than two). Where it cannot be cut, ``reason`` says why, and
+    ``refused`` is the side that would not be legal, if that is it.
+    """
+
+    name: str
+    parts: tuple[RegionVerdict, ...] = ()
+    refused: RegionVerdict | None = None
+    reason: str = ""
+
+
 class NodeTime(msgspec.Struct, frozen=True):
     """Estimated time of a node and what bounds it (``mac``, ``vector``, ``lut``, ``dma``, ``cpu``, ``launch``)."""
 

@@ -60,6 +60,7 @@ from engine.reports import (
     NodePlan,
     Refusal,
     RegionPlan,
+    RegionSplit,
     RegionVerdict,
     Stage,
     Timing,
@@ -186,9 +187,12 @@ class Session:
         """Raise unless the plan fits the model.
 
         Raises:
-            PlanError: A choice names no node, a method is unknown, or two fusion regions have one name. (A region that
-                is not legal, or whose nodes are gone, is no error: :meth:`regions` says so.)
+            PlanError: A choice names no node, a method is unknown, two fusion regions have one name, or a figure of the
+                compile options is out of range. (A region that is not legal, or whose nodes are gone, is no error:
+                :meth:`regions` says so.)
         """
+        if plan.compile.problem:
+            raise PlanError(plan.compile.problem)
         unknown = [node for node in plan.choices if node not in self.graph.by_id]
         if unknown:
             raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
@@ -266,9 +270,14 @@ class Session:
         Raises:
             PlanError: There is no such region.
         """
+        region = self._region(name)
+        self.plan = self.plan.without_region(name)
+        return region
+
+    def _region(self, name: str) -> Region:
+        """A fusion region of the plan. Raises PlanError."""
         for region in self.plan.regions:
             if region.name == name:
-                self.plan = self.plan.without_region(name)
                 return region
         names = [region.name for region in self.plan.regions]
         raise PlanError(f"there is no fusion region '{name}'", hint=f"there are: {', '.join(names) or 'none'}")
@@ -281,18 +290,53 @@ class Session:
             PlanError: The pattern matches nothing.
         """
         ids = self.find(nodes) if isinstance(nodes, str) else tuple(nodes)
-        chosen = self._region_name() if name is None else name
-        resolution = self.resolve()
-        verdict = check_region(self.graph, resolution, self.target, ids, chosen)
+        return self._verdict(self.plan, Region(self._region_name() if name is None else name, ids))
+
+    def _verdict(self, plan: Plan, region: Region) -> RegionVerdict:
+        """Whether a region is legal beside the others of a plan (of its choices, the session's are meant)."""
+        resolution = self._with_regions(plan)
+        verdict = check_region(self.graph, resolution, self.target, region.nodes, region.name)
         if not verdict.legal:
-            return describe_verdict(chosen, verdict)
-        without = self.plan.without_region(chosen)
-        fused = self.plan.with_region(Region(chosen, ids))
-        times = (
-            self._timing.estimate(resolve_regions(self.graph, resolution, self.target, plan.regions))
-            for plan in (without, fused)
-        )
-        return describe_verdict(chosen, verdict, *times)
+            return describe_verdict(region.name, verdict)
+        sides = (plan.without_region(region.name), plan.with_region(region))
+        times = (self._timing.estimate(self._with_regions(side)) for side in sides)
+        return describe_verdict(region.name, verdict, *times)
+
+    def _with_regions(self, plan: Plan) -> Resolution:
+        """The present resolution with a plan's fusion regions in place of its own."""
+        resolution = self.resolve()
+        return resolution if plan is self.plan else resolve_regions(self.graph, resolution, self.target, plan.regions)
+
+    def split_verdict(self, name: str, nodes: str | Sequence[str]) -> RegionSplit:
+        """What cutting a fusion region in two gives: ``nodes`` (ids, or a pattern) on one side, the rest of the region
+        on the other. Both sides must be legal beside each other. A side of a single unit needs no region. Changes
+        nothing.
+
+        Raises:
+            PlanError: There is no such region, or the pattern matches nothing.
+        """
+        chosen = set(self.find(nodes) if isinstance(nodes, str) else nodes)
+        whole = self._region(name).nodes
+        sides = [tuple(n for n in whole if n in chosen), tuple(n for n in whole if n not in chosen)]
+        if not all(sides):
+            reason = "all of its nodes are on one side" if sides[0] else "none of its nodes is chosen"
+            return RegionSplit(name, reason=f"'{name}' is not cut: {reason}")
+        plan, free = self.plan.without_region(name), self._region_name()
+        parts: list[RegionVerdict] = []
+        for side in sides:
+            region = Region(free if parts else name, side)
+            verdict = self._verdict(plan, region)
+            if not verdict.legal and not self._is_one_unit(side):
+                return RegionSplit(name, refused=verdict, reason=verdict.reason)
+            if verdict.legal:
+                parts.append(verdict)
+                plan = plan.with_region(region)
+        return RegionSplit(name, tuple(parts))
+
+    def _is_one_unit(self, nodes: Sequence[str]) -> bool:
+        """Whether the nodes are one whole unit: a kernel without any region."""
+        unit = self.resolve().unit_of.get(nodes[0])
+        return unit is not None and set(unit.nodes) == set(nodes)
 
     def regions(self) -> tuple[RegionPlan, ...]:
         """The plan's fusion regions, each with whether it takes effect."""

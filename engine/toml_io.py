@@ -75,6 +75,8 @@ def _expected(text: str, kind: msgspec.inspect.Type | None) -> str:
     """What msgspec's message leaves out: the values or keys that there are."""
     if text.startswith("Invalid enum value") and isinstance(kind, msgspec.inspect.LiteralType):
         return f", expected one of {', '.join(repr(value) for value in kind.values)}"
+    if text.startswith("Invalid enum value") and isinstance(kind, msgspec.inspect.EnumType):
+        return f", expected one of {', '.join(repr(member.value) for member in kind.cls)}"
     if text.startswith("Object contains unknown field") and isinstance(kind, msgspec.inspect.StructType):
         return f", expected {', '.join(field.encode_name for field in kind.fields)}"
     return ""

@@ -36,3 +36,12 @@ class CompileOptions(msgspec.Struct, frozen=True):
     weight: float = 0.5
     level: Level = Level.O2
     cores: int | None = None
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the figures, as one line; "" for nothing."""
+        if not 0.0 <= self.weight <= 1.0:
+            return f"the weight of DDR traffic is {self.weight:g}, expected 0 to 1"
+        if self.cores is not None and self.cores < 1:
+            return f"the plan asks for {self.cores} cores, expected 1 or more"
+        return ""

@@ -9,7 +9,7 @@ from typing import IO
 import msgspec
 
 from engine.service.framing import read_frame
-from engine.service.messages import AnyRequest, Cancel, Open, UpdatePlan
+from engine.service.messages import AnyRequest, Cancel, Open, Request, UpdatePlan
 
 
 class Inbox:
@@ -53,6 +53,12 @@ class Inbox:
             while block and not self._requests and not self._closed:
                 self._changed.wait()
             return self._requests.popleft() if self._requests else None
+
+    def take_if(self, kinds: tuple[type[Request], ...]) -> AnyRequest | None:
+        """The next request if it is of one of the kinds; None otherwise."""
+        with self._changed:
+            is_wanted = bool(self._requests) and isinstance(self._requests[0], kinds)
+            return self._requests.popleft() if is_wanted else None
 
     @property
     def closed(self) -> bool:

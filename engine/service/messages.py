@@ -24,6 +24,7 @@ from engine.reports import (
     NodePlan,
     Refusal,
     RegionPlan,
+    RegionSplit,
     RegionVerdict,
     Timing,
     Verification,
@@ -89,6 +90,15 @@ class CheckRegion(Request, frozen=True, tag="check_region"):
     revision: int
     nodes: tuple[str, ...]
     name: str | None = None
+
+
+class CheckSplit(Request, frozen=True, tag="check_split"):
+    """Whether the region ``name`` of the last UpdatePlan can be cut in two, ``nodes`` on one side. Changes nothing and
+    stops nothing; answers SplitChecked."""
+
+    revision: int
+    name: str
+    nodes: tuple[str, ...]
 
 
 class Compile(Request, frozen=True, tag="compile"):
@@ -205,6 +215,13 @@ class RegionChecked(Answer, frozen=True, tag="region_checked"):
     verdict: RegionVerdict
 
 
+class SplitChecked(Answer, frozen=True, tag="split_checked"):
+    """What cutting a region in two gives, or why it cannot be."""
+
+    revision: int
+    split: RegionSplit
+
+
 class CompilationReady(Answer, frozen=True, tag="compilation"):
     """The compiled model of a revision."""
 
@@ -261,7 +278,18 @@ class Failed(Answer, frozen=True, tag="failed"):
 
 
 AnyRequest = (
-    Open | UpdatePlan | Calibrate | Inspect | CheckRegion | Compile | Evaluate | Verify | Save | Export | Cancel
+    Open
+    | UpdatePlan
+    | Calibrate
+    | Inspect
+    | CheckRegion
+    | CheckSplit
+    | Compile
+    | Evaluate
+    | Verify
+    | Save
+    | Export
+    | Cancel
 )
 AnyAnswer = (
     Ready
@@ -272,6 +300,7 @@ AnyAnswer = (
     | Calibrated
     | Inspected
     | RegionChecked
+    | SplitChecked
     | CompilationReady
     | Evaluated
     | Verified

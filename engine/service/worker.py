@@ -24,6 +24,7 @@ from engine.service.messages import (
     Calibrate,
     Calibrated,
     CheckRegion,
+    CheckSplit,
     Done,
     ErrorsReady,
     Evaluate,
@@ -42,6 +43,7 @@ from engine.service.messages import (
     RegionChecked,
     Save,
     Saved,
+    SplitChecked,
     TimingReady,
     UpdatePlan,
     Verified,
@@ -49,6 +51,9 @@ from engine.service.messages import (
 )
 from engine.session import Session
 from engine.target.target import list_targets
+
+BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit)
+"""Requests that need neither data nor program, and are answered in the middle of live work: a user drags meanwhile."""
 
 Handler = Callable[["Worker", Any], None]
 HANDLERS: dict[type[Any], Handler] = {}
@@ -115,6 +120,11 @@ class Worker:
                 self._guarded(request.id, lambda request=request: self._handle(request))
             elif self.live is not None:
                 self._guarded(self.live_id, self._step)
+
+    def answer_waiting(self) -> None:
+        """Answer the requests at the head of the queue that do not touch what live work uses."""
+        while (request := self.inbox.take_if(BETWEEN_INSTRUCTIONS)) is not None:
+            self._guarded(request.id, lambda request=request: self._handle(request))
 
     def _handle(self, request: AnyRequest) -> None:
         if self.inbox.is_cancelled(request.id):
@@ -216,6 +226,7 @@ def _live_errors(worker: Worker, session: Session, request: UpdatePlan) -> Itera
     """Measure one sample a step, sending the maps after the first sample, each doubling, and the last."""
 
     def superseded() -> bool:
+        worker.answer_waiting()
         return worker.inbox.supersedes_live_work() or worker.inbox.is_cancelled(request.id)
 
     if session.calibration is not None and session.data is not None and request.samples > 0:
@@ -257,6 +268,12 @@ def inspect(worker: Worker, request: Inspect) -> None:
 def check_region(worker: Worker, request: CheckRegion) -> None:
     verdict = worker.opened().region_verdict(request.nodes, request.name)
     worker.send(RegionChecked(id=request.id, revision=request.revision, verdict=verdict))
+
+
+@handles(CheckSplit)
+def check_split(worker: Worker, request: CheckSplit) -> None:
+    split = worker.opened().split_verdict(request.name, request.nodes)
+    worker.send(SplitChecked(id=request.id, revision=request.revision, split=split))
 
 
 @handles(Evaluate)

@@ -16,10 +16,12 @@ from engine import toml_io
 from engine.calibrate.recipe import Recipe
 from engine.calibrate.result import METHOD_NAMES, CalibrationResult, TensorRange
 from engine.errors import DataError, ProjectError
+from engine.plan.compile_options import CompileOptions, Goal, Level
 from engine.plan.types import Plan, Region
 from engine.precision import Precision
 from engine.project import (
     CalibrationRecord,
+    CompileRecord,
     DataReference,
     FusionRegion,
     ModelReference,
@@ -35,6 +37,7 @@ from engine.project import (
 FULL = ProjectFile(
     model=ModelReference(path="models/net.onnx", digest="0123abcd", bindings={"width": 320, "batch": 1}),
     target=TargetReference(name="journey5"),
+    compile=CompileRecord(goal=Goal.BALANCED, weight=0.25, level=Level.O3, cores=2),
     data=DataReference(path="../pictures", split="calibration", samples=64, input=Recipe(size=(4, 6), mean=127.0)),
     calibration=CalibrationRecord(samples=64, fingerprint="beef", methods={"net/b": "kl", "net/a": "max"}),
     choices={"net/z": Precision.FLOAT, "net/a": Precision.INT16, "net/m": Precision.AUTO},
@@ -57,6 +60,12 @@ bindings = { batch = 1, width = 320 }
 
 [target]
 name = "journey5"
+
+[compile]
+goal = "balanced"
+weight = 0.25
+level = "O3"
+cores = 2
 
 [data]
 path = "../pictures"
@@ -118,6 +127,8 @@ def test_small_project_has_defaults(tmp_path: Path) -> None:
     path.write_text(SMALL_TEXT)
     project = load_project(path)
     assert project.plan == Plan() and project.result is None and project.data is None
+    assert project.plan.compile == CompileOptions()
+    assert "[compile]" not in project.to_text()
     assert project.data_recipe(path) is None
 
 
@@ -135,6 +146,13 @@ RANGES = st.builds(
     default=st.sampled_from(METHOD_NAMES),
     regions=st.lists(st.tuples(NAME, st.lists(NAME, max_size=3)), max_size=2),
     ranges=st.dictionaries(NAME, RANGES, max_size=3),
+    options=st.builds(
+        CompileOptions,
+        goal=st.sampled_from(list(Goal)),
+        weight=st.floats(0, 1),
+        level=st.sampled_from(list(Level)),
+        cores=st.none() | st.integers(1, 64),
+    ),
     recipe=st.one_of(st.none(), st.builds(Recipe, size=st.integers(1, 500), scale=st.floats(0.1, 100))),
     paths=st.tuples(NAME, NAME),
 )
@@ -144,6 +162,7 @@ def test_round_trip(
     default: str,
     regions: list[tuple[str, list[str]]],
     ranges: dict[str, TensorRange],
+    options: CompileOptions,
     recipe: Recipe | None,
     paths: tuple[str, str],
 ) -> None:
@@ -152,6 +171,7 @@ def test_round_trip(
         methods=MappingProxyType(methods),
         default_method=default,
         regions=tuple(Region(name, tuple(nodes)) for name, nodes in regions),
+        compile=options,
     )
     result = CalibrationResult(ranges=ranges, samples=2, fingerprint="ff") if ranges else None
     project = ProjectFile(
@@ -194,6 +214,12 @@ def test_one_choice_is_one_line_of_difference() -> None:
         (SMALL_TEXT + '[choices]\n"a/b" = "int4"', "invalid enum value 'int4'"),
         (SMALL_TEXT + "[choices]\na = 8", "key 'choices[...]': expected `str`, got `int`"),
         (SMALL_TEXT + '[calibration]\nmethod = "best"', "key 'calibration.method': invalid enum value 'best', exp"),
+        (SMALL_TEXT + '[compile]\ngoal = "fast"', "key 'compile.goal': invalid enum value 'fast', expected one of 'la"),
+        (SMALL_TEXT + "[compile]\nlevel = 2", "key 'compile.level': expected `str`, got `int`"),
+        (SMALL_TEXT + "[compile]\nweight = 1.5", "key 'compile.weight': expected `float` <= 1.0"),
+        (SMALL_TEXT + "[compile]\nweight = nan", "key 'compile.weight': expected `float` >= 0.0"),
+        (SMALL_TEXT + "[compile]\ncores = 0", "key 'compile.cores': expected `int` >= 1"),
+        (SMALL_TEXT + "[compile]\nspeed = 1", "unknown field `speed`, expected goal, weight, level, cores"),
         (SMALL_TEXT + "[calibration]\npercentile = 0", "key 'calibration.percentile': expected `float` > 0"),
         (SMALL_TEXT + '[data]\npath = "d"\nrecipe = "r"\n[data.input]\nsize = 1', "has both 'recipe' (a path) and"),
         (SMALL_TEXT + '[data]\npath = "d"\nsamples = 0', "key 'data.samples': expected `int` >= 1"),

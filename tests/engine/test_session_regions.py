@@ -16,16 +16,22 @@ import pytest
 
 from engine.cli.main import main
 from engine.errors import PlanError
+from engine.plan.compile_options import CompileOptions, Goal, Level
 from engine.plan.types import Region
 from engine.service.framing import read_frame
 from engine.service.inbox import Inbox
 from engine.service.messages import (
     AnyAnswer,
     CheckRegion,
+    CheckSplit,
+    ErrorsReady,
     Open,
+    Opened,
     PlanData,
     PlanResolved,
     RegionChecked,
+    Save,
+    SplitChecked,
     TimingReady,
     UpdatePlan,
 )
@@ -118,6 +124,64 @@ def test_regions_are_saved_and_reported_when_they_are_not_legal(open_mobile: Mob
     assert again.estimate() == session.estimate()
 
 
+def chain(session: Session, length: int) -> tuple[tuple[str, ...], ...]:
+    """The first units in a row that can be one kernel."""
+    known = units(session)
+    runs = [tuple(known[start : start + length]) for start in range(len(known) - length + 1)]
+    return next(run for run in runs if session.region_verdict([n for unit in run for n in unit]).legal)
+
+
+def test_a_region_is_cut_in_two(open_mobile: Mobile) -> None:
+    session = open_mobile()
+    first, second, *rest = chain(session, 3)
+    session.fuse([*first, *second, *rest[0]], "all")
+    plan = session.plan
+    split = session.split_verdict("all", first)
+    assert (split.reason, split.refused) == ("", None)
+    assert [(part.name, part.nodes) for part in split.parts] == [("all", (*second, *rest[0]))]
+    assert session.split_verdict("all", [*first, *second]).parts[0].name == "all"
+    assert session.plan is plan, "asking changes nothing"
+
+    apart = session.split_verdict("all", [*first, *rest[0]])
+    assert apart.parts == ()
+    assert apart.refused is not None
+    assert apart.refused.rule in ("connected", "convex")
+    assert apart.reason == apart.refused.reason
+    assert "none of its nodes" in session.split_verdict("all", ["elsewhere"]).reason
+    assert "all of its nodes" in session.split_verdict("all", [*first, *second, *rest[0]]).reason
+    with pytest.raises(PlanError, match="no fusion region 'gone'"):
+        session.split_verdict("gone", first)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [(CompileOptions(weight=1.5), "weight of DDR traffic is 1.5"), (CompileOptions(cores=0), "asks for 0 cores")],
+)
+def test_compile_options_out_of_range_are_refused(open_mobile: Mobile, options: CompileOptions, problem: str) -> None:
+    session = open_mobile()
+    plan = session.plan
+    with pytest.raises(PlanError, match=problem):
+        session.set_plan(replace(plan, compile=options))
+    assert session.plan is plan
+
+
+def test_compile_options_are_saved(open_mobile: Mobile, tmp_path: Path) -> None:
+    session = open_mobile()
+    session.set_plan(replace(session.plan, compile=CompileOptions(goal=Goal.BANDWIDTH, level=Level.O1, cores=1)))
+    path = session.save(session.project.with_name("options.qscope") if session.project else tmp_path)
+    assert Session.open(path).plan.compile == session.plan.compile
+
+
+def test_half_a_unit_is_no_side_of_a_cut(open_mobile: Mobile) -> None:
+    session = open_mobile()
+    pair = next(run for run in itertools.pairwise(units(session)) if len(run[0]) > 1)
+    nodes = [*pair[0], *pair[1]]
+    session.set_plan(session.plan.with_region(Region("all", tuple(nodes))))
+    split = session.split_verdict("all", nodes[:1])
+    assert split.refused is not None
+    assert split.refused.rule == "whole_units"
+
+
 # Command line
 
 
@@ -191,6 +255,7 @@ def test_the_worker_answers_about_regions(project: Path) -> None:
         CheckRegion(id=3, revision=5, nodes=far),
         CheckRegion(id=4, revision=5, nodes=nodes),
         CheckRegion(id=5, revision=5, nodes=nodes, name="a"),
+        CheckSplit(id=6, revision=5, name="a", nodes=nodes),
     ):
         HANDLERS[type(request)](worker, request)
     output.seek(0)
@@ -205,3 +270,25 @@ def test_the_worker_answers_about_regions(project: Path) -> None:
     assert (free.id, free.revision, free.verdict.legal) == (3, 5, True)
     assert (taken.verdict.legal, taken.verdict.rule) == (False, "in_no_other_region")
     assert own.verdict.legal
+    (split,) = [answer for answer in answers if isinstance(answer, SplitChecked)]
+    assert (split.id, split.revision) == (6, 5)
+    assert "all of its nodes are on one side" in split.split.reason
+
+
+def test_the_worker_answers_about_regions_in_the_middle_of_live_work(project: Path) -> None:
+    session = Session.open(project)
+    output, inbox = io.BytesIO(), Inbox()
+    worker = Worker(inbox, output)
+    HANDLERS[Open](worker, Open(id=1, path=str(project)))
+    HANDLERS[UpdatePlan](worker, UpdatePlan(id=2, revision=5, plan=PlanData(), samples=1))
+    asked = [CheckRegion(id=3, revision=5, nodes=legal_pair(session)), CheckRegion(id=4, revision=5, nodes=("gone",))]
+    for request in (*asked, Save(id=5, path="later"), CheckRegion(id=6, revision=5, nodes=("gone",))):
+        inbox.put(request)
+    assert worker.live is not None
+    next(worker.live)
+    output.seek(0)
+    decoder = msgspec.msgpack.Decoder(AnyAnswer)
+    answers = [decoder.decode(frame) for frame in iter(lambda: read_frame(output), None)]
+    kinds = [type(answer) for answer in answers]
+    assert kinds == [Opened, PlanResolved, TimingReady, RegionChecked, RegionChecked, ErrorsReady]
+    assert isinstance(inbox.take(block=False), Save), "what would wait for the live work keeps its turn"
