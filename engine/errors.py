@@ -89,6 +89,10 @@ class ProjectError(QuantscopeError):
     """A project file that is malformed, whose model changed or moved, or that cannot be written."""
 
 
+class CompileError(QuantscopeError):
+    """A model cannot be compiled for its target, or a compiled form breaks a rule that all of them keep."""
+
+
 class ExportError(QuantscopeError):
     """The plan cannot be expressed in the requested format, or the output cannot be written."""
 

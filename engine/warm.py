@@ -1,4 +1,4 @@
-"""Compile every usual numba kernel ahead of its first use: calibration, program, metrics.
+"""Compile every usual numba kernel ahead of its first use: calibration, program, metrics, memory planning.
 
     python -m engine.warm
 
@@ -11,6 +11,7 @@ import torch
 
 from engine.analyze.metrics import error_sums
 from engine.calibrate.observers import TensorStatistics
+from engine.compile.memory.warm import compile_kernels as compile_planners
 from engine.program.warm import compile_kernels
 
 
@@ -21,6 +22,7 @@ def main() -> None:
     for dtype in (torch.int8, torch.int16, torch.float32):
         error_sums(reference, reference.to(dtype), 1.0)
     compile_kernels()
+    compile_planners()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""From placements to a schedule: fusion, layout, tiling, residency, addresses in memory."""
