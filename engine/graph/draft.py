@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -9,6 +10,9 @@ from engine.graph.graph import Constant, Node, TensorType
 from engine.graph.naming import NodeNames
 from engine.ops.layout import Identity
 from engine.ops.other import Input
+
+_GAP = 1 << 60
+"""Between the numbers of slots at first, so that others fit between them."""
 
 
 class Draft:
@@ -20,7 +24,8 @@ class Draft:
         self.constants: dict[str, Constant] = {}
         self.inputs: list[str] = []
         self.outputs: list[str] = []
-        self._slots: list[Node | None] = []
+        self._slots: dict[int, Node | None] = {}
+        self._order: list[int] = []
         self._producer: dict[str, int] = {}
         self._readers: dict[str, set[int]] = {}
         self._fresh = 0
@@ -57,25 +62,40 @@ class Draft:
 
     def append(self, node: Node) -> None:
         """Add a node behind all others. Its output types must be set by the caller."""
-        self._slots.append(None)
-        self._put(len(self._slots) - 1, node)
+        slot = self._order[-1] + _GAP if self._order else 0
+        self._order.append(slot)
+        self._put(slot, node)
+
+    def insert_before(self, anchor: Node, node: Node) -> None:
+        """Add a node directly before another. Its inputs must be made before that place."""
+        slot = self._slot_of(anchor)
+        at = bisect_left(self._order, slot)
+        before = self._order[at - 1] if at else slot - _GAP
+        between = (before + slot) // 2
+        assert before < between < slot, "the gap holds 60 nodes, a pattern adds two or three"
+        insort(self._order, between)
+        self._put(between, node)
 
     def nodes(self) -> Iterator[Node]:
-        """The nodes in topological order. Replacing the current node or removing earlier ones meanwhile is safe."""
-        for slot in range(len(self._slots)):
+        """The nodes in topological order.
+
+        Replacing the current node, or adding and removing nodes before it, meanwhile is safe; what is added so is not
+        visited.
+        """
+        for slot in tuple(self._order):
             node = self._slots[slot]
             if node is not None:
                 yield node
 
     def replace(self, old: Node, new: Node) -> None:
         """Put ``new`` in the place of ``old``. Its inputs must be made before that place."""
-        slot = self._producer[next(value for value in old.outputs if value)]
+        slot = self._slot_of(old)
         self.remove(old)
         self._put(slot, new)
 
     def remove(self, node: Node) -> None:
         """Take a node out. Nothing may read its outputs any more, or a replacement must follow."""
-        slot = self._producer[next(value for value in node.outputs if value)]
+        slot = self._slot_of(node)
         self._slots[slot] = None
         for value in node.outputs:
             self._producer.pop(value, None)
@@ -93,6 +113,9 @@ class Draft:
             self._readers.setdefault(new, set()).add(slot)
         self._readers.pop(old, None)
 
+    def _slot_of(self, node: Node) -> int:
+        return self._producer[next(value for value in node.outputs if value)]
+
     def _put(self, slot: int, node: Node) -> None:
         self._slots[slot] = node
         for value in node.outputs:
@@ -108,7 +131,7 @@ class Draft:
         """Remove nodes (inputs excepted) and constants that no output depends on; returns how many nodes went."""
         wanted = set(self.outputs)
         removed = 0
-        for slot in reversed(range(len(self._slots))):
+        for slot in reversed(self._order):
             node = self._slots[slot]
             if node is None:
                 continue

@@ -10,11 +10,24 @@ from engine.graph.patterns import (
     normalisation,
     reductions,
     roll,
+    slices,
     softmax,
 )
 from engine.graph.patterns.matching import rewrite
 
 __all__ = ["rewrite"]
 
-_REGISTERING = (activations, attention, blocks, channels, constants, moments, normalisation, reductions, roll, softmax)
+_REGISTERING = (
+    activations,
+    attention,
+    blocks,
+    channels,
+    constants,
+    moments,
+    normalisation,
+    reductions,
+    roll,
+    slices,
+    softmax,
+)
 """Imported for the registrations they make."""

@@ -12,11 +12,19 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from engine.graph.draft import Draft
-from engine.graph.graph import Node, TensorType
+from engine.graph.graph import Node
+from engine.graph.inference import TypeInference
 from engine.graph.naming import common_scopes
 from engine.ops.base import Op
-from engine.ops.layout import Transpose
 from engine.ops.other import Input
+
+
+@dataclass(frozen=True)
+class Step:
+    """An operator of a match's chain, named after ``keep`` if given: a member that moves there."""
+
+    op: Op
+    keep: Node | None = None
 
 
 @dataclass(frozen=True)
@@ -24,15 +32,16 @@ class Match:
     """``op`` on ``inputs`` computes what the root and its ``members`` compute together.
 
     ``members`` are the nodes that vanish with the root. The result is named after ``keep`` if given (a node that
-    merely absorbs others), else after the scopes its members share. ``permutation``: the operator works on its first
-    input transposed so, and its result is transposed back; that takes two members at least, all made from that input.
+    merely absorbs others), else after the scopes its members share. The operator's first input goes through the
+    operators ``before`` it, its result through those ``after``; each of these has one input and one output.
     """
 
     op: Op
     inputs: tuple[str, ...]
     members: tuple[Node, ...]
     keep: Node | None = None
-    permutation: tuple[int, ...] | None = None
+    before: tuple[Op, ...] = ()
+    after: tuple[Step, ...] = ()
 
 
 Pattern: TypeAlias = Callable[[Draft, Node], Match | None]
@@ -92,40 +101,32 @@ def is_closed(draft: Draft, root: Node, members: tuple[Node, ...]) -> bool:
 
 
 def _replaced(draft: Draft, root: Node, match: Match) -> Node:
-    nodes = [*dict.fromkeys(match.members), root]
-    provenance = tuple(dict.fromkeys(name for node in nodes for name in node.provenance))
-    if match.keep is not None:
-        node_id, namespace = match.keep.id, match.keep.namespace
-    else:
-        namespace = common_scopes(node.namespace for node in nodes)
-        node_id = draft.names.scoped(namespace, match.op.type_name)
-    result = Node(node_id, match.op, match.inputs, root.outputs, namespace, provenance)
-    if match.permutation is not None and match.permutation != tuple(range(len(match.permutation))):
-        return _replaced_transposed(draft, root, match, result)
+    """Put the match's operators in the root's place; returns the last one."""
+    infer = TypeInference()
+    *earlier, last = _chain(draft, root, match)
+    value, *others = match.inputs
+    for index, node in enumerate(earlier):
+        inputs = (value, *others) if index == len(match.before) else (value,)
+        value = draft.fresh_name(root.outputs[0])
+        (draft.types[value],) = infer(node.op, inputs, draft.types)
+        draft.insert_before(root, replace(node, inputs=inputs, outputs=(value,)))
+    inputs = (value,) if match.after else (value, *others)
+    result = replace(last, inputs=inputs, outputs=root.outputs)
     draft.replace(root, result)
     for member in dict.fromkeys(match.members):
         draft.remove(member)
     return result
 
 
-def _replaced_transposed(draft: Draft, root: Node, match: Match, result: Node) -> Node:
-    """Put a transposition, the result and the transposition back in the places of three of the match's nodes."""
-    assert match.permutation is not None
-    forward = match.permutation
-    back = tuple(forward.index(axis) for axis in range(len(forward)))
-    source, output = match.inputs[0], root.outputs[0]
-    kind = draft.types[source]
-    turned = [draft.fresh_name(output) for _ in range(2)]
-    for value in turned:
-        draft.types[value] = TensorType(tuple(kind.shape[axis] for axis in forward), kind.dtype)
-    ids = [draft.names.scoped(result.namespace, "Transpose") for _ in range(2)]
-    first = Node(ids[0], Transpose(forward), (source,), (turned[0],), result.namespace, result.provenance)
-    middle = replace(result, inputs=(turned[0], *result.inputs[1:]), outputs=(turned[1],))
-    last = Node(ids[1], Transpose(back), (turned[1],), root.outputs, result.namespace, result.provenance)
-    inside = set(match.members)
-    places = [node for node in draft.nodes() if node in inside]
-    for old, new in zip((places[0], places[1], root), (first, middle, last), strict=True):
-        draft.replace(old, new)
-    for node in places[2:]:
-        draft.remove(node)
-    return last
+def _chain(draft: Draft, root: Node, match: Match) -> list[Node]:
+    """The nodes that take the root's place, named, not connected yet."""
+    nodes = [*dict.fromkeys(match.members), root]
+    provenance = tuple(dict.fromkeys(name for node in nodes for name in node.provenance))
+    shared = common_scopes(node.namespace for node in nodes)
+    steps = [*map(Step, match.before), Step(match.op, match.keep), *match.after]
+    return [
+        Node(keep.id, op, (), (), keep.namespace, provenance)
+        if keep is not None
+        else Node(draft.names.scoped(shared, op.type_name), op, (), (), shared, provenance)
+        for op, keep in ((step.op, step.keep) for step in steps)
+    ]

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from engine.graph.draft import Draft
 from engine.graph.graph import Node, TensorType
 from engine.graph.lazy import derived
-from engine.graph.patterns.matching import Match, recognises
+from engine.graph.patterns.matching import Match, Step, recognises
 from engine.graph.patterns.normalisation import inverse_root
 from engine.ops import elementwise as ops
-from engine.ops.layout import Reshape
+from engine.ops.layout import Reshape, Transpose
 from engine.ops.reduce import LayerNorm, ReduceMean, ReduceSum
 
 Array = NDArray[np.floating]
@@ -94,9 +94,12 @@ def _normalised(draft: Draft, centred: str, gain: str) -> Match | None:
         if name is None:
             return None
         inputs.append(name)
-    permutation = (*(index for index in range(len(shape)) if index != axis), axis)
     members = (difference, *walk.members, *root[1])
-    return Match(LayerNorm(1, epsilon), tuple(inputs), members, permutation=permutation)
+    if axis == len(shape) - 1:
+        return Match(LayerNorm(1, epsilon), tuple(inputs), members)
+    last = (*(index for index in range(len(shape)) if index != axis), axis)
+    turned, back = Transpose(last), Transpose(tuple(map(last.index, range(len(shape)))))
+    return Match(LayerNorm(1, epsilon), tuple(inputs), members, before=(turned,), after=(Step(back),))
 
 
 def _gain(draft: Draft, value: str, walk: _Walk) -> tuple[str, str | None]:
