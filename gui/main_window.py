@@ -21,8 +21,9 @@ from PySide6.QtWidgets import (
 from gui.actions.builder import ActionSet
 from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
+from gui.actions.panel_commands import PanelCommands
 from gui.actions.region_commands import RegionCommands
-from gui.actions.registry import ACTIONS, BY_ID
+from gui.actions.registry import ACTIONS, BY_ID, PANEL_COMMANDS
 from gui.actions.state import ActionState
 from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
@@ -33,6 +34,7 @@ from gui.document.overlay import Overlay
 from gui.document.preferences import Preferences
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.canvas_link import CanvasLink, HeatSource
+from gui.panels.compiled_panel import CompiledPanel
 from gui.panels.dialogs.prompts import Prompts
 from gui.panels.hierarchy.widget import HierarchyPanel
 from gui.panels.icons import SIZE
@@ -44,6 +46,8 @@ from gui.panels.palette.widget import CommandPalette
 from gui.panels.search.widget import SearchBar
 from gui.panels.style import apply_theme
 from gui.panels.summary.widget import SummaryStrip
+from gui.panels.time_view import SharedTime
+from gui.panels.timeline.widget import TimelinePanel
 from gui.panels.verification.widget import VerificationPanel
 from gui.panels.welcome.widget import WelcomePage
 from gui.theme import Theme
@@ -99,6 +103,8 @@ class MainWindow(QMainWindow):
         self.canvas.setTheme(theme)
         for part in (self.actions_, self.table, self.inspector, self.verification, self.notices, self.welcome):
             part.set_theme(theme)
+        for panel in self.compiled.values():
+            panel.set_theme(theme)
         self._refresh_actions()
 
     def reset_layout(self) -> None:
@@ -141,6 +147,9 @@ class MainWindow(QMainWindow):
         self.inspector = InspectorPanel(document, view)
         self.hierarchy = HierarchyPanel(document, view)
         self.verification = VerificationPanel(document, view)
+        self.time = SharedTime(self)
+        self.timeline = TimelinePanel(document, view, self.time)
+        self.compiled: dict[str, CompiledPanel] = {"timeline": self.timeline}
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)
         self.notices = NoticeArea({spec.id: spec.text for spec in ACTIONS})
@@ -164,7 +173,8 @@ class MainWindow(QMainWindow):
             self._refresh_actions,
         )
         self.verifying = VerifyCommands(self.session, self.verification, self.notices, self._show_verification)
-        parts = (self.files, self.edits, self.regions, self.verifying, self.views)
+        self.panels = PanelCommands(self)
+        parts = (self.files, self.edits, self.regions, self.verifying, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
 
@@ -188,6 +198,11 @@ class MainWindow(QMainWindow):
         self._verification_dock = self._dock("Verification", self.verification, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._verification_dock)
         self._verification_dock.hide()
+        for name, panel in self.compiled.items():
+            dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
+            self.tabifyDockWidget(self._docks[-1], dock)
+            dock.hide()
+            self.panels.add(name, dock)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
         for dock in (*self._docks, self._verification_dock):
@@ -273,6 +288,9 @@ class MainWindow(QMainWindow):
         self.hierarchy.revealed.connect(self.views.reveal)
         self.verification.revealed.connect(self.views.reveal)
         self.verification.verifyWanted.connect(self.verifying.verify)
+        self.panels.seenChanged.connect(self._watch)
+        for panel in self.compiled.values():
+            panel.revealed.connect(self.views.reveal)
         self.search.found.connect(self.views.find)
         self.canvas.contextMenuRequested.connect(self._show_context_menu)
         self.welcome.openWanted.connect(self.files.ask_and_open)
@@ -307,6 +325,12 @@ class MainWindow(QMainWindow):
         self._verification_dock.show()
         self._verification_dock.raise_()
 
+    def _watch(self, name: str, is_seen: bool) -> None:
+        """A panel of the compiled model came to the front, or went: only what is seen is asked for and kept up."""
+        self.session.want_compilation(name, is_seen)
+        self.compiled[name].set_watched(is_seen)
+        self._refresh_actions()
+
     def _refresh_actions(self) -> None:
         state = self._action_state()
         self.actions_.refresh(state)
@@ -333,6 +357,7 @@ class MainWindow(QMainWindow):
             has_engine=self.session.is_running,
             method=document.plan.default_method,
             theme=self.theme.name,
+            panels=self.panels.seen,
         )
 
     def _refresh_title(self) -> None:

@@ -28,6 +28,24 @@ COLOUR_MAPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 
 
+#: What bounds a kernel, the same on light and dark: at least 25 CIELAB units apart for each kind of colour vision, and
+#: contrast 2 on either background.
+BOUND_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "mac": "#1d52e8",
+        "vector": "#45bff5",
+        "lut": "#9238b0",
+        "dma": "#e3a80a",
+        "layout": "#0a8a5c",
+        "cpu": "#c0560f",
+        "launch": "#a9b4bc",
+    }
+)
+
+#: Colours that are names, not degrees: nothing lies between them.
+CATEGORY_COLOURS: Mapping[str, tuple[str, ...]] = MappingProxyType({"bounds": tuple(BOUND_COLOURS.values())})
+
+
 @dataclass(frozen=True)
 class Theme:
     """Every colour of the window, as #rrggbb (or #aarrggbb where it is see-through), and its font families."""

@@ -158,6 +158,29 @@ def _overlays() -> tuple[ActionSpec, ...]:
     )
 
 
+PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline",)})
+"""The commands that show and hide the panels of the compiled model."""
+
+
+def _panels() -> tuple[ActionSpec, ...]:
+    rows = (
+        ("timeline", "Timeline", "Ctrl+T", "What each engine of the chip does over the time of a frame"),
+    )
+    return tuple(
+        ActionSpec(
+            PANEL_COMMANDS[name],
+            title,
+            help_text,
+            "View",
+            group=4,
+            shortcuts=(key,),
+            unavailable=when.is_open,
+            is_checked=lambda state, name=name: name in state.panels,
+        )
+        for name, title, key, help_text in rows
+    )
+
+
 ACTIONS: tuple[ActionSpec, ...] = (
     ActionSpec(
         "file.open",
@@ -347,6 +370,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
         is_checked=lambda state: state.theme == "dark",
     ),
     ActionSpec("view.reset_layout", "Reset Layout", "Put all panels back where they were first", "View", group=3),
+    *_panels(),
     ActionSpec(
         "go.find",
         "Find …",

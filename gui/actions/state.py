@@ -36,6 +36,8 @@ class ActionState:
     has_engine: bool = True
     method: str = ""
     theme: str = "light"
+    panels: frozenset[str] = frozenset()
+    """Panels of the compiled model that are seen."""
 
 
 Condition = Callable[[ActionState], str]

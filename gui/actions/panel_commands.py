@@ -1,0 +1,46 @@
+"""Commands that show and hide the panels of the compiled model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QDockWidget
+
+from gui.actions.registry import PANEL_COMMANDS
+
+
+class PanelCommands(QObject):
+    """Shows and hides docks by name. Emits ``seenChanged`` with a name and whether the user sees that panel now: a
+    panel behind another one's tab is not seen.
+    """
+
+    seenChanged = Signal(str, bool)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._docks: dict[str, QDockWidget] = {}
+        self.seen: frozenset[str] = frozenset()
+
+    def handlers(self) -> Mapping[str, Callable[[], object]]:
+        return {command: partial(self.toggle, name) for name, command in PANEL_COMMANDS.items()}
+
+    def add(self, name: str, dock: QDockWidget) -> None:
+        """Look after a dock from now on."""
+        self._docks[name] = dock
+        dock.visibilityChanged.connect(lambda is_seen: self._note(name, is_seen))
+
+    def toggle(self, name: str) -> None:
+        """Hide what is seen; bring to the front what is not."""
+        dock = self._docks[name]
+        if name in self.seen:
+            dock.hide()
+        else:
+            dock.show()
+            dock.raise_()
+
+    def _note(self, name: str, is_seen: bool) -> None:
+        if is_seen != (name in self.seen):
+            self.seen = self.seen | {name} if is_seen else self.seen - {name}
+            self.seenChanged.emit(name, is_seen)

@@ -1,0 +1,1 @@
+"""The engines of the chip over the time of a frame."""
