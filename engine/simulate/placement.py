@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Clip, Relu, Unary
 from engine.ops.other import Input
-from engine.plan.types import Unit
+from engine.plan.types import Resolution, Unit
+from engine.precision import Precision
 from engine.simulate.cost import Demand, Transfer
 from engine.simulate.timing import Bound, NodeTiming
 from engine.simulate.work import Product, Work, dtype_bytes, work_of
@@ -93,6 +94,19 @@ def frame_of(graph: Graph, unit: Unit) -> Frame:
 def _leaves(graph: Graph, value: str, members: frozenset[str]) -> bool:
     readers = graph.consumers.get(value, ())
     return value in graph.outputs or not readers or any(reader.id not in members for reader in readers)
+
+
+def placements_of(graph: Graph, resolution: Resolution) -> tuple[Placement, ...]:
+    """The placed units of a resolution, in its order. Where many resolutions of one graph are asked for,
+    :class:`engine.simulate.estimate.Estimator` remembers them."""
+    dtypes = {value: kind.dtype for value, kind in graph.types.items()} | dict(resolution.dtypes)
+    found: list[Placement] = []
+    for unit in resolution.units:
+        frame = frame_of(graph, unit)
+        is_float = resolution.effective[unit.anchor].precision is Precision.FLOAT
+        types = tuple(dtypes[value] for value in frame.values)
+        found.append(place(graph, frame, types, is_float and not frame.is_input))
+    return tuple(found)
 
 
 def place(graph: Graph, frame: Frame, types: tuple[str, ...], on_cpu: bool) -> Placement:
