@@ -49,7 +49,7 @@ def render(
     Args:
         path: The model or project.
         output: The picture to write.
-        overlay: ``accumulated``, ``introduced``, ``latency`` or ``none``.
+        overlay: ``accumulated``, ``introduced``, ``latency``, ``bound`` or ``none``.
         size: Width and height of the window in pixels.
         timeout_s: When to give up.
 

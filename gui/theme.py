@@ -32,13 +32,13 @@ COLOUR_MAPS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 #: contrast 2 on either background.
 BOUND_COLOURS: Mapping[str, str] = MappingProxyType(
     {
-        "mac": "#1d52e8",
-        "vector": "#45bff5",
-        "lut": "#9238b0",
-        "dma": "#e3a80a",
-        "layout": "#0a8a5c",
-        "cpu": "#c0560f",
-        "launch": "#a9b4bc",
+        "mac": "#1850ee",
+        "vector": "#42c0f7",
+        "lut": "#9634b2",
+        "dma": "#e3a905",
+        "layout": "#048a5b",
+        "cpu": "#be580f",
+        "launch": "#aab5bc",
     }
 )
 

@@ -200,7 +200,7 @@ def run(
 def screenshot(
     project: ProjectArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="F.png", show_default=False)],
-    overlay: Annotated[str, typer.Option(metavar="accumulated|introduced|latency")] = "accumulated",
+    overlay: Annotated[str, typer.Option(metavar="accumulated|introduced|latency|bound")] = "accumulated",
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels.")] = "1600x1000",
     json: JsonOption = None,
 ) -> None:

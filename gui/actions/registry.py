@@ -133,12 +133,14 @@ def _overlays() -> tuple[ActionSpec, ...]:
         (Overlay.ACCUMULATED, "Accumulated Error", "Accumulated", "1", when.has_errors, "accumulated"),
         (Overlay.INTRODUCED, "Introduced Error", "Introduced", "2", when.has_errors, "introduced"),
         (Overlay.LATENCY, "Latency", "Latency", "3", when.has_timing, "latency"),
+        (Overlay.BOUND, "What Bounds", "Bound", "4", when.has_timing, "bound"),
         (Overlay.NONE, "No Heat Map", "None", "0", when.is_open, ""),
     )
     helps = {
         Overlay.ACCUMULATED: "Colour by the error that has accumulated at each node's output",
         Overlay.INTRODUCED: "Colour by the error that each node adds itself",
         Overlay.LATENCY: "Colour by estimated time on the target",
+        Overlay.BOUND: "Colour by what the time of each node goes to: multipliers, vector unit, memory, CPU …",
         Overlay.NONE: "Show operators without a heat map",
     }
     return tuple(

@@ -126,4 +126,4 @@ def has_timing(state: ActionState) -> str:
 
 
 def has_heat(state: ActionState) -> str:
-    return is_open(state) or ("" if state.has_heat else "Show a heat map first (1, 2 or 3)")
+    return is_open(state) or ("" if state.has_heat else "Show a heat map first (1, 2, 3 or 4)")

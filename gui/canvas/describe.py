@@ -38,7 +38,11 @@ def _group_lines(model: CanvasModel, group: int) -> list[str]:
     if summary.chosen:
         lines.append(f"{summary.chosen} set by you, {summary.refused} of them refused")
     worst = model.worst_of_group(group)
-    if worst is not None and model.scale is not None:
+    if worst is not None and model.scale is not None and model.scale.categories:
+        box = model.box_of(model.hierarchy.groups[group].id)
+        if box is not None:
+            lines.append(html.escape(f"mostly {model.scale.format(float(model.heat().value[box]))}"))
+    elif worst is not None and model.scale is not None:
         name = html.escape(model.scene.nodes[worst].title)
         lines.append(html.escape(f"worst {model.scale.label} {model.scale.format(float(model.values[worst]))}"))
         lines[-1] += f" at {name}"

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gui.canvas.scene import HeatScale
-from gui.theme import COLOUR_MAPS, channels
+from gui.theme import CATEGORY_COLOURS, COLOUR_MAPS, channels
 
 STEPS = 256
+_LEAST_WEIGHT = 1e-12
 
 
 @lru_cache(maxsize=16)
 def _table(name: str) -> NDArray[np.uint8]:
-    anchors = np.array([channels(colour) for colour in COLOUR_MAPS[name]], dtype=np.float64)
+    is_categories = name in CATEGORY_COLOURS
+    colours = CATEGORY_COLOURS[name] if is_categories else COLOUR_MAPS[name]
+    anchors = np.array([channels(colour) for colour in colours], dtype=np.float64)
     at = np.linspace(0, len(anchors) - 1, STEPS)
+    at = np.rint(at) if is_categories else at
     table = np.stack([np.interp(at, np.arange(len(anchors)), anchors[:, c]) for c in range(3)], axis=1)
     rounded = np.rint(table).astype(np.uint8)
     rounded.flags.writeable = False
@@ -25,13 +29,14 @@ def _table(name: str) -> NDArray[np.uint8]:
 
 
 def colour_table(name: str) -> NDArray[np.uint8]:
-    """Red, green, blue `[256, 3]` of a colour map, best end first.
+    """Red, green, blue `[256, 3]` of a colour map, best end first; of categories, in their order.
 
     Raises:
         ValueError: no colour map has this name.
     """
-    if name not in COLOUR_MAPS:
-        raise ValueError(f"no colour map {name!r}; there are {', '.join(sorted(COLOUR_MAPS))}")
+    known = sorted({*COLOUR_MAPS, *CATEGORY_COLOURS})
+    if name not in known:
+        raise ValueError(f"no colour map {name!r}; there are {', '.join(known)}")
     return _table(name)
 
 
@@ -106,6 +111,19 @@ def worst_first(position: NDArray[np.float64], most: int) -> list[int]:
     """The `most` worst nodes with a value, worst first; nodes at the best end do not count. Ties in graph order."""
     worth = np.flatnonzero(position > 0)
     return worth[np.argsort(-position[worth], kind="stable")][:most].tolist()
+
+
+def shares(position: NDArray[np.float64], weight: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
+    """A group's positions, each as often among `bins` as its share of the weight, in ascending order; NaN where there
+    are none.
+    """
+    known = np.flatnonzero(~np.isnan(position))
+    if len(known) == 0:
+        return np.full(bins, np.nan)
+    order = known[np.argsort(position[known], kind="stable")]
+    reached = np.cumsum(weight[order] + _LEAST_WEIGHT)
+    at = np.searchsorted(reached / reached[-1], (np.arange(bins) + 0.5) / bins)
+    return position[order[np.minimum(at, len(order) - 1)]]
 
 
 def quantiles(position: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

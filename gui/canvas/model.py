@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from gui.canvas.compound import CompoundBuilder, CompoundLayout
 from gui.canvas.folding import Viewport
-from gui.canvas.heat import colour_index, positions, quantiles, worst_first
+from gui.canvas.heat import colour_index, positions, quantiles, shares, worst_first
 from gui.canvas.hierarchy import Hierarchy
 from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, Scene, SceneRegion
 
 STRIP_BINS = 32
 WORST_SHOWN = 5
+_LEAST_WEIGHT = 1e-12
 _UNDECORATED = Decoration()
 
 
@@ -36,7 +37,8 @@ class ViewState:
 
 @dataclass(frozen=True, eq=False)
 class BoxHeat:
-    """Per box: its position on the scale (a closed group's worst), colour index (−1: none), value; strips of groups."""
+    """Per box: its position on the scale (a closed group's worst), colour index (−1: none), value; strips of groups;
+    the worst nodes with their boxes."""
 
     position: NDArray[np.float64]
     colour: NDArray[np.int64]
@@ -67,6 +69,7 @@ class CanvasModel:
         self._builder = CompoundBuilder(self.hierarchy)
         self.values: NDArray[np.float64] = np.full(len(scene.nodes), np.nan)
         self.positions: NDArray[np.float64] = self.values.copy()
+        self.weights: NDArray[np.float64] = np.zeros(len(scene.nodes))
         self.is_selected: NDArray[np.bool_] = np.zeros(len(scene.nodes), dtype=np.bool_)
         self.lay_out(Viewport())
 
@@ -214,12 +217,25 @@ class CanvasModel:
         return np.flatnonzero((chosen == total) & (total > 0)), np.flatnonzero((chosen > 0) & (chosen < total))
 
     # -- heat and decorations ----------------------------------------------------------------------------------
-    def set_heat(self, values: Mapping[str, float], scale: HeatScale | None) -> None:
-        """Values by node id; nodes without one stay blank. No scale: no heat."""
+    def set_heat(
+        self, values: Mapping[str, float], scale: HeatScale | None, weights: Mapping[str, float] | None = None
+    ) -> None:
+        """Values by node id; nodes without one stay blank. No scale: no heat. Categories take their order of worst,
+        and what a closed group shows, from ``weights``.
+        """
         self.scale = scale
+        known = weights or {}
+        self.weights = np.array([known.get(node.id, 0.0) for node in self.scene.nodes], dtype=np.float64)
         self.values = np.array([values.get(node.id, np.nan) for node in self.scene.nodes], dtype=np.float64)
         self.positions = positions(self.values, scale) if scale else np.full(len(self.values), np.nan)
         self._heat = None
+
+    @property
+    def ranks(self) -> NDArray[np.float64]:
+        """How bad each node is; NaN without a value, 0 for what is not worth a mention."""
+        if self.scale is None or not self.scale.categories:
+            return self.positions
+        return np.where(np.isnan(self.positions), np.nan, self.weights)
 
     def heat(self) -> BoxHeat:
         """Heat of the boxes that show."""
@@ -228,6 +244,27 @@ class CanvasModel:
         return self._heat
 
     def _box_heat(self) -> BoxHeat:
+        return self._category_heat() if self.scale is not None and self.scale.categories else self._degree_heat()
+
+    def _category_heat(self) -> BoxHeat:
+        """Of each box the category of most weight inside."""
+        assert self.scale is not None
+        known = np.flatnonzero(~np.isnan(self.values))
+        weight = np.zeros((len(self.layout.items), len(self.scale.categories)))
+        category = self.values[known].astype(np.int64)
+        np.add.at(weight, (self.layout.box_of_node[known], category), self.weights[known] + _LEAST_WEIGHT)
+        value = np.where(weight.any(axis=1), weight.argmax(axis=1).astype(np.float64), np.nan)
+        position = positions(value, self.scale)
+        strips: dict[int, NDArray[np.int64]] = {}
+        for box in np.flatnonzero(np.array(self.layout.items, dtype=np.int64) < 0).tolist():
+            nodes = self.hierarchy.nodes_of(~self.layout.items[box])
+            strips[box] = colour_index(shares(self.positions[nodes], self.weights[nodes], STRIP_BINS))
+        return BoxHeat(position, colour_index(position), value, strips, self._worst())
+
+    def _worst(self) -> list[tuple[int, int]]:
+        return [(int(self.layout.box_of_node[node]), node) for node in worst_first(self.ranks, WORST_SHOWN)]
+
+    def _degree_heat(self) -> BoxHeat:
         count = len(self.layout.items)
         position = np.full(count, -1.0)
         known = np.where(np.isnan(self.positions), -1.0, self.positions)
@@ -242,13 +279,12 @@ class CanvasModel:
             worst_inside = self.worst_of_group(group)
             if worst_inside is not None:
                 value[box] = self.values[worst_inside]
-        worst = [(int(self.layout.box_of_node[n]), n) for n in worst_first(self.positions, WORST_SHOWN)]
-        return BoxHeat(position, colour_index(position), value, strips, worst)
+        return BoxHeat(position, colour_index(position), value, strips, self._worst())
 
     def worst_of_group(self, group: int) -> int | None:
         """The operator of a group with the worst value, None if none has one."""
         nodes = self.hierarchy.nodes_of(group)
-        inside = self.positions[nodes]
+        inside = self.ranks[nodes]
         return None if np.isnan(inside).all() else int(nodes[int(np.nanargmax(inside))])
 
     def decoration(self, node: int) -> Decoration:

@@ -22,6 +22,7 @@ class Legend(QWidget):
     HEIGHT = 66
     _BAR_WIDTH = 230
     _BAR_HEIGHT = 12
+    _CATEGORY_ROWS = 2
 
     def __init__(self, parent: QWidget, theme: Theme) -> None:
         super().__init__(parent)
@@ -55,8 +56,22 @@ class Legend(QWidget):
         self._value = value
         self.update()
 
+    @property
+    def _scale_width(self) -> float:
+        """Room for the scale: a bar, or as many columns of names as are needed."""
+        if self._scale is None or not self._scale.categories:
+            return self._BAR_WIDTH
+        title = QFontMetricsF(self._bold).horizontalAdvance(self._scale.label)
+        return max(self._column_width(self._scale) * self._columns(self._scale), float(title) + 40.0)
+
+    def _column_width(self, scale: HeatScale) -> float:
+        return max(float(QFontMetricsF(self._font).horizontalAdvance(name)) for name in scale.categories) + 30.0
+
+    def _columns(self, scale: HeatScale) -> int:
+        return -(-len(scale.categories) // self._CATEGORY_ROWS)
+
     def sizeHint(self) -> QSize:
-        width = 2 * _PADDING + (self._BAR_WIDTH + 12 if self._scale is not None else 0)
+        width = 2 * _PADDING + round(self._scale_width + 12 if self._scale is not None else 0)
         if self._precisions:
             widths = (QFontMetricsF(self._font).horizontalAdvance(self._precision_text(p)) for p in self._precisions)
             width += round(max(widths)) + 15 + (_PADDING if self._scale is not None else 4)
@@ -70,7 +85,9 @@ class Legend(QWidget):
             painter.setBrush(card)
             painter.setPen(QPen(QColor(self._theme.outline), 1))
             painter.drawRoundedRect(QRectF(self.rect()).adjusted(0.5, 0.5, -0.5, -0.5), 6, 6)
-            if self._scale is not None:
+            if self._scale is not None and self._scale.categories:
+                self._paint_categories(painter, self._scale, _PADDING - 3.0)
+            elif self._scale is not None:
                 self._paint_scale(painter, self._scale, _PADDING - 3.0)
             self._paint_precisions(painter)
 
@@ -97,6 +114,30 @@ class Legend(QWidget):
         self._paint_ticks(painter, scale, bar, metrics)
         self._paint_pointer(painter, scale, bar)
 
+    def _paint_categories(self, painter: QPainter, scale: HeatScale, top: float) -> None:
+        """A square of each colour with its name; the one under the pointer is framed."""
+        metrics = QFontMetricsF(self._font)
+        left = _PADDING + 6.0
+        painter.setFont(self._bold)
+        painter.setPen(QColor(self._theme.text))
+        painter.drawText(QPointF(left, top + metrics.ascent()), scale.label)
+        painter.setFont(self._font)
+        first = top + float(metrics.height()) + 2.0
+        row = (self.HEIGHT - first - 3.0) / self._CATEGORY_ROWS
+        table = colour_table(scale.colour_map)
+        for index, name in enumerate(scale.categories):
+            column, line = divmod(index, self._CATEGORY_ROWS)
+            x, y = left + column * self._column_width(scale), first + line * row
+            where = positions(np.array([float(index)]), scale)[0]
+            red, green, blue = table[round(float(where) * (STEPS - 1))].tolist()
+            is_pointed_at = self._value == index
+            painter.setPen(QPen(QColor(self._theme.text if is_pointed_at else self._theme.outline), 1))
+            painter.setBrush(QColor(red, green, blue))
+            painter.drawRect(QRectF(x, y + row / 2 - 5.5, 11, 11))
+            painter.setFont(self._bold if is_pointed_at else self._font)
+            painter.setPen(QColor(self._theme.text))
+            painter.drawText(QPointF(x + 16, y + row / 2 + metrics.ascent() / 2 - 1), name)
+
     def _paint_ticks(self, painter: QPainter, scale: HeatScale, bar: QRectF, metrics: QFontMetricsF) -> None:
         painter.setPen(QColor(self._theme.text))
         end = -1e9
@@ -122,7 +163,7 @@ class Legend(QWidget):
         """One below the other: what each border's colour and each badge mean."""
         painter.setFont(self._font)
         metrics = QFontMetricsF(self._font)
-        x = _PADDING + (self._BAR_WIDTH + 6.0 + 2 * _PADDING if self._scale is not None else 2.0)
+        x = _PADDING + (self._scale_width + 6.0 + 2 * _PADDING if self._scale is not None else 2.0)
         row = (self.HEIGHT - 6.0) / len(PRECISIONS)
         for i, name in enumerate(self._precisions):
             top = 3.0 + row * (i + (len(PRECISIONS) - len(self._precisions)) / 2)

@@ -126,6 +126,9 @@ class HeatScale:
     """How a number becomes a colour: from `minimum` to `maximum` in `unit`, on a log axis where `log`.
 
     `higher_is_worse` says which end is painted as the worst (the bright one); false for SQNR or cosine.
+
+    With `categories` the numbers are names: 0 is the first of them. They have a colour each and no order, and a closed
+    group has that of most weight inside.
     """
 
     minimum: float
@@ -135,11 +138,19 @@ class HeatScale:
     unit: str = ""
     colour_map: str = "cividis"
     higher_is_worse: bool = True
+    categories: tuple[str, ...] = ()
+
+    @staticmethod
+    def of_categories(categories: tuple[str, ...], label: str, colour_map: str) -> HeatScale:
+        """A scale of names in the order of the map's colours."""
+        return HeatScale(0.0, len(categories) - 1.0, label=label, colour_map=colour_map, categories=categories)
 
     def format(self, value: float) -> str:
         """The value with three significant digits and its unit; "–" for NaN."""
         if math.isnan(value):
             return "–"
+        if self.categories:
+            return self.categories[round(value)]
         return f"{three_digits(value)} {self.unit}".rstrip()
 
 

@@ -117,9 +117,13 @@ class GraphCanvas(QWidget):
             self._renderer.regions_changed()
             self.update()
 
-    def setHeat(self, values: Mapping[str, float], scale: HeatScale | None) -> None:
-        """A number per node id, painted as its fill; NaN and missing nodes stay blank. Nothing moves."""
-        self._model.set_heat(values, scale)
+    def setHeat(
+        self, values: Mapping[str, float], scale: HeatScale | None, weights: Mapping[str, float] | None = None
+    ) -> None:
+        """A number per node id, painted as its fill; NaN and missing nodes stay blank. ``weights`` say how much each
+        node counts where the scale has categories. Nothing moves.
+        """
+        self._model.set_heat(values, scale, weights)
         self._renderer.heat_changed()
         self._looks_changed()
 
@@ -159,7 +163,7 @@ class GraphCanvas(QWidget):
 
     def worstNodes(self, most: int) -> list[str]:
         """Ids of the nodes with the worst heat, worst first: what "next worst" steps through."""
-        return [self._model.scene.nodes[node].id for node in worst_first(self._model.positions, most)]
+        return [self._model.scene.nodes[node].id for node in worst_first(self._model.ranks, most)]
 
     # -- groups ------------------------------------------------------------------------------------------------
     def collapse(self, group: str) -> None:

@@ -12,3 +12,4 @@ class Overlay(StrEnum):
     ACCUMULATED = "accumulated"
     INTRODUCED = "introduced"
     LATENCY = "latency"
+    BOUND = "bound"

@@ -49,6 +49,12 @@ def bound_of(engine: str) -> Bound | None:
     return BOUNDS.get(_OF_ENGINE.get(name, name))
 
 
+def bound_title(bound: str) -> str:
+    """What a table says a node is bound by; "" for what takes no time."""
+    found = bound_of(bound)
+    return found.title if found is not None else ""
+
+
 def engine_title(engine: str) -> str:
     """How a lane is headed."""
     if engine in _ENGINE_TITLES:

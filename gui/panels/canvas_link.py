@@ -80,7 +80,8 @@ class CanvasLink(QObject):
         self._canvas.setRegions(regions_of(self._document))
 
     def _show_heat(self) -> None:
-        self._canvas.setHeat(self._heat.heat.values, self._heat.heat.scale)
+        heat = self._heat.heat
+        self._canvas.setHeat(heat.values, heat.scale, heat.weights)
 
     def _once(self, change: Callable[[], None]) -> None:
         """Carry a selection over without carrying it back."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
+from types import MappingProxyType
 
 from gui.canvas.scene import HeatScale
 from gui.document.document import Document
 from gui.document.overlay import Overlay
 from gui.document.results import Results
+from gui.panels.bounds import BOUNDS, bound_of
 from gui.panels.facts import is_markable
 
 NONE = float("nan")
@@ -34,6 +36,8 @@ class Heat:
 
     values: Mapping[str, float]
     scale: HeatScale | None = None
+    weights: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """What each node counts for where the scale has categories, which have no order of their own."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class OverlaySpec:
     includes_io: bool
     read: Callable[[Results, str], float]
     scale: Callable[[str, list[float]], HeatScale]
+    weigh: Callable[[Results, str], float] | None = None
 
 
 def _accumulated_db(results: Results, node_id: str) -> float:
@@ -66,6 +71,17 @@ def _introduced_db(results: Results, node_id: str) -> float:
 def _latency_us(results: Results, node_id: str) -> float:
     time = results.timed.nodes.get(node_id)
     return NONE if time is None or time.latency_us <= 0 else time.latency_us
+
+
+def _bound(results: Results, node_id: str) -> float:
+    """The number of what bounds a node, in the order of the legend."""
+    time = results.timed.nodes.get(node_id)
+    bound = bound_of(time.bound) if time is not None and time.latency_us > 0 else None
+    return NONE if bound is None else float(list(BOUNDS).index(bound.key))
+
+
+def _bound_scale(label: str, values: list[float]) -> HeatScale:
+    return HeatScale.of_categories(tuple(bound.title for bound in BOUNDS.values()), label, "bounds")
 
 
 def _sqnr_scale(label: str, values: list[float]) -> HeatScale:
@@ -112,6 +128,15 @@ OVERLAYS: Mapping[Overlay, OverlaySpec] = {
             _latency_us,
             _latency_scale,
         ),
+        OverlaySpec(
+            Overlay.BOUND,
+            "Bound by",
+            "What the node's time goes to; a module shows what most of its time goes to",
+            False,
+            _bound,
+            _bound_scale,
+            weigh=_latency_us,
+        ),
     )
 }
 
@@ -124,11 +149,23 @@ def heat_of(document: Document, overlay: Overlay) -> Heat:
     shown = [info.id for info in document.graph.nodes if spec.includes_io or is_markable(info)]
     values = _with_units(document, {node_id: spec.read(document.results, node_id) for node_id in shown})
     known = {node_id: value for node_id, value in values.items() if not math.isnan(value)}
-    return Heat(known, spec.scale(spec.title, list(known.values()))) if known else Heat({})
+    if not known:
+        return Heat({})
+    return Heat(known, spec.scale(spec.title, list(known.values())), _weights(document, spec))
+
+
+def _weights(document: Document, spec: OverlaySpec) -> Mapping[str, float]:
+    """Only of nodes with a figure of their own: that of a unit counts once."""
+    if spec.weigh is None:
+        return {}
+    found = {node_id: spec.weigh(document.results, node_id) for node_id in document.nodes}
+    return {node_id: weight for node_id, weight in found.items() if not math.isnan(weight)}
 
 
 def worst_first(heat: Heat) -> list[str]:
     """Ids of the nodes with a value, worst first."""
+    if heat.scale is not None and heat.scale.categories:
+        return sorted(heat.values, key=lambda node_id: -heat.weights.get(node_id, 0.0))
     sign = -1.0 if heat.scale is not None and heat.scale.higher_is_worse else 1.0
     return sorted(heat.values, key=lambda node_id: sign * heat.values[node_id])
 

@@ -49,7 +49,10 @@ class ModuleTree:
         return [node_id for child in entry.children for node_id in self.nodes_in(child)]
 
     def show(self, heat: Heat) -> None:
-        """Give each operator its value and each module the worst one inside."""
+        """Give each operator its value and each module the worst one inside; of categories, that of most weight."""
+        if heat.scale is not None and heat.scale.categories:
+            self._show_categories(heat)
+            return
         worse = max if heat.scale is not None and heat.scale.higher_is_worse else min
         for item in self.items:
             item.worst = None if item.is_group else heat.values.get(item.id)
@@ -60,6 +63,19 @@ class ModuleTree:
                 continue
             if parent.worst is None or worse(item.worst, parent.worst) != parent.worst:
                 parent.worst, parent.worst_node = item.worst, item.worst_node
+
+    def _show_categories(self, heat: Heat) -> None:
+        weight: list[dict[float, float]] = [{} for _ in self.items]
+        for index in range(len(self.items) - 1, -1, -1):
+            item, inside = self.items[index], weight[index]
+            value = None if item.is_group else heat.values.get(item.id)
+            if value is not None:
+                inside[value] = heat.weights.get(item.id, 0.0)
+            item.worst = max(inside, key=lambda category: inside[category]) if inside else None
+            item.worst_node = ""
+            if item.parent >= 0:
+                above = weight[item.parent]
+                above.update({category: above.get(category, 0.0) + each for category, each in inside.items()})
 
     def _group(self, namespace: tuple[str, ...]) -> int:
         known = self._groups.get(namespace)

@@ -69,7 +69,11 @@ class ModuleTreeModel(QAbstractItemModel):
         if orientation != Qt.Orientation.Horizontal or role != Qt.ItemDataRole.DisplayRole:
             return None
         scale = self._heat.scale
-        return COLUMNS[0] if section == 0 else (f"Worst, {scale.unit}" if scale is not None else "Nodes")
+        if section == 0:
+            return COLUMNS[0]
+        if scale is None:
+            return "Nodes"
+        return scale.label if scale.categories else f"Worst, {scale.unit}"
 
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> object:
         item = self.item(index)
@@ -89,6 +93,8 @@ class ModuleTreeModel(QAbstractItemModel):
     def _figure(self, item: TreeItem) -> str:
         if self._heat.scale is None:
             return f"{item.count:,}" if item.is_group else ""
+        if item.worst is not None and self._heat.scale.categories:
+            return self._heat.scale.format(item.worst)
         return "" if item.worst is None else f"{item.worst:.1f}".replace("-", "−")
 
     def _tip(self, item: TreeItem) -> str:

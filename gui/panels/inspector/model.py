@@ -18,6 +18,7 @@ BOUNDS = {
     "vector": "the vector unit",
     "lut": "table look-ups",
     "dma": "memory traffic",
+    "layout": "data layout",
     "cpu": "the CPU",
     "launch": "kernel launch",
 }

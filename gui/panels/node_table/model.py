@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from engine.reports import Interval
 from gui.panels import formats
+from gui.panels.bounds import bound_title
 from gui.panels.facts import NodeFacts, shape_text
 from gui.panels.matching import Query, parse
 
@@ -44,6 +45,10 @@ def _introduced_key(facts: NodeFacts) -> SortKey:
 
 def _text_column(key: str, title: str, tip: str, read: Callable[[NodeFacts], str], width_characters: int) -> Column:
     return Column(key, title, tip, read, lambda facts: read(facts).lower() or None, width_characters=width_characters)
+
+
+def _bound(facts: NodeFacts) -> str:
+    return bound_title(facts.time.bound) if facts.time else ""
 
 
 COLUMNS: tuple[Column, ...] = (
@@ -96,7 +101,7 @@ COLUMNS: tuple[Column, ...] = (
         is_numeric=True,
         width_characters=11,
     ),
-    _text_column("bound", "Bound by", "What bounds the time", lambda f: f.time.bound if f.time else "", 9),
+    _text_column("bound", "Bound by", "What the time goes to", _bound, 9),
     Column(
         "dma",
         "DMA",
@@ -183,6 +188,5 @@ def _no_facts(node_id: str) -> NodeFacts:
 def _filtered_text(facts: NodeFacts) -> str:
     """What the filter looks at."""
     shapes = " ".join(shape_text(shape) for shape in facts.info.shapes)
-    bound = facts.time.bound if facts.time else ""
-    parts = (facts.info.id, facts.info.op_type, shapes, facts.requested, facts.effective, bound, facts.reason)
+    parts = (facts.info.id, facts.info.op_type, shapes, facts.requested, facts.effective, _bound(facts), facts.reason)
     return " ".join(parts)

@@ -27,6 +27,7 @@ _OVERLAY_COLUMNS = {
     Overlay.ACCUMULATED: "accumulated",
     Overlay.INTRODUCED: "introduced",
     Overlay.LATENCY: "latency",
+    Overlay.BOUND: "bound",
 }
 
 

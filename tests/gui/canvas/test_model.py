@@ -9,12 +9,21 @@ import pytest
 
 from gui.canvas.camera import Camera
 from gui.canvas.folding import Viewport
-from gui.canvas.heat import colour_index, colour_table, needs_white_text, positions, quantiles, ticks, worst_first
+from gui.canvas.heat import (
+    colour_index,
+    colour_table,
+    needs_white_text,
+    positions,
+    quantiles,
+    shares,
+    ticks,
+    worst_first,
+)
 from gui.canvas.layers.boxes import Badge, group_badge, node_badge
 from gui.canvas.lines import rounded_lines, straight_lines, touching
 from gui.canvas.model import CanvasModel
 from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, format_number
-from gui.theme import COLOUR_MAPS, THEMES, contrast, text_on
+from gui.theme import BOUND_COLOURS, CATEGORY_COLOURS, COLOUR_MAPS, THEMES, Theme, channels, contrast, text_on
 from tests.gui.canvas.graphs import swin
 
 LOG = HeatScale(1e-6, 1e-2, log=True, label="MSE")
@@ -221,7 +230,7 @@ def test_themes_are_readable(name: str) -> None:
 
 
 def test_an_unknown_colour_map_is_named() -> None:
-    with pytest.raises(ValueError, match="no colour map 'jet'; there are blue-orange, cividis, viridis"):
+    with pytest.raises(ValueError, match="no colour map 'jet'; there are blue-orange, bounds, cividis, viridis"):
         colour_table("jet")
 
 
@@ -246,3 +255,70 @@ def test_ticks_are_round() -> None:
 def test_values_on_boxes_keep_their_digits() -> None:
     assert HeatScale(0.0, 60.0, unit="dB").format(36.0) == "36.0 dB"
     assert format_number(36.0) == "36"
+
+
+# Categories
+
+BOUND_SCALE = HeatScale.of_categories(tuple(BOUND_COLOURS), "Bound by", "bounds")
+MAC, DMA = list(BOUND_COLOURS).index("mac"), list(BOUND_COLOURS).index("dma")
+
+
+def test_each_category_has_its_own_colour() -> None:
+    index = colour_index(positions(np.arange(len(BOUND_COLOURS), dtype=np.float64), BOUND_SCALE))
+    shown = colour_table("bounds")[index].tolist()
+    assert [tuple(colour) for colour in shown] == [channels(colour) for colour in CATEGORY_COLOURS["bounds"]]
+    assert BOUND_SCALE.format(float(DMA)) == "dma"
+
+
+def test_a_closed_group_shows_the_category_of_most_weight(model: CanvasModel) -> None:
+    slow = find(model, "Softmax")
+    bounds = {node.id: float(MAC) for node in model.scene.nodes} | {slow: float(DMA)}
+    model.expand_all(False)
+    model.lay_out(Viewport())
+    box = model.box_of("features")
+    assert box is not None
+    model.set_heat(bounds, BOUND_SCALE, {node.id: 1.0 for node in model.scene.nodes})
+    assert model.heat().value[box] == MAC, "one among many"
+    inside = len(model.hierarchy.nodes_of(model.hierarchy.group_index["features"]))
+    model.set_heat(bounds, BOUND_SCALE, {node.id: 1.0 for node in model.scene.nodes} | {slow: 3.0 * inside})
+    assert model.heat().value[box] == DMA, "it takes most of the time"
+    assert model.heat().worst[0] == (box, model.scene.index[slow])
+    dma = colour_index(positions(np.array([float(DMA)]), BOUND_SCALE))[0]
+    assert np.mean(model.heat().strips[box] == dma) == pytest.approx(0.75, abs=0.04)
+
+
+def test_shares_of_one_and_of_none() -> None:
+    assert shares(np.array([np.nan, 0.5]), np.zeros(2), 3).tolist() == [0.5] * 3
+    assert np.isnan(shares(np.array([np.nan]), np.ones(1), 3)).all()
+
+
+SEEN_WITH = {
+    "all cones": np.eye(3),
+    "no red cones": np.array([[0.1523, 1.0526, -0.2049], [0.1145, 0.7863, 0.0992], [-0.0039, -0.0481, 1.0520]]),
+    "no green cones": np.array([[0.3673, 0.8606, -0.2280], [0.2801, 0.6725, 0.0474], [-0.0118, 0.0429, 0.9689]]),
+    "no blue cones": np.array([[1.2555, -0.0767, -0.1788], [-0.0784, 0.9308, 0.1476], [0.0047, 0.6914, 0.3039]]),
+}
+"""Linear RGB as colour-blind eyes see it: Machado, Oliveira and Fernandes 2009, severity 1."""
+
+
+@pytest.mark.parametrize("eyes", SEEN_WITH)
+def test_bounds_can_be_told_apart_by_all_eyes(eyes: str) -> None:
+    seen = [lab_of(SEEN_WITH[eyes], colour) for colour in BOUND_COLOURS.values()]
+    for index, first in enumerate(seen):
+        for second in seen[:index]:
+            assert np.linalg.norm(first - second) >= 25.0
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=lambda theme: theme.name)
+def test_bounds_stand_out_from_panels(theme: Theme) -> None:
+    assert min(contrast(colour, theme.panel) for colour in BOUND_COLOURS.values()) >= 2.0
+
+
+def lab_of(eyes: np.ndarray, colour: str) -> np.ndarray:
+    """CIELAB (D65) of a colour seen with some eyes; a difference of 2 is just visible."""
+    share = np.array(channels(colour)) / 255
+    linear = np.clip(eyes @ np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ linear / np.array([0.9505, 1.0, 1.0888])
+    x, y, z = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])

@@ -19,7 +19,7 @@ from gui.canvas.heat import colour_table
 from gui.canvas.overlays import HoverCard, Legend, Minimap
 from gui.canvas.scene import Decoration, HeatScale, Scene, SceneNode
 from gui.canvas.widget import CanvasSettings, GraphCanvas
-from gui.theme import DARK, LIGHT
+from gui.theme import BOUND_COLOURS, DARK, LIGHT
 from tests.gui.canvas.graphs import swin
 
 LEFT = Qt.MouseButton.LeftButton
@@ -368,6 +368,21 @@ def test_the_legend_comes_with_the_heat_and_moves_nothing(canvas: GraphCanvas) -
     canvas.setHeat({find(canvas, "Softmax"): 1e-3}, SCALE)
     assert legend.isVisible()
     assert canvas.nodeCenter("features") == place
+
+
+def test_the_legend_names_categories(canvas: GraphCanvas) -> None:
+    legend, node = part(canvas, Legend), find(canvas, "Softmax")
+    bounds = HeatScale.of_categories(tuple(BOUND_COLOURS), "Bound by", "bounds")
+    canvas.setHeat({node: 3.0}, bounds, {node: 10.0})
+    picture = legend.grab().toImage()
+    for colour in BOUND_COLOURS.values():
+        assert count_pixels(picture, colour) >= 60, "a square of each, also of those that do not occur"
+    legend.setValue(3.0)
+    assert legend.grab().toImage() != picture, "what is pointed at stands out"
+    assert canvas.worstNodes(3) == [node]
+    assert "dma" in canvas.describe(node)
+    canvas.collapseAll()
+    assert "mostly dma" in canvas.describe("features")
 
 
 def test_the_whole_graph_is_painted_onto_any_device(canvas: GraphCanvas) -> None:

@@ -9,7 +9,9 @@ from gui.canvas.heat import positions
 from gui.document.document import Document
 from gui.document.overlay import Overlay
 from gui.panels.heat_colours import HeatColours
-from gui.panels.overlays import heat_of, worst_first
+from gui.panels.hierarchy.model import ModuleTree
+from gui.panels.overlays import Heat, heat_of, worst_first
+from gui.theme import BOUND_COLOURS
 from tests.gui import samples
 
 
@@ -60,3 +62,32 @@ def test_equal_values_make_a_usable_scale() -> None:
     assert heat.scale is not None
     assert heat.scale.minimum < heat.scale.maximum
     assert HeatColours(heat).of(heat.values["logits"]) is not None
+
+
+def test_bounds_are_names_and_worst_is_what_takes_longest() -> None:
+    document = samples.filled()
+    heat = heat_of(document, Overlay.BOUND)
+    assert heat.scale is not None
+    names = {node_id: heat.scale.format(value) for node_id, value in heat.values.items()}
+    assert names == {"/stem/Conv": "MAC", "/stem/Relu": "MAC", "/head/Reshape": "DMA", "/head/fc/Gemm": "MAC"}
+    assert worst_first(heat)[:2] == ["/head/fc/Gemm", "/stem/Conv"]
+    fills = [colours[0] for colours in map(HeatColours(heat).of, heat.values.values()) if colours]
+    assert fills == [BOUND_COLOURS[key] for key in ("mac", "mac", "dma", "mac")]
+
+
+def test_a_module_shows_what_most_of_its_time_goes_to() -> None:
+    document = samples.filled()
+    assert document.graph is not None
+    tree = ModuleTree(document.graph.nodes)
+    heat = heat_of(document, Overlay.BOUND)
+    assert heat.scale is not None
+    tree.show(heat)
+    shown = {item.id: item.worst for item in tree.items}
+    assert shown["stem"] == shown["head"] == 0.0, "MAC: 100 of 101.5 µs in the head"
+    tree.show(with_slow_reshape(heat))
+    assert {item.id: item.worst for item in tree.items}["head"] == 3.0, "DMA, once the Reshape takes longest"
+
+
+def with_slow_reshape(heat: Heat) -> Heat:
+    """The same bounds with the Reshape as what takes longest."""
+    return Heat(heat.values, heat.scale, {**heat.weights, "/head/Reshape": 1000.0})
