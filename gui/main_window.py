@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 from gui.actions.builder import ActionSet
 from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
+from gui.actions.fusion_draft import FusionDraft
 from gui.actions.panel_commands import PanelCommands
 from gui.actions.region_commands import RegionCommands
 from gui.actions.registry import ACTIONS, BY_ID, PANEL_COMMANDS
@@ -163,12 +164,17 @@ class MainWindow(QMainWindow):
         )
         self.edits = EditCommands(self.document.document, self.view)
         self.views = ViewCommands(self.canvas, self.view, self.heat, self.search, prompts, self)
+        self.draft = FusionDraft(
+            self.canvas, self.document, self.session, self.view, self.edits.markable_of, self
+        )
         self.regions = RegionCommands(
             self.document.document,
             self.session,
             self.view,
             self.edits,
+            self.draft,
             self.notices,
+            prompts,
             self.views.reveal,
             self._refresh_actions,
         )
@@ -293,6 +299,10 @@ class MainWindow(QMainWindow):
             panel.revealed.connect(self.views.reveal)
         self.search.found.connect(self.views.find)
         self.canvas.contextMenuRequested.connect(self._show_context_menu)
+        self.canvas.nearestChosen.connect(self.regions.fuse_nearest)
+        self.canvas.draftChosen.connect(self.actions_.trigger)
+        self.canvas.regionClicked.connect(self.regions.select)
+        self.canvas.regionActivated.connect(self.regions.rename)
         self.welcome.openWanted.connect(self.files.ask_and_open)
         self.welcome.pathChosen.connect(self.files.open)
         self.welcome.set_recent(self.preferences.recent)
@@ -337,7 +347,7 @@ class MainWindow(QMainWindow):
         self.verification.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
 
     def _action_state(self) -> ActionState:
-        document = self.document.document
+        document, proposed = self.document.document, self.regions.proposed
         return ActionState(
             is_open=document.is_open,
             is_dirty=document.is_dirty,
@@ -350,8 +360,8 @@ class MainWindow(QMainWindow):
             selected=len(self.view.selection),
             markable=len(self.edits.markable()),
             selected_regions=len(self.regions.selected_regions()),
-            has_refused_region=self.regions.refused is not None and bool(self.regions.refused.offending),
-            has_nearest_region=self.regions.refused is not None and bool(self.regions.refused.nearest),
+            has_refused_region=proposed is not None and bool(proposed.offending),
+            has_nearest_region=proposed is not None and bool(proposed.nearest),
             overlay=self.view.overlay,
             has_heat=self.heat.heat.scale is not None,
             has_engine=self.session.is_running,

@@ -110,7 +110,7 @@ def test_shortcuts_are_those_of_the_window() -> None:
     for spec in ACTIONS:
         for shortcut in spec.shortcuts:
             assert re.search(rf"(?<![\w+]){re.escape(shortcut)}(?![\w+])", table), f"{spec.id}: {shortcut}"
-    assert len(GESTURES) == 5, "the sentence about the mouse names all gestures"
+    assert len(GESTURES) == 6, "the sentence about the mouse names all gestures"
 
 
 def test_recipe_and_project_are_valid(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from gui.document.document import Document
@@ -43,8 +43,12 @@ class EditCommands:
 
     def markable(self) -> list[str]:
         """The selected nodes that can have a precision."""
+        return self.markable_of(self._view.selection)
+
+    def markable_of(self, node_ids: Iterable[str]) -> list[str]:
+        """Those of some nodes that can have a precision."""
         nodes = self._document.nodes
-        return [node_id for node_id in self._view.selection if node_id in nodes and is_markable(nodes[node_id])]
+        return [node_id for node_id in node_ids if node_id in nodes and is_markable(nodes[node_id])]
 
     def select_same_type(self) -> None:
         nodes = self._document.nodes

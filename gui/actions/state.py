@@ -29,7 +29,7 @@ class ActionState:
     selected_regions: int = 0
     """Fusion regions that selected nodes are in."""
     has_refused_region: bool = False
-    """Whether the last selection could not be fused."""
+    """Whether the nodes dragged over, or the last selection, could not be fused."""
     has_nearest_region: bool = False
     overlay: Overlay = Overlay.NONE
     has_heat: bool = False
@@ -79,6 +79,16 @@ def is_in_region(state: ActionState) -> str:
     if why := has_selection(state):
         return why
     return "" if state.selected_regions else "Select a node of a fusion region first"
+
+
+def is_in_one_region(state: ActionState) -> str:
+    if why := is_in_region(state):
+        return why
+    return "" if state.selected_regions == 1 else "Select nodes of one fusion region only"
+
+
+def can_split(state: ActionState) -> str:
+    return is_in_one_region(state) or engine_runs(state)
 
 
 def has_refused_region(state: ActionState) -> str:

@@ -30,6 +30,22 @@ class GestureTarget(Protocol):
         """Select the boxes an area touches."""
         ...
 
+    def previewArea(self, area: QRectF, add: bool) -> None:
+        """Say what an area touches while it is dragged."""
+        ...
+
+    def drawLasso(self, position: QPointF) -> None:
+        """Begin a line by hand, or draw it on to a position, and say what it takes."""
+        ...
+
+    def selectLasso(self) -> None:
+        """Select what the line takes."""
+        ...
+
+    def endPreview(self) -> None:
+        """The drag is given up: nothing is touched."""
+        ...
+
     def clickAt(self, position: QPointF, toggle: bool) -> None:
         """Select, or toggle, what is under the pointer."""
         ...
@@ -127,6 +143,7 @@ class BoxSelect(Gesture):
 
     def dragged(self, position: QPointF) -> None:
         self.target.setBand(self.band(position))
+        self.target.previewArea(self.band(position), add=self.adds)
 
     def dropped(self, position: QPointF) -> None:
         self.target.selectArea(self.band(position), add=self.adds)
@@ -134,11 +151,37 @@ class BoxSelect(Gesture):
     def clicked(self, position: QPointF) -> None:
         self.target.clickAt(position, toggle=True)
 
+    def cancel(self) -> None:
+        super().cancel()
+        self.target.endPreview()
+
 
 class BoxAdd(BoxSelect):
     """As `BoxSelect`, and what was selected stays so."""
 
     adds = True
+
+
+class LassoSelect(Gesture):
+    """Draw a line around boxes, or along them, to select them; a click toggles."""
+
+    cursor = Qt.CursorShape.CrossCursor
+
+    def dragged(self, position: QPointF) -> None:
+        if self.last is self.start:
+            self.target.drawLasso(self.start)
+        self.target.drawLasso(position)
+
+    def dropped(self, position: QPointF) -> None:
+        self.target.drawLasso(position)
+        self.target.selectLasso()
+
+    def clicked(self, position: QPointF) -> None:
+        self.target.clickAt(position, toggle=True)
+
+    def cancel(self) -> None:
+        super().cancel()
+        self.target.endPreview()
 
 
 _Modifier = Qt.KeyboardModifier
@@ -152,6 +195,7 @@ GESTURES: Mapping[tuple[Qt.MouseButton, Qt.KeyboardModifier], Callable[[GestureT
             (_Button.LeftButton, _Modifier.ControlModifier): ZoomArea,
             (_Button.LeftButton, _Modifier.ShiftModifier): BoxSelect,
             (_Button.LeftButton, _Modifier.ShiftModifier | _Modifier.ControlModifier): BoxAdd,
+            (_Button.LeftButton, _Modifier.ShiftModifier | _Modifier.AltModifier): LassoSelect,
             (_Button.MiddleButton, _Modifier.NoModifier): PanOnly,
         }
     )
@@ -162,6 +206,6 @@ def begin(
     target: GestureTarget, button: Qt.MouseButton, modifiers: Qt.KeyboardModifier, position: QPointF
 ) -> Gesture | None:
     """The gesture that a press begins, None where it begins none."""
-    relevant = modifiers & (_Modifier.ShiftModifier | _Modifier.ControlModifier)
-    make = GESTURES.get((button, relevant))
+    plain = modifiers & (_Modifier.ShiftModifier | _Modifier.ControlModifier)
+    make = GESTURES.get((button, plain | (modifiers & _Modifier.AltModifier))) or GESTURES.get((button, plain))
     return make(target, position) if make else None

@@ -185,6 +185,10 @@ class CanvasModel:
         """The operators of a box: the node, or all in `~group`."""
         return np.array([item], dtype=np.int64) if item >= 0 else self.hierarchy.nodes_of(~item)
 
+    def nodes_in(self, boxes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The operators of some boxes."""
+        return np.flatnonzero(np.isin(self.layout.box_of_node, boxes))
+
     def select(self, nodes: NDArray[np.int64], mode: str = "replace") -> bool:
         """Select nodes: "replace", "add" or "toggle" (all on unless all were). Whether anything changed."""
         before = self.is_selected

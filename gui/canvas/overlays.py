@@ -283,18 +283,18 @@ class HoverCard(QFrame):
             return
         self._label.setText(text)
         self.adjustSize()
-        self.move(self._place(pointer))
+        parent = self.parentWidget()
+        assert parent is not None, "a card is always made inside a canvas"
+        self.move(place_beside(pointer, self.size(), parent.size()))
         self.raise_()
         self.show()
 
-    def _place(self, pointer: QPoint) -> QPoint:
-        parent = self.parentWidget()
-        assert parent is not None, "a card is always made inside a canvas"
-        room = parent.size()
-        x = pointer.x() + 18
-        y = pointer.y() + 18
-        if x + self.width() > room.width() - 4:
-            x = pointer.x() - self.width() - 10
-        if y + self.height() > room.height() - 4:
-            y = pointer.y() - self.height() - 10
-        return QPoint(max(4, x), max(4, y))
+
+def place_beside(pointer: QPoint, size: QSize, room: QSize) -> QPoint:
+    """Where something of a size goes beside a position, to its lower right where there is room, inside `room`."""
+    x, y = pointer.x() + 18, pointer.y() + 18
+    if x + size.width() > room.width() - 4:
+        x = pointer.x() - size.width() - 10
+    if y + size.height() > room.height() - 4:
+        y = pointer.y() - size.height() - 10
+    return QPoint(max(4, x), max(4, y))

@@ -8,8 +8,10 @@ from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QPainter, QPixmap
 
 from gui.canvas.camera import Camera
+from gui.canvas.draft import RegionDraft
 from gui.canvas.layers.boxes import Badge, BoxLayer, BoxPalette, badges_of
 from gui.canvas.layers.context import PaintContext, Texts
+from gui.canvas.layers.draft import DraftLayer, paint_lasso, paint_touched
 from gui.canvas.layers.edges import EdgeLayer
 from gui.canvas.layers.frames import paint_frame_titles, paint_frames, title_places
 from gui.canvas.layers.marks import paint_band, paint_flash, paint_hover, paint_selection, paint_worst
@@ -23,10 +25,15 @@ _MOST_LIT = 24
 
 @dataclass
 class Overlay:
-    """What is over the graph for a moment: the hovered id, the rubber band, the node that flashes and how strongly."""
+    """What is over the graph for a moment: the hovered id, the rubber band or the lasso's points with the boxes that it
+    touches, the fusion region that might be, the node that flashes and how strongly.
+    """
 
     hovered: str = ""
     band: QRectF | None = None
+    lasso: list[tuple[float, float]] = field(default_factory=list[tuple[float, float]])
+    touched: list[int] = field(default_factory=list[int])
+    draft: RegionDraft | None = None
     flash: str = ""
     flash_strength: float = 0.0
 
@@ -64,6 +71,7 @@ class Renderer:
     def regions_changed(self) -> None:
         """Fusion regions changed; everything is where it was."""
         self._regions: RegionLayer | None = None
+        self._draft: tuple[RegionDraft, DraftLayer] | None = None
 
     def decorations_changed(self) -> None:
         """Precisions or fusion changed; everything is where it was, but edges may name other element types."""
@@ -83,6 +91,9 @@ class Renderer:
         context = self._context(painter, camera, width, height)
         overlay = overlay or Overlay()
         self._region_layer().paint(context)
+        draft = self._draft_layer(overlay.draft)
+        if draft is not None:
+            draft.paint(context)
         self._light_edges(context, overlay)
         self._box_layer().paint(context)
         paint_frame_titles(context)
@@ -94,8 +105,14 @@ class Renderer:
         paint_worst(context)
         if overlay.flash and (rectangle := self._model.rectangle_of(overlay.flash)):
             paint_flash(context, rectangle, overlay.flash_strength)
+        if overlay.touched:
+            paint_touched(context, overlay.touched)
+        if draft is not None:
+            draft.paint_marks(context)
         if overlay.band is not None:
             paint_band(context, overlay.band)
+        if overlay.lasso:
+            paint_lasso(context, overlay.lasso)
 
     def paint_all(self, painter: QPainter, camera: Camera, width: int, height: int) -> None:
         """Paint without the cache and without what is momentary: shapes stay shapes on a device that keeps them."""
@@ -119,6 +136,17 @@ class Renderer:
             if left <= x <= left + wide and top <= y <= top + tall:
                 return frame
         return None
+
+    def region_at(self, camera: Camera, width: int, height: int, x: float, y: float) -> str:
+        """The fusion region whose tab is at a pixel; "" for none."""
+        return self._region_layer().tab_at(self._context(QPainter(), camera, width, height), x, y)
+
+    def is_nearest_at(
+        self, draft: RegionDraft | None, camera: Camera, width: int, height: int, x: float, y: float
+    ) -> bool:
+        """Whether the tab of a draft's nearest legal region is at a pixel."""
+        layer = self._draft_layer(draft)
+        return layer is not None and layer.is_tab_at(self._context(QPainter(), camera, width, height), x, y)
 
     def _context(self, painter: QPainter, camera: Camera, width: int, height: int) -> PaintContext:
         return PaintContext(painter, camera, float(width), float(height), self._model, self.theme, self._texts)
@@ -159,6 +187,13 @@ class Renderer:
         if self._regions is None:
             self._regions = RegionLayer(self._model)
         return self._regions
+
+    def _draft_layer(self, draft: RegionDraft | None) -> DraftLayer | None:
+        if draft is None:
+            return None
+        if self._draft is None or self._draft[0] is not draft:
+            self._draft = (draft, DraftLayer(self._model, draft))
+        return self._draft[1]
 
     def _box_layer(self) -> BoxLayer:
         if self._boxes is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import (
     QContextMenuEvent,
@@ -20,10 +22,13 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from gui.canvas.camera import Camera
 from gui.canvas.describe import describe
+from gui.canvas.draft import RegionDraft
+from gui.canvas.draft_card import VerdictCard
 from gui.canvas.folding import Viewport
 from gui.canvas.furniture import Furniture
 from gui.canvas.gestures import Gesture, begin
 from gui.canvas.heat import worst_first
+from gui.canvas.lasso import Lasso
 from gui.canvas.model import CanvasModel, ViewState
 from gui.canvas.overlays import Legend
 from gui.canvas.renderer import Overlay, Renderer
@@ -54,7 +59,13 @@ class GraphCanvas(QWidget):
     selecting a group selects every operator in it.
 
     Gestures: drag pans, wheel and Ctrl+wheel zoom, Ctrl+drag zooms to an area, Shift+drag selects an area (with Ctrl
-    adds to the selection), click selects, Shift+click toggles, double-click opens or closes a group, Space fits.
+    adds to the selection), Shift+Alt+drag selects what a line drawn by hand takes, click selects, Shift+click toggles,
+    double-click opens or closes a group, Space fits.
+
+    While an area or a line is dragged, `areaDragged` tells the nodes that it takes each time they change; then comes
+    `areaDropped` (they are selected now) or `areaCancelled`. `nearestChosen`: the tab of a draft's nearest legal region
+    was clicked; `draftChosen`: a button of its card, by its id. `regionClicked` and `regionActivated`: a region's tab
+    was clicked, or double-clicked. `escaped`: Escape with nothing being dragged.
     """
 
     selectionChanged = Signal(list)
@@ -62,6 +73,14 @@ class GraphCanvas(QWidget):
     contextMenuRequested = Signal(list, QPoint)
     nodeActivated = Signal(str)
     expandedChanged = Signal()
+    areaDragged = Signal(list)
+    areaDropped = Signal()
+    areaCancelled = Signal()
+    nearestChosen = Signal()
+    draftChosen = Signal(str)
+    regionClicked = Signal(str)
+    regionActivated = Signal(str)
+    escaped = Signal()
 
     def __init__(self, parent: QWidget | None = None, theme: Theme = LIGHT) -> None:
         super().__init__(parent)
@@ -71,11 +90,16 @@ class GraphCanvas(QWidget):
         self._camera = Camera()
         self._overlay = Overlay()
         self._gesture: Gesture | None = None
+        self._lasso: Lasso | None = None
         self._is_fitted = True
         self._folded_for = Viewport()
         self._card_text: Callable[[str], str] = self.describe
         self._furniture = Furniture(self, self._model, theme)
         self._furniture.goTo.connect(self._go_to_share)
+        self._pointer = QPointF()
+        self._card_point = (0.0, 0.0)
+        self._verdict_card = VerdictCard(self, theme)
+        self._verdict_card.chosen.connect(self.draftChosen)
         self._flash_timer = QTimer(self, interval=_FLASH_STEP_MS)
         self._flash_timer.timeout.connect(self._step_flash)
         self.setMouseTracking(True)
@@ -93,6 +117,8 @@ class GraphCanvas(QWidget):
         self._model.set_heat({}, None)
         self._model.set_scene(scene, self.settings.most_first_boxes)
         self._overlay = Overlay()
+        self._gesture = self._lasso = None
+        self._verdict_card.hide()
         self._lay_out()
         self.fit()
         self._furniture.refresh_legend()
@@ -117,6 +143,21 @@ class GraphCanvas(QWidget):
             self._renderer.regions_changed()
             self.update()
 
+    def setDraft(self, draft: RegionDraft | None) -> None:
+        """A fusion region that might be, with what stands in its way and a card at the pointer; none: none. Nothing
+        moves.
+        """
+        if draft is not None and self._overlay.draft is None:
+            self._card_point = self._camera.scene_point(self._pointer.x(), self._pointer.y())
+        if draft != self._overlay.draft:
+            self._overlay.draft = draft
+            self._verdict_card.showDraft(draft, self._card_position())
+            self.update()
+
+    def _card_position(self) -> QPoint:
+        """At the pointer while it drags, and from then on where it was on the graph."""
+        return QPointF(*self._camera.point(*self._card_point)).toPoint()
+
     def setHeat(
         self, values: Mapping[str, float], scale: HeatScale | None, weights: Mapping[str, float] | None = None
     ) -> None:
@@ -131,6 +172,7 @@ class GraphCanvas(QWidget):
         """Paint in other colours."""
         self._renderer.set_theme(theme)
         self._furniture.set_theme(theme)
+        self._verdict_card.setTheme(theme)
         self._furniture.refresh_minimap(self._renderer)
         self.update()
 
@@ -323,6 +365,7 @@ class GraphCanvas(QWidget):
         self._is_fitted = False
         self._furniture.hide_card()
         self._furniture.place(camera)
+        self._verdict_card.moveBeside(self._card_position())
         self.update()
 
     def _go_to_share(self, x: float, y: float) -> None:
@@ -351,18 +394,80 @@ class GraphCanvas(QWidget):
 
     def selectArea(self, area: QRectF, add: bool) -> None:
         """Select every operator of the boxes that an area of the window touches."""
+        self._drop(self._model.nodes_in(self._boxes_in(area)), add)
+
+    def previewArea(self, area: QRectF, add: bool) -> None:
+        """Tell what an area of the window touches; `add`: besides what is selected."""
+        self._touch(self._boxes_in(area), add)
+
+    def drawLasso(self, position: QPointF) -> None:
+        """Begin a line by hand at a position, or draw it on, and tell what it takes."""
+        point = self._camera.scene_point(position.x(), position.y())
+        if self._lasso is None:
+            self._lasso = Lasso(self._model.layout.boxes, point)
+        self._lasso.extend(point)
+        self._overlay.lasso = self._lasso.points
+        self._touch(self._lasso.taken(), add=False)
+
+    def selectLasso(self) -> None:
+        """Select every operator of the boxes that the line takes."""
+        if self._lasso is not None:
+            self._drop(self._model.nodes_in(self._lasso.taken()), add=False)
+
+    def endPreview(self) -> None:
+        """The drag is given up."""
+        was_dragging = bool(self._overlay.touched or self._lasso)
+        self._forget_drag()
+        if was_dragging:
+            self.areaCancelled.emit()
+
+    def _boxes_in(self, area: QRectF) -> NDArray[np.int64]:
         left, top = self._camera.scene_point(area.left(), area.top())
         right, bottom = self._camera.scene_point(area.right(), area.bottom())
-        boxes = self._model.boxes_touching(left, top, right, bottom).tolist()
-        ids = [self._model.item_id(self._model.layout.items[box]) for box in boxes]
-        self._select(self._model.select(self._model.indices(ids), "add" if add else "replace"))
+        return self._model.boxes_touching(left, top, right, bottom)
+
+    def _touch(self, boxes: NDArray[np.int64], add: bool) -> None:
+        touched = boxes.tolist()
+        if touched != self._overlay.touched:
+            self._overlay.touched = touched
+            nodes = self._model.nodes_in(boxes)
+            if add:
+                nodes = np.union1d(nodes, np.flatnonzero(self._model.is_selected))
+            self.areaDragged.emit([self._model.scene.nodes[node].id for node in nodes.tolist()])
+        self.update()
+
+    def _drop(self, nodes: NDArray[np.int64], add: bool) -> None:
+        self._forget_drag()
+        self._select(self._model.select(nodes, "add" if add else "replace"))
+        self.areaDropped.emit()
+
+    def _forget_drag(self) -> None:
+        self._overlay.touched, self._overlay.lasso, self._lasso = [], [], None
+        self.update()
 
     def clickAt(self, position: QPointF, toggle: bool) -> None:
         """Select (or toggle) what is at a position; nothing there: select nothing."""
+        if self._click_tab(position):
+            return
         item = self.itemAt(position)
         nodes = self._model.indices([item] if item else [])
         if item or not toggle:
             self._select(self._model.select(nodes, "toggle" if toggle else "replace"))
+
+    def regionAt(self, position: QPointF) -> str:
+        """The fusion region whose tab is at a position; "" for none."""
+        return self._renderer.region_at(self._camera, self.width(), self.height(), position.x(), position.y())
+
+    def _click_tab(self, position: QPointF) -> bool:
+        """Whether a tab is at the position, which then has been told."""
+        view = (self._camera, self.width(), self.height(), position.x(), position.y())
+        if self._renderer.is_nearest_at(self._overlay.draft, *view):
+            self.nearestChosen.emit()
+            return True
+        if region := self.regionAt(position):
+            self.regionClicked.emit(region)
+            return True
+        return False
 
     def setBand(self, band: QRectF | None) -> None:
         """Show a rubber band, or none."""
@@ -417,11 +522,18 @@ class GraphCanvas(QWidget):
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:
         if self._gesture is not None:
-            self._gesture.move(event.position())
-            if self._gesture.is_drag:
-                self.setCursor(self._gesture.cursor)
+            self._drag_to(self._gesture, event.position())
             return
         self._hover(self.itemAt(event.position()))
+
+    def _drag_to(self, gesture: Gesture, position: QPointF) -> None:
+        self._pointer = position
+        gesture.move(position)
+        if gesture.is_drag:
+            self.setCursor(gesture.cursor)
+        if self._overlay.touched or self._lasso is not None:
+            self._card_point = self._camera.scene_point(position.x(), position.y())
+            self._verdict_card.moveBeside(position.toPoint())
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:
         gesture, self._gesture = self._gesture, None
@@ -431,6 +543,9 @@ class GraphCanvas(QWidget):
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
         if event.button() != Qt.MouseButton.LeftButton:
+            return
+        if region := self.regionAt(event.position()):
+            self.regionActivated.emit(region)
             return
         group = self._group_at(event.position())
         if group:
@@ -465,6 +580,8 @@ class GraphCanvas(QWidget):
             case Qt.Key.Key_Escape if self._gesture is not None:
                 self._gesture.cancel()
                 self._gesture = None
+            case Qt.Key.Key_Escape:
+                self.escaped.emit()
             case Qt.Key.Key_Left:
                 self.panBy(step, 0.0)
             case Qt.Key.Key_Right:

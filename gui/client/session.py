@@ -16,6 +16,7 @@ from engine.service.messages import (
     Calibrate,
     Calibrated,
     CheckRegion,
+    CheckSplit,
     CompilationReady,
     Compile,
     ErrorsReady,
@@ -33,12 +34,14 @@ from engine.service.messages import (
     RegionChecked,
     Save,
     Saved,
+    SplitChecked,
     TimingReady,
     UpdatePlan,
     Verified,
     Verify,
 )
 from gui.client.client import STREAMED, EngineClient
+from gui.client.newest import Newest
 from gui.client.restarts import RestartBudget
 from gui.document.document import CalibrationSource
 from gui.document.notice import Level, Notice
@@ -70,9 +73,10 @@ class EngineSession(QObject):
     Results of the plan go straight into the document. Everything else comes as a signal: ``opened``
     (path), ``saved`` (path), ``exported`` (ExportSummary), ``evaluated`` (Evaluation), ``calibrated``
     (samples), ``verified`` (Verification, the revision it is about), ``inspected`` (NodeDetail),
-    ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``noticed`` (Notice),
-    ``activityChanged`` (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of
-    the present plan are complete, or failed).
+    ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``regionJudged`` (RegionVerdict on
+    nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``noticed`` (Notice), ``activityChanged``
+    (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are
+    complete, or failed).
     """
 
     opened = Signal(str)
@@ -83,6 +87,8 @@ class EngineSession(QObject):
     verified = Signal(object, int)
     inspected = Signal(object)
     regionChecked = Signal(object, bool)
+    regionJudged = Signal(object)
+    splitChecked = Signal(object)
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -106,6 +112,7 @@ class EngineSession(QObject):
         self._live_id = 0
         self._resolved: PlanResolved | None = None
         self._inspected_node = ""
+        self._judging: Newest[tuple[str, ...]] = Newest(self._judge)
         self._wanting_compilation: set[str] = set()
         self._sent_revision = NO_REVISION
         self._compile_id = 0
@@ -256,6 +263,35 @@ class EngineSession(QObject):
         else:
             self._wanting_compilation.discard(wanter)
 
+    def judge_region(self, nodes: Sequence[str]) -> None:
+        """Ask whether nodes can run as one kernel, while they are still being chosen: of several questions only the
+        newest is answered, by ``regionJudged``, and none where the plan changed meanwhile.
+        """
+        if self._client.is_running:
+            self._judging.ask(tuple(nodes))
+
+    def _judge(self, nodes: tuple[str, ...]) -> None:
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            is_newest = self._judging.answered()
+            if isinstance(answer, RegionChecked) and is_newest and revision == self._document.revision:
+                self.regionJudged.emit(answer.verdict)
+
+        self._submit(lambda i: CheckRegion(id=i, revision=revision, nodes=nodes), handle)
+
+    def check_split(self, name: str, nodes: Sequence[str]) -> None:
+        """Ask what cutting a region in two gives, ``nodes`` on one side; ``splitChecked`` answers, unless the plan
+        changed meanwhile.
+        """
+        revision, asked = self._document.revision, tuple(nodes)
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, SplitChecked) and revision == self._document.revision:
+                self.splitChecked.emit(answer.split)
+
+        self._submit(lambda i: CheckSplit(id=i, revision=revision, name=name, nodes=asked), handle)
+
     def cancel(self) -> None:
         """Stop what the progress bar shows."""
         if self._activity is not None:
@@ -400,6 +436,7 @@ class EngineSession(QObject):
 
     def _on_crashed(self, why: str, details: str, lost: list[AnyRequest]) -> None:
         self._is_restoring = False
+        self._judging.forget()
         self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
         lost_open = next((request.path for request in lost if isinstance(request, Open)), "")

@@ -226,7 +226,7 @@ class Document:
 
     def fuse(self, node_ids: Iterable[str]) -> str:
         """Have nodes run as one kernel, as a region of the first free name; returns that name."""
-        names = {name for name, _ in self.plan.regions}
+        names = self._region_names()
         name = next(name for name in map("region {}".format, count(1)) if name not in names)
         nodes = tuple(dict.fromkeys(node_ids))
         self._edit(f"fuse {self._described(list(nodes))}", regions=(*self.plan.regions, (name, nodes)))
@@ -234,18 +234,49 @@ class Document:
 
     def dissolve(self, names: Iterable[str]) -> bool:
         """Take fusion regions out of the plan; False if there are none of these names."""
-        wanted = {name for name, _ in self.plan.regions} & set(names)
+        wanted = self._region_names() & set(names)
         kept = tuple(region for region in self.plan.regions if region[0] not in wanted)
         return bool(wanted) and self._edit(f"dissolve {', '.join(sorted(wanted))}", regions=kept)
 
+    def rename_region(self, name: str, new_name: str) -> bool:
+        """Call a fusion region something else; False if there is none, or the new name is taken."""
+        names = self._region_names()
+        if name not in names or new_name in names:
+            return False
+        renamed = tuple((new_name if known == name else known, nodes) for known, nodes in self.plan.regions)
+        return self._edit(f"rename {name} to {new_name}", regions=renamed)
+
+    def split_region(self, name: str, parts: Iterable[tuple[str, tuple[str, ...]]]) -> bool:
+        """Put other regions (name, nodes) in the place of one; False if there is none of that name."""
+        if name not in self._region_names():
+            return False
+        regions: list[tuple[str, tuple[str, ...]]] = []
+        for region in self.plan.regions:
+            regions += parts if region[0] == name else [region]
+        return self._edit(f"split {name}", regions=tuple(regions))
+
     def set_target(self, target: str) -> bool:
-        return self._edit(f"target {target}", target=target)
+        """Plan for another target, on all of its cores: a number of cores is about one chip."""
+        options = msgspec.structs.replace(self.plan.compile, cores=None)
+        name = Path(target).stem if target.endswith(".toml") else target
+        return self._edit(f"target {name}", target=target, compile=options)
+
+    def set_compile(self, gesture: str = "", **fields: object) -> bool:
+        """Change compile options by field (``goal``, ``weight``, ``level``, ``cores``); changes in a row with one
+        ``gesture`` are one step of undo.
+        """
+        options = msgspec.structs.replace(self.plan.compile, **fields)
+        label = ", ".join(f"{key} {_option_text(value)}" for key, value in fields.items())
+        return self._edit(label, gesture, compile=options)
 
     def undo(self) -> bool:
         return self._restore(self._history.undo())
 
     def redo(self) -> bool:
         return self._restore(self._history.redo())
+
+    def _region_names(self) -> set[str]:
+        return {name for name, _ in self.plan.regions}
 
     # The engine's answers; False when they belong to an older revision
 
@@ -292,11 +323,11 @@ class Document:
         self._notify(Change.COMPILATION)
         return True
 
-    def _edit(self, label: str, **fields: object) -> bool:
+    def _edit(self, label: str, gesture: str = "", **fields: object) -> bool:
         plan = msgspec.structs.replace(self.plan, **fields)
         if plan == self.plan:
             return False
-        self._history.push(Step(label, self.plan, plan))
+        self._history.push(Step(label, self.plan, plan, gesture))
         return self._restore(plan)
 
     def _restore(self, plan: PlanData | None) -> bool:
@@ -319,3 +350,7 @@ class Document:
             return
         for listener in self._listeners:
             listener(change)
+
+
+def _option_text(value: object) -> str:
+    return "all" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engine.service.messages import PlanData
 
 
 @dataclass(frozen=True)
 class Step:
-    """One thing the user did, as the plan before and after it. ``label`` completes "Undo …"."""
+    """One thing the user did, as the plan before and after it. ``label`` completes "Undo …".
+
+    Steps in a row with the same ``gesture`` (other than "") are one step: a slider that is moved is undone as a whole.
+    """
 
     label: str
     before: PlanData
     after: PlanData
+    gesture: str = ""
 
 
 @dataclass
@@ -34,7 +38,11 @@ class History:
         return self.undone[-1].label if self.undone else ""
 
     def push(self, step: Step) -> None:
-        self.done.append(step)
+        last = self.done[-1] if self.done else None
+        if last is not None and step.gesture and step.gesture == last.gesture and not self.undone:
+            step = replace(step, before=self.done.pop().before)
+        if step.before != step.after:
+            self.done.append(step)
         self.undone.clear()
 
     def undo(self) -> PlanData | None:

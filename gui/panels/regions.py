@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from engine.reports import RegionPlan, RegionVerdict
+from engine.reports import RegionPlan, RegionSplit, RegionVerdict
+from gui.canvas.draft import DraftCard, DraftChoice, RegionDraft
 from gui.canvas.scene import SceneRegion
 from gui.document.document import Document
 from gui.panels import formats
+
+FUSE_COMMAND = "region.fuse"
+NEAREST_COMMAND = "region.fuse_nearest"
+SHOW_COMMAND = "region.show_nodes"
 
 
 def saving_text(verdict: RegionVerdict) -> str:
@@ -16,6 +21,57 @@ def saving_text(verdict: RegionVerdict) -> str:
         parts.append(f"{formats.size(saved_bytes)} of memory traffic")
     text = f"saves {' and '.join(parts)}" if parts else "saves nothing by the estimate"
     return f"{text}; {verdict.note}" if verdict.note else f"{text}."
+
+
+def draft_of(verdict: RegionVerdict, nearest: RegionVerdict | None, is_dropped: bool) -> RegionDraft:
+    """A region that might be, for the canvas. ``nearest`` is what the engine says of the nearest legal one, if it was
+    asked; ``is_dropped``: the nodes are chosen, and something can be done about them.
+    """
+    return RegionDraft(
+        nodes=verdict.nodes,
+        is_legal=verdict.legal,
+        card=_legal_card(verdict, is_dropped) if verdict.legal else _illegal_card(verdict, nearest, is_dropped),
+        offending=verdict.offending,
+        nearest=verdict.nearest,
+    )
+
+
+def _legal_card(verdict: RegionVerdict, is_dropped: bool) -> DraftCard:
+    fuse = DraftChoice(FUSE_COMMAND, "Fuse  (G)", "Have these nodes run as one kernel")
+    return DraftCard(
+        f"✓ {len(verdict.nodes)} nodes can be one kernel", (saving_text(verdict),), (fuse,) if is_dropped else ()
+    )
+
+
+def _illegal_card(verdict: RegionVerdict, nearest: RegionVerdict | None, is_dropped: bool) -> DraftCard:
+    lines = [_sentence(verdict.reason)]
+    count = len(verdict.nearest)
+    if nearest is not None and nearest.legal:
+        lines.append(f"The nearest {count} nodes that can: {saving_text(nearest)}")
+    else:
+        lines.append(f"The nearest that can: {count} nodes." if count else "No nodes nearby can be fused.")
+    choices = [DraftChoice(NEAREST_COMMAND, f"Fuse Nearest {count}  (Enter)", "Fuse the dashed nodes")] if count else []
+    if verdict.offending:
+        choices.append(DraftChoice(SHOW_COMMAND, "Show Nodes", "Select the nodes that break the rule"))
+    title = f"✗ {len(verdict.nodes)} nodes cannot be one kernel"
+    return DraftCard(title, tuple(lines), tuple(choices) if is_dropped else ())
+
+
+def _sentence(text: str) -> str:
+    """With a capital and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith(".") else ".")
+
+
+def split_text(name: str, split: RegionSplit, count: int) -> str:
+    """What cutting a region of ``count`` nodes did, or why it cannot be cut."""
+    if split.reason:
+        side = f" with {len(split.refused.nodes)} nodes on one side" if split.refused is not None else ""
+        return f"Cannot split {name}{side}: {_sentence(split.reason)}"
+    kept = [f"{part.name} of {len(part.nodes)} nodes" for part in split.parts]
+    alone = count - sum(len(part.nodes) for part in split.parts)
+    if alone:
+        kept.append(f"{alone} nodes without a region" if alone > 1 else "one node without a region")
+    return f"Split {name} into {' and '.join(kept)}."
 
 
 def refusal_text(verdict: RegionVerdict) -> str:

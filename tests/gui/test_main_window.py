@@ -9,11 +9,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QMimeData, QPointF, Qt, QTimer, QUrl
+from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QTimer, QUrl
 from PySide6.QtGui import QDropEvent
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from gui.canvas.draft_card import VerdictCard
 from gui.document.notice import Level
 from gui.document.overlay import Overlay
 from gui.main_window import MainWindow
@@ -29,6 +30,8 @@ SAMPLES = MODELS / "fmnist_samples.npz"
 RECIPE = MODELS / "fmnist.toml"
 WAIT_MS = 100_000
 CALIBRATION_SAMPLES = 4
+LEFT = Qt.MouseButton.LeftButton
+LASSO = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.AltModifier
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +216,83 @@ def test_a_selection_is_fused_or_refused_with_a_way_out(window: MainWindow, qtbo
     assert document.plan.regions == ()
     qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
     assert document.results.timed.timing == before
+
+
+def draw_over(window: MainWindow, qtbot: QtBot, nodes: list[str]) -> None:
+    """Press on the first of some nodes and draw a line through them, as a user does; the mouse stays down."""
+    points = [window.canvas.nodeCenter(node).toPoint() for node in nodes]
+    qtbot.mousePress(window.canvas, LEFT, LASSO, points[0] - QPoint(0, 4))
+    for point in points:
+        qtbot.mouseMove(window.canvas, point)
+    qtbot.waitUntil(lambda: window.draft.verdict is not None and set(window.draft.verdict.nodes) == set(nodes))
+
+
+def release(window: MainWindow, qtbot: QtBot, node: str) -> None:
+    qtbot.mouseRelease(window.canvas, LEFT, LASSO, window.canvas.nodeCenter(node).toPoint())
+
+
+def card_text(window: MainWindow) -> str:
+    card = window.canvas.findChild(VerdictCard)
+    assert isinstance(card, VerdictCard)
+    return card.text() if card.isVisible() else ""
+
+
+def test_nodes_dragged_over_are_judged_fused_split_and_dissolved(
+    window: MainWindow, answers: Answers, qtbot: QtBot
+) -> None:
+    document, canvas = window.document.document, window.canvas
+    open_model(window, qtbot)
+    start = next(node for node in document.nodes if node.endswith("mlp/fc1/MatMul"))
+    ids = list(document.nodes)
+    chosen = ids[ids.index(start) : ids.index(start) + 4]
+    canvas.expandAll()
+    canvas.reveal(chosen[1])
+
+    draw_over(window, qtbot, chosen)
+    assert card_text(window).startswith("✗ 4 nodes cannot be one kernel\n2 products")
+    assert canvas._overlay.draft is not None and canvas._overlay.draft.offending
+    assert window.view.selection == ()
+    release(window, qtbot, chosen[-1])
+    qtbot.waitUntil(lambda: "saves" in card_text(window))
+    assert set(window.view.selection) == set(chosen)
+    verdict = window.draft.verdict
+    assert verdict is not None
+    nearest = verdict.nearest
+    qtbot.keyClick(canvas, Qt.Key.Key_Escape)
+    assert card_text(window) == ""
+
+    draw_over(window, qtbot, chosen)
+    release(window, qtbot, chosen[-1])
+    qtbot.keyClick(canvas, Qt.Key.Key_Return)
+    qtbot.waitUntil(lambda: document.plan.regions == (("region 1", nearest),), timeout=WAIT_MS)
+    assert card_text(window) == "", "the draft became a region"
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+
+    answers.name = "mlp"
+    window.view.select(nearest[:1])
+    qtbot.keyClick(canvas, Qt.Key.Key_F2)
+    assert document.region_nodes("mlp") == nearest
+    with qtbot.waitSignal(window.session.splitChecked, timeout=WAIT_MS):
+        window.actions_.trigger("region.split")
+    assert window.notices.board.notices[0].text.startswith("Split mlp into mlp of")
+    assert document.region_of(nearest[0]) == ""
+    window.view.select(nearest)
+    with qtbot.waitSignal(window.session.splitChecked, timeout=WAIT_MS):
+        window.actions_.trigger("region.split")
+    assert "all of its nodes are on one side" in window.notices.board.notices[0].text
+    window.actions_.trigger("region.dissolve")
+    for _ in range(4):
+        window.actions_.trigger("edit.undo")
+    assert document.plan.regions == ()
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+
+    pair = [node for node in chosen if node in nearest][:2]
+    draw_over(window, qtbot, pair)
+    assert card_text(window).startswith("✓ 2 nodes can be one kernel\nsaves")
+    qtbot.keyClick(canvas, Qt.Key.Key_G)
+    qtbot.waitUntil(lambda: document.region_nodes("region 1") == tuple(pair), timeout=WAIT_MS)
+    release(window, qtbot, pair[-1])
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
 
 
 def test_a_range_method_of_one_node(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:

@@ -27,6 +27,7 @@ class Answers(Prompts):
         self.form: SamplesForm | None = None
         self.options: dict[str, str] | None = None
         self.sizes = ""
+        self.name = ""
         self.about_unsaved = Unsaved.CANCEL
 
     def path_to_open(self, start: str) -> str:
@@ -50,6 +51,10 @@ class Answers(Prompts):
     def dimensions(self, name: str) -> str:
         self.asked.append("dimensions")
         return self.sizes
+
+    def region_name(self, name: str) -> str:
+        self.asked.append(f"name of {name}")
+        return self.name
 
     def unsaved(self, title: str) -> Unsaved:
         self.asked.append("unsaved")

@@ -44,6 +44,11 @@ class Prompts:
         text, is_accepted = QInputDialog.getText(self._parent, "Dimensions", label)
         return text.strip() if is_accepted else ""
 
+    def region_name(self, name: str) -> str:
+        """Another name for a fusion region."""
+        text, is_accepted = QInputDialog.getText(self._parent, "Rename Region", f"Name of {name}:", text=name)
+        return text.strip() if is_accepted else ""
+
     def path_to_save(self, suggested: str) -> str:
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save project", suggested, PROJECT_FILTER)
         return path

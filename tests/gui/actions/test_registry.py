@@ -63,6 +63,8 @@ def test_each_command_is_complete(spec) -> None:
         ("edit.undo", ActionState(), "nothing to undo"),
         ("region.fuse", ActionState(is_open=True, selected=1, markable=1), "two operators"),
         ("region.dissolve", ActionState(is_open=True, selected=1), "fusion region first"),
+        ("region.split", ActionState(is_open=True, selected=2), "fusion region first"),
+        ("region.rename", ActionState(is_open=True, selected=2, selected_regions=2), "one fusion region only"),
         ("region.fuse_nearest", ActionState(is_open=True), "no legal region"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.plan.compile_options import CompileOptions, Goal
 from engine.service.messages import PlanData
 from gui.document.document import CalibrationSource, Change, Document
 from tests.gui import samples
@@ -108,6 +109,51 @@ def test_regions_are_made_and_dissolved_in_steps(document: Document) -> None:
     for _ in range(4):
         document.undo()
     assert document.plan == PlanData()
+
+
+def test_a_region_is_renamed_and_split(document: Document) -> None:
+    first, second = ("/stem/Conv", "/stem/Relu"), ("/head/Reshape", "/head/fc/Gemm")
+    document.fuse((*first, *second))
+    document.fuse(["image"])
+    assert not document.rename_region("region 1", "region 2")
+    assert not document.rename_region("gone", "other")
+    assert document.rename_region("region 1", "stem")
+    assert document.undo_label == "rename region 1 to stem"
+    assert not document.split_region("gone", ())
+    assert document.split_region("stem", (("stem", first), ("region 1", second)))
+    assert document.plan.regions == (("stem", first), ("region 1", second), ("region 2", ("image",)))
+    document.undo()
+    document.undo()
+    assert document.region_nodes("region 1") == (*first, *second)
+
+
+def test_compile_options_are_edits(document: Document) -> None:
+    assert document.set_compile(goal=Goal.BANDWIDTH)
+    assert document.undo_label == "goal bandwidth"
+    assert not document.set_compile(goal=Goal.BANDWIDTH)
+    document.set_compile(cores=2)
+    assert document.undo_label == "cores 2"
+    document.set_target("/chips/mine.toml")
+    assert document.undo_label == "target mine"
+    assert document.plan.compile == CompileOptions(Goal.BANDWIDTH), "another chip has other cores"
+    document.undo()
+    assert document.plan.compile.cores == 2
+
+
+def test_what_one_gesture_changes_is_one_step(document: Document) -> None:
+    for weight in (0.4, 0.3, 0.2):
+        document.set_compile("slider 1", weight=weight)
+    document.set_compile("slider 2", weight=0.1)
+    document.undo()
+    assert document.plan.compile.weight == 0.2
+    document.undo()
+    assert document.plan == PlanData()
+    document.redo()
+    assert document.plan.compile.weight == 0.2
+    document.set_compile("slider 2", weight=0.9)
+    document.set_compile("slider 2", weight=0.2)
+    document.undo()
+    assert document.plan == PlanData(), "a slider that came back has done nothing"
 
 
 def test_unsaved_is_what_differs_from_the_file(document: Document) -> None:

@@ -6,13 +6,21 @@ import msgspec
 import pytest
 from pytestqt.qtbot import QtBot
 
-from engine.reports import RegionPlan, RegionVerdict
+from engine.reports import RegionPlan, RegionSplit, RegionVerdict
 from gui.document.document import Document
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.facts import NodeFacts
 from gui.panels.inspector.methods import MIXED, common_method, why_no_method
 from gui.panels.inspector.widget import InspectorPanel
-from gui.panels.regions import refusal_details, refusal_text, regions_of, saving_text, state_text
+from gui.panels.regions import (
+    draft_of,
+    refusal_details,
+    refusal_text,
+    regions_of,
+    saving_text,
+    split_text,
+    state_text,
+)
 from tests.gui import samples
 
 SCALES = {"/stem/Conv": 0.03, "/stem/Relu": None, "/head/fc/Gemm": 0.05}
@@ -57,6 +65,29 @@ def test_a_refusal_says_what_can_be_done() -> None:
     details = refusal_details(ILLEGAL)
     for part in ("A tile fits.", "limit 8", "offending: c", "nearest legal region: a, b"):
         assert part in details
+
+
+def test_the_card_of_a_drag_says_what_can_be_done_once_the_mouse_is_released() -> None:
+    during, after = draft_of(LEGAL, None, is_dropped=False), draft_of(LEGAL, None, is_dropped=True)
+    assert during.card.title == "✓ 2 nodes can be one kernel"
+    assert during.card.lines == ("saves 12.3 µs and 45 KB of memory traffic.",)
+    assert [len(draft.card.choices) for draft in (during, after)] == [0, 1]
+    refused = draft_of(ILLEGAL, None, is_dropped=True)
+    assert refused.card.lines == ("A tile needs 9 bytes.", "The nearest that can: 2 nodes.")
+    assert [choice.id for choice in refused.card.choices] == ["region.fuse_nearest", "region.show_nodes"]
+    assert (refused.offending, refused.nearest) == (("c",), ("a", "b"))
+    known = draft_of(ILLEGAL, LEGAL, is_dropped=True)
+    assert known.card.lines[1] == "The nearest 2 nodes that can: saves 12.3 µs and 45 KB of memory traffic."
+    nothing = msgspec.structs.replace(ILLEGAL, nearest=(), offending=())
+    assert draft_of(nothing, None, is_dropped=True).card.choices == ()
+
+
+def test_what_a_cut_did_or_why_not() -> None:
+    whole = RegionSplit("mlp", (LEGAL, msgspec.structs.replace(LEGAL, name="region 2")))
+    assert split_text("mlp", whole, 4) == "Split mlp into region 1 of 2 nodes and region 2 of 2 nodes."
+    assert split_text("mlp", RegionSplit("mlp", (LEGAL,)), 3).endswith("and one node without a region.")
+    refused = RegionSplit("mlp", refused=ILLEGAL, reason=ILLEGAL.reason)
+    assert split_text("mlp", refused, 4) == "Cannot split mlp with 3 nodes on one side: A tile needs 9 bytes."
 
 
 def test_a_regions_state() -> None:
