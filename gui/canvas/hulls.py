@@ -74,4 +74,5 @@ def _is_free(part: NDArray[np.float64], others: NDArray[np.float64]) -> bool:
 
 
 def _touching(low: NDArray[np.float64], high: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return (others[:, :2] < high).all(axis=1) & (others[:, :2] + others[:, 2:] > low).all(axis=1)
+    ends = others[:, :2] + others[:, 2:]
+    return np.logical_and((others[:, :2] < high).all(axis=1), (ends > low).all(axis=1))
