@@ -87,7 +87,7 @@ class RegionVerdict(msgspec.Struct, frozen=True):
     For what cannot: the name of the broken ``rule`` and its ``text``, one line of ``reason``, the ``offending`` nodes,
     what was ``measured`` against the ``limit`` (None: nothing), and the ``nearest`` nodes that can (none: empty). For
     what can: the values that are ``written`` in full because others read them, what the estimate saves in time and DDR
-    traffic, and a ``note`` where it nevertheless runs unit by unit.
+    traffic, and a ``note`` where it nevertheless takes longer.
     """
 
     name: str

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,12 +37,15 @@ from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, 
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
 from engine.calibrate.sources import Batch
+from engine.clock.estimate import Estimator
+from engine.clock.report import describe_compilation
 from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.memory import release_free_memory
+from engine.plan.compile_options import Level
 from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import resolve
 from engine.plan.scales import ScaleOf, ValueTypes, assign_types
@@ -52,6 +56,7 @@ from engine.program.types import Program
 from engine.project import SUFFIX
 from engine.reports import (
     Accumulator,
+    Compilation,
     Errors,
     Evaluation,
     ExportSummary,
@@ -67,7 +72,6 @@ from engine.reports import (
     Verification,
 )
 from engine.session_file import DataSource, SavedSession, read_session, write_session
-from engine.simulate.estimate import Estimator
 from engine.target.target import Target, load_target
 
 if TYPE_CHECKING:
@@ -299,7 +303,7 @@ class Session:
         if not verdict.legal:
             return describe_verdict(region.name, verdict)
         sides = (plan.without_region(region.name), plan.with_region(region))
-        times = (self._timing.estimate(self._with_regions(side)) for side in sides)
+        times = (self._timing.estimate(self._with_regions(side), self.plan.compile) for side in sides)
         return describe_verdict(region.name, verdict, *times)
 
     def _with_regions(self, plan: Plan) -> Resolution:
@@ -484,7 +488,15 @@ class Session:
 
     def estimate(self) -> Timing:
         """Estimated time of every node, and totals. Needs no calibration."""
-        return describe_timing(self.graph, self.target.name, self._timing.estimate(self.resolve()))
+        timing = self._timing.estimate(self.resolve(), self.plan.compile)
+        return describe_timing(self.graph, self.target.name, timing)
+
+    def compilation(self) -> Compilation:
+        """The compiled model: kernels, the timeline of a frame, memory, what each pass did. Needs no calibration."""
+        resolution, options = self.resolve(), self.plan.compile
+        plain = self._timing.simulate(resolution, msgspec.structs.replace(options, level=Level.O0))
+        simulation = self._timing.simulate(resolution, options)
+        return describe_compilation(self.graph, self.target, simulation, plain)
 
     @property
     def _timing(self) -> Estimator:

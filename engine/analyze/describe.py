@@ -183,11 +183,12 @@ def describe_verdict(
         )
     if without is None or fused is None:
         return record
+    slower = fused.latency_us > without.latency_us
     return msgspec.structs.replace(
         record,
         saving_us=without.latency_us - fused.latency_us,
         saved_bytes=without.ddr_bytes - fused.ddr_bytes,
-        note=fused.unfused.get(name, ""),
+        note="it would take longer: what it reads and writes has to be on the chip at once" if slower else "",
     )
 
 

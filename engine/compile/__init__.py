@@ -1,1 +1,1 @@
-"""From placements to a schedule: fusion, layout, tiling, residency, addresses in memory."""
+"""Compilation: layout, fusion, residency, tiles, memory and schedule of a resolved graph on a target."""

@@ -176,6 +176,32 @@ def plan_layout(
     return LayoutPlanner(graph, access_bytes, gather_bytes).plan(placed)
 
 
+def renamings(graph: Graph, placed: Sequence[Placement]) -> LayoutPlan:
+    """The plan that only drops the units that rename what they read: every other value has a row-major buffer."""
+    roots: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    eliminated: list[str] = []
+    copied = 0
+    for unit in placed:
+        if unit.is_free:
+            source = unit.frame.reads[0]
+            roots[unit.frame.writes[0]] = roots.get(source, source)
+            eliminated.append(unit.anchor)
+            continue
+        roots.update((value, value) for value in unit.frame.writes)
+        sizes.update(unit.stores)
+        copied += sum(work.moved_bytes for work in unit.works if work.is_rearranging)
+    return LayoutPlan(
+        storages={value: Storage(root, row_major(graph.types[value].shape)) for value, root in roots.items()},
+        eliminated=frozenset(eliminated),
+        moved={},
+        runs={},
+        sizes=sizes,
+        written=frozenset(),
+        bytes=LayoutBytes(copied, copied, copied, 0),
+    )
+
+
 class LayoutPlanner:
     """Plans the layout of one graph's placed units.
 

@@ -25,6 +25,8 @@ from engine.service.messages import (
     Calibrated,
     CheckRegion,
     CheckSplit,
+    CompilationReady,
+    Compile,
     Done,
     ErrorsReady,
     Evaluate,
@@ -52,7 +54,7 @@ from engine.service.messages import (
 from engine.session import Session
 from engine.target.target import list_targets
 
-BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit)
+BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit, Compile)
 """Requests that need neither data nor program, and are answered in the middle of live work: a user drags meanwhile."""
 
 Handler = Callable[["Worker", Any], None]
@@ -268,6 +270,12 @@ def inspect(worker: Worker, request: Inspect) -> None:
 def check_region(worker: Worker, request: CheckRegion) -> None:
     verdict = worker.opened().region_verdict(request.nodes, request.name)
     worker.send(RegionChecked(id=request.id, revision=request.revision, verdict=verdict))
+
+
+@handles(Compile)
+def compile_model(worker: Worker, request: Compile) -> None:
+    compilation = worker.opened().compilation()
+    worker.send(CompilationReady(id=request.id, revision=request.revision, compilation=compilation))
 
 
 @handles(CheckSplit)

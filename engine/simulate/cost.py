@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
-from engine.simulate.timing import Bound, EngineTimes, NodeTiming
-from engine.simulate.work import Product
+from engine.simulate.timing import Bound, EngineTimes
+from engine.simulate.work import Product, Work
 from engine.target.target import Target
 
 _TICKS_PER_US = 2**20
@@ -74,13 +75,26 @@ class Rates:
         )
 
 
+class Path(Enum):
+    """Where a transfer goes: constants or activations from DDR, results to DDR, or rearranging on the chip."""
+
+    WEIGHTS = "weights"
+    LOAD = "load"
+    STORE = "store"
+    ON_CHIP = "on chip"
+
+
 @dataclass(frozen=True)
 class Transfer:
-    """Bytes in contiguous runs of a mean length, to or from DDR, or within on-chip memory."""
+    """Bytes in contiguous runs of a mean length."""
 
     size_bytes: int
     run_bytes: int
-    is_ddr: bool
+    path: Path
+
+    @property
+    def is_ddr(self) -> bool:
+        return self.path is not Path.ON_CHIP
 
 
 @dataclass(frozen=True)
@@ -123,10 +137,13 @@ def array_slots(product: Product, rates: Rates) -> float:
 
 def transfer_us(transfer: Transfer, rates: Rates) -> float:
     """Bytes · burst / min(burst, run) ÷ bandwidth, plus the latency of DDR. The formula is Vela's."""
+    return stream_us(transfer, rates) + (rates.ddr_latency_us if transfer.is_ddr else 0.0)
+
+
+def stream_us(transfer: Transfer, rates: Rates) -> float:
+    """The same without the latency."""
     size_bytes = transfer.size_bytes / useful_fraction(transfer, rates)
-    if transfer.is_ddr:
-        return size_bytes / rates.ddr_bytes + rates.ddr_latency_us
-    return size_bytes / rates.sram_bytes
+    return size_bytes / (rates.ddr_bytes if transfer.is_ddr else rates.sram_bytes)
 
 
 def useful_fraction(transfer: Transfer, rates: Rates) -> float:
@@ -143,17 +160,30 @@ def chip_times(demand: Demand, rates: Rates) -> EngineTimes:
         mac_us=sum(array_slots(product, rates) / rates.macs[width] for product, width in demand.products),
         vector_us=vector + reduction,
         lut_us=sum(count / rates.lookups[width] for width, count in demand.lookups),
-        dma_us=sum(transfer_us(transfer, rates) for transfer in demand.transfers),
+        dma_us=_transfers_us(demand, rates, is_ddr=True),
+        layout_us=_transfers_us(demand, rates, is_ddr=False),
         cpu_us=demand.seam_bytes / rates.seam_bytes,
         launch_us=rates.operator_us,
     )
 
 
-def chip_timing(demand: Demand, rates: Rates) -> NodeTiming:
-    """Time of a unit on the chip: the slowest engine, its launch, and quantising what arrives in float."""
-    if demand.is_empty:
-        return NodeTiming(0.0, Bound.FREE, "moves and computes nothing")
-    times = chip_times(demand, rates)
+def _transfers_us(demand: Demand, rates: Rates, is_ddr: bool) -> float:
+    return sum(transfer_us(transfer, rates) for transfer in demand.transfers if transfer.is_ddr is is_ddr)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What bounds a unit by itself, a line of numbers that says so, and the bytes and products behind it."""
+
+    bound: Bound
+    why: str
+    ddr_bytes: int = 0
+    sram_bytes: int = 0
+    macs: int = 0
+
+
+def explain_chip(demand: Demand, times: EngineTimes, rates: Rates) -> Explanation:
+    """What bounds a unit on the chip: its busiest engine."""
     bound = _bound(times)
     ddr = sum(transfer.size_bytes for transfer in demand.transfers if transfer.is_ddr)
     sram = sum(transfer.size_bytes for transfer in demand.transfers if not transfer.is_ddr)
@@ -162,36 +192,46 @@ def chip_timing(demand: Demand, rates: Rates) -> NodeTiming:
         Bound.MAC: lambda: _mac_text(demand, macs, times, rates),
         Bound.VECTOR: lambda: _vector_text(demand, times),
         Bound.LUT: lambda: _lookup_text(demand, times),
-        Bound.DMA: lambda: _dma_text(demand.transfers, times, rates),
+        Bound.DMA: lambda: f"DMA {_moved_text(demand, rates, is_ddr=True)} = {_us(times.dma_us)}",
+        Bound.LAYOUT: lambda: f"layout {_moved_text(demand, rates, is_ddr=False)} = {_us(times.layout_us)}",
         Bound.CPU: lambda: _seam_text(demand.seam_bytes, times.cpu_us, rates),
         Bound.LAUNCH: lambda: f"launch {_us(times.launch_us)}",
     }
     why = "; ".join([details[bound](), *_others(times, bound)])
-    return NodeTiming(ticked(times.total_us), bound, why, ddr + demand.seam_bytes, sram, macs, times)
+    return Explanation(bound, why, ddr + demand.seam_bytes, sram, macs)
 
 
-def cpu_timing(flops: int, size_bytes: int, seam_bytes: int, macs: int, rates: Rates) -> NodeTiming:
+def cpu_times(works: Sequence[Work], seam_bytes: int, rates: Rates) -> EngineTimes:
     """Time of a unit on the CPU: the slower of arithmetic and memory, its dispatch, and dequantising what it
     reads.
     """
-    arithmetic, memory = flops / rates.cpu_flops, size_bytes / rates.cpu_bytes
-    seam = seam_bytes / rates.seam_bytes
-    times = EngineTimes(cpu_us=max(arithmetic, memory) + seam, launch_us=rates.dispatch_us)
+    arithmetic, memory = _cpu_parts(works, rates)
+    return EngineTimes(cpu_us=max(arithmetic, memory) + seam_bytes / rates.seam_bytes, launch_us=rates.dispatch_us)
+
+
+def _cpu_parts(works: Sequence[Work], rates: Rates) -> tuple[float, float]:
+    flops, size_bytes = sum(work.cpu_flops for work in works), sum(work.moved_bytes for work in works)
+    return flops / rates.cpu_flops, size_bytes / rates.cpu_bytes
+
+
+def explain_cpu(works: Sequence[Work], seam_bytes: int, rates: Rates) -> Explanation:
+    """What a unit on the CPU takes its time for."""
+    arithmetic, memory = _cpu_parts(works, rates)
+    flops, size_bytes = sum(work.cpu_flops for work in works), sum(work.moved_bytes for work in works)
     if arithmetic >= memory:
         parts = [f"CPU {flops:,} flops at {rates.cpu_flops / 1e3:g} GFLOP/s = {_us(arithmetic)}"]
     else:
         parts = [f"CPU {size_bytes:,} B at {rates.cpu_bytes / 1e3:g} GB/s = {_us(memory)}"]
     if seam_bytes:
-        parts.append(_seam_text(seam_bytes, seam, rates))
+        parts.append(_seam_text(seam_bytes, seam_bytes / rates.seam_bytes, rates))
     parts.append(f"dispatch {_us(rates.dispatch_us)}")
-    return NodeTiming(ticked(times.total_us), Bound.CPU, "; ".join(parts), size_bytes + seam_bytes, 0, macs, times)
+    macs = sum(work.macs for work in works)
+    return Explanation(Bound.CPU, "; ".join(parts), size_bytes + seam_bytes, 0, macs)
 
 
-def inference_timing(rates: Rates) -> NodeTiming:
-    """The host's overhead of one inference, as a node's time."""
-    why = f"host overhead of one inference {_us(rates.inference_us)}; hidden with several frames in flight"
-    times = EngineTimes(launch_us=rates.inference_us)
-    return NodeTiming(ticked(rates.inference_us), Bound.LAUNCH, why, engines=times)
+def inference_text(rates: Rates) -> str:
+    """The host's overhead of one inference, for a person."""
+    return f"host overhead of one inference {_us(rates.inference_us)}; hidden with several frames in flight"
 
 
 def ticked(us: float) -> float:
@@ -215,6 +255,7 @@ def _bound(times: EngineTimes) -> Bound:
     ranked = (
         (times.mac_us, Bound.MAC),
         (times.dma_us, Bound.DMA),
+        (times.layout_us, Bound.LAYOUT),
         (times.vector_us, Bound.VECTOR),
         (times.lut_us, Bound.LUT),
         (times.cpu_us, Bound.CPU),
@@ -227,6 +268,7 @@ def _others(times: EngineTimes, bound: Bound) -> list[str]:
     named = (
         (Bound.MAC, "MAC", times.mac_us),
         (Bound.DMA, "DMA", times.dma_us),
+        (Bound.LAYOUT, "layout", times.layout_us),
         (Bound.VECTOR, "vector", times.vector_us),
         (Bound.LUT, "LUT", times.lut_us),
         (Bound.CPU, "quantise on CPU", times.cpu_us),
@@ -250,20 +292,14 @@ def _lookup_text(demand: Demand, times: EngineTimes) -> str:
     return f"LUT {lookups:,} look-ups = {_us(times.lut_us)}"
 
 
-def _dma_text(transfers: Sequence[Transfer], times: EngineTimes, rates: Rates) -> str:
-    parts: list[str] = []
-    for is_ddr, bandwidth, place in (
-        (True, rates.ddr_bytes, "DDR"),
-        (False, rates.sram_bytes, "on-chip memory"),
-    ):
-        chosen = [transfer for transfer in transfers if transfer.is_ddr is is_ddr]
-        if chosen:
-            size = sum(transfer.size_bytes for transfer in chosen)
-            runs = _range_text([transfer.run_bytes for transfer in chosen])
-            useful = min(useful_fraction(transfer, rates) for transfer in chosen)
-            share = f" (filling {useful:.0%} of each burst)" if useful < 1.0 else ""
-            parts.append(f"{size:,} B of {place} in runs of {runs}{share} at {bandwidth / 1e3:g} GB/s")
-    return f"DMA {' and '.join(parts)} = {_us(times.dma_us)}"
+def _moved_text(demand: Demand, rates: Rates, is_ddr: bool) -> str:
+    chosen = [transfer for transfer in demand.transfers if transfer.is_ddr is is_ddr]
+    bandwidth, place = (rates.ddr_bytes, "DDR") if is_ddr else (rates.sram_bytes, "on-chip memory")
+    size = sum(transfer.size_bytes for transfer in chosen)
+    runs = _range_text([transfer.run_bytes for transfer in chosen])
+    useful = min(useful_fraction(transfer, rates) for transfer in chosen)
+    share = f" (filling {useful:.0%} of each burst)" if useful < 1.0 else ""
+    return f"{size:,} B of {place} in runs of {runs}{share} at {bandwidth / 1e3:g} GB/s"
 
 
 def _seam_text(seam_bytes: int, us: float, rates: Rates) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engine.graph.graph import Graph, Node
@@ -10,9 +10,9 @@ from engine.ops.elementwise import Clip, Relu, Unary
 from engine.ops.other import Input
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
-from engine.simulate.cost import Demand, Transfer
+from engine.simulate.cost import Demand, Path, Transfer
 from engine.simulate.timing import Bound, NodeTiming
-from engine.simulate.work import Product, Work, dtype_bytes, work_of
+from engine.simulate.work import Direction, Move, Product, Work, dtype_bytes, work_of
 
 _INTEGER_DTYPES = ("int8", "int16")
 
@@ -51,7 +51,6 @@ class Placement:
         stores: Values that leave the unit, with their bytes.
         seams: Values that have to be converted first, with the bytes that the conversion reads and writes.
         is_free: The unit only renames what it reads.
-        timings: Memo of the estimate, by where the border's values lie and the bytes to convert.
     """
 
     frame: Frame
@@ -61,7 +60,6 @@ class Placement:
     stores: tuple[tuple[str, int], ...]
     seams: tuple[tuple[str, int], ...]
     is_free: bool
-    timings: dict[tuple[tuple[bool, ...], int], NodeTiming] = field(default_factory=lambda: {})
 
     @property
     def anchor(self) -> str:
@@ -98,7 +96,7 @@ def _leaves(graph: Graph, value: str, members: frozenset[str]) -> bool:
 
 def placements_of(graph: Graph, resolution: Resolution) -> tuple[Placement, ...]:
     """The placed units of a resolution, in its order. Where many resolutions of one graph are asked for,
-    :class:`engine.simulate.estimate.Estimator` remembers them."""
+    :class:`engine.clock.estimate.Estimator` remembers them."""
     dtypes = {value: kind.dtype for value, kind in graph.types.items()} | dict(resolution.dtypes)
     found: list[Placement] = []
     for unit in resolution.units:
@@ -140,24 +138,40 @@ def _widths(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> tuple[int, i
     return width_in, max(width_in, width_out)
 
 
-def demand_of(graph: Graph, unit: Placement, near: Mapping[str, bool], seam_bytes: int) -> Demand:
-    """Sum of the members' work, without what fusion saves.
+@dataclass(frozen=True)
+class Access:
+    """How a unit finds its data.
 
-    ``near`` says which values of the border are in on-chip memory; values inside the unit always are.
+    Attributes:
+        near: Values of its border that are in on-chip memory.
+        line_bytes: What on-chip memory delivers at once: shorter runs waste the rest.
+        runs: Mean bytes in consecutive addresses where it reads or writes a value, where that is known.
+        moves: What it copies, where that is not what its operator says.
     """
+
+    near: frozenset[str]
+    line_bytes: int = 1
+    runs: Mapping[str, int] = field(default_factory=lambda: {})
+    moves: tuple[Move, ...] | None = None
+
+
+def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) -> Demand:
+    """Sum of the members' work, without what fusion saves. Values inside the unit are always on the chip."""
     products: list[tuple[Product, int]] = []
     vector: list[tuple[int, int]] = []
     reduction: list[tuple[int, int]] = []
     lookups: list[tuple[int, int]] = []
     transfers: list[Transfer] = []
     previous: Node | None = None
+    border = frozenset(unit.frame.border)
     for node, work, (width_in, width) in zip(unit.frame.nodes, unit.works, unit.widths, strict=True):
         products.extend((product, width_in) for product in work.products)
         if not _is_absorbed(node, previous):
             vector.append((width, work.vector_elements))
             lookups.append((width, work.table_lookups))
         reduction.append((width, work.reduction_elements))
-        transfers.extend(_transfers(graph, work, near))
+        moves = work.moves if access.moves is None else access.moves
+        transfers.extend(_transfers(graph, moves, work.is_rearranging, access, border))
         previous = node
     return Demand(
         tuple(products),
@@ -179,13 +193,23 @@ def _is_absorbed(node: Node, previous: Node | None) -> bool:
     return is_chain or isinstance(node.op, Relu | Clip)
 
 
-def _transfers(graph: Graph, work: Work, near: Mapping[str, bool]) -> list[Transfer]:
-    """Constants and values that are not resident cross from or to DDR; rearranging takes time on the chip too."""
+def _transfers(
+    graph: Graph, moves: Sequence[Move], is_rearranging: bool, access: Access, border: frozenset[str]
+) -> list[Transfer]:
+    """Constants and values that are not on the chip cross from or to DDR. What lies there takes time only where it is
+    rearranged, or read in runs too short for the memory."""
     transfers: list[Transfer] = []
-    for move in work.moves:
-        is_ddr = move.value in graph.constants or not near.get(move.value, True)
-        if is_ddr or work.is_rearranging:
-            transfers.append(Transfer(move.size_bytes, move.run_bytes, is_ddr))
+    for move in moves:
+        known = access.runs.get(move.value)
+        run_bytes = move.run_bytes if known is None else min(known, move.size_bytes)
+        if move.value in graph.constants:
+            path = Path.WEIGHTS
+        elif move.value not in border or move.value in access.near:
+            path = Path.ON_CHIP
+        else:
+            path = Path.LOAD if move.direction is Direction.LOAD else Path.STORE
+        if path is not Path.ON_CHIP or is_rearranging or run_bytes < min(move.size_bytes, access.line_bytes):
+            transfers.append(Transfer(move.size_bytes, run_bytes, path))
     return transfers
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 
 
 class Bound(StrEnum):
@@ -15,6 +14,7 @@ class Bound(StrEnum):
     VECTOR = "vector"
     LUT = "lut"
     DMA = "dma"
+    LAYOUT = "layout"
     CPU = "cpu"
     LAUNCH = "launch"
     FUSED = "fused"
@@ -29,13 +29,14 @@ class EngineTimes:
     vector_us: float = 0.0
     lut_us: float = 0.0
     dma_us: float = 0.0
+    layout_us: float = 0.0
     cpu_us: float = 0.0
     launch_us: float = 0.0
 
     @property
     def chip_us(self) -> float:
-        """The four chip engines work at the same time on parts of a unit: the slowest sets the pace."""
-        return max(self.mac_us, self.vector_us, self.lut_us, self.dma_us)
+        """The five chip engines work at the same time on parts of a unit: the slowest sets the pace."""
+        return max(self.mac_us, self.vector_us, self.lut_us, self.dma_us, self.layout_us)
 
     @property
     def total_us(self) -> float:
@@ -86,7 +87,6 @@ class Timing:
         ddr_bytes: Traffic to and from DDR, of one frame.
         macs: Multiply-accumulates of one frame, alignment not counted.
         sram_peak_bytes: Most bytes that activations occupy on the chip between operators.
-        unfused: Names of legal regions that run unit by unit all the same, each with the reason.
     """
 
     nodes: Mapping[str, NodeTiming]
@@ -98,7 +98,6 @@ class Timing:
     ddr_bytes: int
     macs: int
     sram_peak_bytes: int
-    unfused: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def share_by_bound(self) -> dict[Bound, float]:
         """Fraction of the latency by what bounds it, largest first; empty for a model that takes no time."""

@@ -1,6 +1,6 @@
 """How much work each operator is: multiplications, vector elements, look-ups, and the bytes it moves.
 
-Work does not depend on the target: :mod:`engine.simulate.estimate` turns it into time.
+Work does not depend on the target: :mod:`engine.clock.estimate` turns it into time.
 """
 
 from __future__ import annotations

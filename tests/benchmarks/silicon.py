@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.stats import spearmanr
 
+from engine.clock.estimate import Estimator
 from engine.graph.load import load_model
 from engine.ops.base import Op
 from engine.plan.resolve import resolve
 from engine.plan.types import Plan
 from engine.program.lowering import LOWER
 from engine.simulate.cost import Demand, Rates, round_up, useful_fraction
-from engine.simulate.estimate import Estimator
 from engine.simulate.timing import Timing
 from engine.target.target import Target, load_target
 
@@ -106,7 +106,9 @@ def measured_models(shared: Path, target: Target) -> list[Measured]:
         resolution = resolve(graph, Plan(), target, has_integer_form)
         estimator = Estimator(graph, target)
         busy_us, latency_us = 1e6 / float(row["throughput_fps"]), 1e3 * float(row["latency_1thread_ms"])
-        timing, demands = estimator.estimate(resolution), estimator.demands(resolution)
+        simulation = estimator.simulate(resolution)
+        kernels = (costed for costed in simulation.compiled.kernels if not costed.kernel.on_cpu)
+        timing, demands = simulation.timing, tuple(demand for costed in kernels for demand in costed.demands)
         found.append(Measured(row["model"], busy_us, latency_us, timing, demands))
     return found
 

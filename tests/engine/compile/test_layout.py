@@ -14,7 +14,7 @@ from engine.ops.other import OnnxOp
 from engine.ops.reduce import LayerNorm, MaxPool, Softmax
 from engine.precision import Precision
 from engine.simulate.placement import placements_of
-from tests.engine.simulate.graphs import GraphBuilder, resolution_of
+from tests.engine.clock.graphs import GraphBuilder, resolution_of
 
 POINTWISE = Conv((1, 1), (0, 0, 0, 0), (1, 1))
 SLIDING = Conv((1, 1), (1, 1, 1, 1), (1, 1))

@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulate.cost import Demand, Rates, Transfer, array_slots, chip_timing, ticked, transfer_us
+from engine.simulate.cost import (
+    Demand,
+    Path,
+    Rates,
+    Transfer,
+    array_slots,
+    chip_times,
+    explain_chip,
+    ticked,
+    transfer_us,
+)
 from engine.simulate.timing import Bound
 from engine.simulate.work import Product
 from engine.target.target import load_target
@@ -19,9 +29,9 @@ RATES = Rates.of(load_target("generic-int8"))  # 512 MAC/cycle, 16 x 32 channels
 def test_aligned_product_fills_the_array():
     product = Product(49, 32, 64)
     assert array_slots(product, RATES) == product.macs
-    timing = chip_timing(Demand(products=((Product(1000, 16, 32), 1),)), RATES)
-    assert timing.engines.mac_us == pytest.approx(1.0)  # 1000 cycles at 1 GHz
-    assert timing.engines.total_us == pytest.approx(2.0)
+    times = chip_times(Demand(products=((Product(1000, 16, 32), 1),)), RATES)
+    assert times.mac_us == pytest.approx(1.0)  # 1000 cycles at 1 GHz
+    assert times.total_us == pytest.approx(2.0)
 
 
 def test_channels_are_rounded_up():
@@ -34,20 +44,20 @@ def test_depthwise_uses_a_fraction_of_the_array():
 
 
 def test_int16_products_are_four_times_slower():
-    times = [chip_timing(Demand(products=((Product(99, 16, 32), w),)), RATES).engines.mac_us for w in (1, 2)]
+    times = [chip_times(Demand(products=((Product(99, 16, 32), w),)), RATES).mac_us for w in (1, 2)]
     assert times[1] == pytest.approx(4 * times[0])
 
 
 def test_transfer_of_whole_bursts_and_of_single_bytes():
-    assert transfer_us(Transfer(8000, 64, True), RATES) == pytest.approx(1.0 + 0.2)
-    assert transfer_us(Transfer(8000, 1, True), RATES) == pytest.approx(64.0 + 0.2)
-    assert transfer_us(Transfer(32000, 32, False), RATES) == pytest.approx(1.0)
+    assert transfer_us(Transfer(8000, 64, Path.LOAD), RATES) == pytest.approx(1.0 + 0.2)
+    assert transfer_us(Transfer(8000, 1, Path.STORE), RATES) == pytest.approx(64.0 + 0.2)
+    assert transfer_us(Transfer(32000, 32, Path.ON_CHIP), RATES) == pytest.approx(1.0)
 
 
-@given(st.integers(1, 10**7), st.integers(1, 4096), st.integers(1, 4096), st.booleans())
-def test_longer_runs_are_never_slower(size, a, b, is_ddr):
+@given(st.integers(1, 10**7), st.integers(1, 4096), st.integers(1, 4096), st.sampled_from(Path))
+def test_longer_runs_are_never_slower(size, a, b, path):
     short, long = sorted((a, b))
-    slow, fast = (transfer_us(Transfer(size, run, is_ddr), RATES) for run in (short, long))
+    slow, fast = (transfer_us(Transfer(size, run, path), RATES) for run in (short, long))
     assert slow >= fast
 
 
@@ -60,16 +70,21 @@ def test_more_of_anything_never_takes_fewer_slots(positions, depth, columns, tap
     assert array_slots(Product(positions, depth, columns, taps + 1, groups), RATES) >= base
 
 
+def explained(**asked):
+    demand = Demand(**asked)
+    return explain_chip(demand, chip_times(demand, RATES), RATES)
+
+
 def test_the_bound_is_the_largest_part_and_the_reason_shows_its_numbers():
-    timing = chip_timing(Demand(transfers=(Transfer(602_112, 96, True),), vector=((1, 320),)), RATES)
-    assert timing.bound is Bound.DMA
-    assert timing.why == ("DMA 602,112 B of DDR in runs of 96 B at 8 GB/s = 75.5 us; vector 0.01 us; launch 1 us")
-    assert (timing.dma_bytes, timing.sram_bytes) == (602_112, 0)
-    assert chip_timing(Demand(vector=((1, 32),)), RATES).bound is Bound.LAUNCH
-    assert chip_timing(Demand(lookups=((1, 1 << 20),)), RATES).bound is Bound.LUT
-    assert chip_timing(Demand(reduction=((2, 1 << 20),)), RATES).bound is Bound.VECTOR
-    assert chip_timing(Demand(seam_bytes=1 << 20), RATES).bound is Bound.CPU
-    assert chip_timing(Demand(), RATES).bound is Bound.FREE
+    found = explained(transfers=(Transfer(602_112, 96, Path.LOAD),), vector=((1, 320),))
+    assert found.bound is Bound.DMA
+    assert found.why == "DMA 602,112 B of DDR in runs of 96 B at 8 GB/s = 75.5 us; vector 0.01 us; launch 1 us"
+    assert (found.ddr_bytes, found.sram_bytes) == (602_112, 0)
+    assert explained(vector=((1, 32),)).bound is Bound.LAUNCH
+    assert explained(lookups=((1, 1 << 20),)).bound is Bound.LUT
+    assert explained(reduction=((2, 1 << 20),)).bound is Bound.VECTOR
+    assert explained(seam_bytes=1 << 20).bound is Bound.CPU
+    assert explained(transfers=(Transfer(1 << 20, 8, Path.ON_CHIP),)).bound is Bound.LAYOUT
 
 
 @given(st.lists(st.floats(0, 1e6), max_size=50), st.randoms(use_true_random=False))
@@ -81,8 +96,7 @@ def test_ticked_times_sum_exactly_in_any_order(times, random):
 
 
 def test_short_runs_say_what_they_waste():
-    timing = chip_timing(Demand(transfers=(Transfer(64_000, 16, True), Transfer(64_000, 8, False))), RATES)
-    assert timing.why.startswith(
-        "DMA 64,000 B of DDR in runs of 16 B (filling 25% of each burst) at 8 GB/s and "
-        "64,000 B of on-chip memory in runs of 8 B (filling 25% of each burst) at 32 GB/s = "
-    )
+    found = explained(transfers=(Transfer(64_000, 16, Path.STORE), Transfer(64_000, 8, Path.ON_CHIP)))
+    assert found.why.startswith("DMA 64,000 B of DDR in runs of 16 B (filling 25% of each burst) at 8 GB/s = ")
+    found = explained(transfers=(Transfer(64_000, 8, Path.ON_CHIP),))
+    assert found.why.startswith("layout 64,000 B of on-chip memory in runs of 8 B (filling 25% of each burst) at 32 ")

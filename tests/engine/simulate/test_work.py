@@ -26,8 +26,7 @@ from engine.ops.reduce import (
 )
 from engine.simulate.work import FREE, WORK, Direction, Product, dtype_bytes, work_of
 from engine.target.operators import subclasses
-
-from .graphs import GraphBuilder, one_op
+from tests.engine.clock.graphs import GraphBuilder, one_op
 
 INT8 = {"x0": "int8", "x1": "int8", "y": "int8"}
 
