@@ -16,8 +16,10 @@ def clean(draft: Draft) -> tuple[str, ...]:
     """
     identities = draft.drop_identities()
     draft.drop_dead()
-    recognised: Counter[str] = rewrite(draft)
-    identities += draft.drop_identities()
-    draft.drop_dead()
+    recognised: Counter[str] = Counter()
+    while fired := rewrite(draft):
+        recognised += fired
+        identities += draft.drop_identities()
+        draft.drop_dead()
     lines = [f"{identities} nodes that do nothing were removed"] if identities else []
     return (*lines, *(f"{count} x {what}" for what, count in sorted(recognised.items())))

@@ -12,6 +12,7 @@ from engine.graph.patterns import (
     roll,
     slices,
     softmax,
+    views,
 )
 from engine.graph.patterns.matching import rewrite
 
@@ -29,5 +30,6 @@ _REGISTERING = (
     roll,
     slices,
     softmax,
+    views,
 )
 """Imported for the registrations they make."""

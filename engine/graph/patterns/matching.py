@@ -53,34 +53,47 @@ class _Entry:
     pattern: Pattern
 
 
-PATTERNS: dict[type[Op], list[_Entry]] = {}
+Patterns: TypeAlias = dict[type[Op], list[_Entry]]
 """Patterns by the class of their root, tried in order of registration. Constant once the package is imported."""
 
+PATTERNS: Patterns = {}
+LATE_PATTERNS: Patterns = {}
+"""Those that may take apart what a pattern of the others looks for: tried where none of these fires any more."""
 
-def recognises(title: str, *roots: type[Op]) -> Callable[[Pattern], Pattern]:
+
+def recognises(title: str, *roots: type[Op], late: bool = False) -> Callable[[Pattern], Pattern]:
     """Decorator that registers a pattern; ``title`` says in the import notes what it did."""
+    registry = LATE_PATTERNS if late else PATTERNS
 
     def add(pattern: Pattern) -> Pattern:
         for root in roots:
-            PATTERNS.setdefault(root, []).append(_Entry(title, pattern))
+            registry.setdefault(root, []).append(_Entry(title, pattern))
         return pattern
 
     return add
 
 
 def rewrite(draft: Draft) -> Counter[str]:
-    """Apply all patterns, inner ones first, until none fires; returns how often each did."""
+    """Walk over the graph once and apply patterns, inner ones first; the late ones where no other fires.
+
+    Returns:
+        How often each fired; when none did, nothing is left to do.
+    """
+    return _walk(draft, PATTERNS) or _walk(draft, LATE_PATTERNS)
+
+
+def _walk(draft: Draft, patterns: Patterns) -> Counter[str]:
     fired: Counter[str] = Counter()
     for node in draft.nodes():
         current: Node | None = node
         while current is not None:
-            current = _rewritten(draft, current, fired)
+            current = _rewritten(draft, current, patterns, fired)
     return fired
 
 
-def _rewritten(draft: Draft, root: Node, fired: Counter[str]) -> Node | None:
+def _rewritten(draft: Draft, root: Node, patterns: Patterns, fired: Counter[str]) -> Node | None:
     """The node that replaced ``root``, or None if no pattern fired."""
-    for entry in PATTERNS.get(type(root.op), ()):
+    for entry in patterns.get(type(root.op), ()):
         match = entry.pattern(draft, root)
         if match is not None and is_closed(draft, root, match.members):
             fired[entry.title] += 1
