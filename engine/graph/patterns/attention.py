@@ -1,12 +1,15 @@
-"""What torch's present exporter writes around scaled_dot_product_attention and a plainer export does not."""
+"""What exporters write around scaled_dot_product_attention and a plainer export does not."""
 
 from __future__ import annotations
 
+import math
+
 from engine.graph.draft import Draft
 from engine.graph.graph import Node
-from engine.graph.patterns.matching import Match, recognises
-from engine.ops.elementwise import Add
+from engine.graph.patterns.matching import Match, Step, is_closed, recognises
+from engine.ops.elementwise import Add, Affine
 from engine.ops.layout import Identity, Reshape, Transpose
+from engine.ops.linear import MatMul
 
 _MOST_ELEMENTS = 1 << 20
 """Larger constants are no masks, and are not read to find out."""
@@ -22,6 +25,32 @@ def nothing_added(draft: Draft, root: Node) -> Match | None:
         if draft.types[value] == draft.types[root.outputs[0]] and not constant.array.any():
             return Match(Identity(), (value,), (), keep=root)
     return None
+
+
+@recognises("scale of factors moved behind their product", MatMul)
+def scaled_product(draft: Draft, root: Node) -> Match | None:
+    """(a * c) @ (b * d) as (a @ b) * (c * d), of which a chip has no work to do: it is a scale of the result.
+
+    Half-precision products could overflow where their factors were scaled down, and stay.
+    """
+    if draft.types[root.outputs[0]].dtype == "float16":
+        return None
+    makers = [draft.producer(value) for value in root.inputs]
+    scales = [node if node is not None and _scales(draft, root, node) else None for node in makers]
+    members = tuple(node for node in scales if node is not None)
+    if not members:
+        return None
+    inputs = tuple(value if node is None else node.inputs[0] for value, node in zip(root.inputs, scales, strict=True))
+    factor = math.prod(node.op.multiplier for node in members if isinstance(node.op, Affine))
+    behind = Step(Affine(factor, 0.0, "Mul"), members[0])
+    return Match(root.op, inputs, members, keep=root, after=(behind,))
+
+
+def _scales(draft: Draft, root: Node, node: Node) -> bool:
+    """Whether the node multiplies by a positive constant, for the product ``root`` alone."""
+    if not isinstance(node.op, Affine) or node.op.offset != 0.0 or node.op.multiplier <= 0.0:
+        return False
+    return is_closed(draft, root, (node,))
 
 
 @recognises("matrices transposed in a batch of one axis", Reshape)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +12,10 @@ from numpy.typing import NDArray
 from engine.graph.draft import Draft
 from engine.graph.graph import Constant, Node, TensorType
 from engine.graph.lazy import derived
-from engine.graph.patterns.matching import Match, recognises
+from engine.graph.patterns.matching import Match, Step, recognises
 from engine.ops.base import Behaviour, Op
 from engine.ops.elementwise import Add, Mul
-from engine.ops.layout import Pad
+from engine.ops.layout import Pad, Reshape
 from engine.ops.linear import Conv, ConvTranspose, Linear
 
 Array = NDArray[np.floating]
@@ -63,28 +64,43 @@ def _columns_scaled(op: ConvTranspose, weight: Constant, scale: Constant) -> Con
     return derived(weight.type, compute, weight, scale)
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A layer, the constant that its result meets, and a reshape between them that leaves the channels alone."""
+
+    layer: Node
+    constant: Constant
+    channels: int
+    reshape: Node | None
+
+    def match(self, inputs: tuple[str, ...]) -> Match:
+        """The layer with other inputs, the reshape behind it."""
+        if self.reshape is None:
+            return Match(self.layer.op, inputs, (self.layer,), keep=self.layer)
+        behind = (Step(self.reshape.op, self.reshape),)
+        return Match(self.layer.op, inputs, (self.layer, self.reshape), keep=self.layer, after=behind)
+
+
 @recognises("bias merged into the layer before it", Add)
 def merged_bias(draft: Draft, root: Node) -> Match | None:
     """layer(x) + constant per output channel."""
     found = _layer_and_constant(draft, root)
     if found is None:
         return None
-    layer, addend, channels = found
-    bias = flat(addend, channels)
+    layer, bias = found.layer, flat(found.constant, found.channels)
     if len(layer.inputs) > 2:
         bias = derived(bias.type, np.add, draft.constants[layer.inputs[2]], bias)
     name = draft.add_constant(f"{layer.outputs[0]}/bias", bias)
-    return Match(layer.op, (*layer.inputs[:2], name), (layer,), keep=layer)
+    return found.match((*layer.inputs[:2], name))
 
 
 @recognises("scale merged into the weights before it", Mul)
 def merged_scale(draft: Draft, root: Node) -> Match | None:
     """layer(x) * constant per output channel: batch normalisation, layer scale."""
     found = _layer_and_constant(draft, root)
-    if found is None or found[0].inputs[1] not in draft.constants:
+    if found is None or found.layer.inputs[1] not in draft.constants:
         return None
-    layer, factor, channels = found
-    scale = flat(factor, channels)
+    layer, scale = found.layer, flat(found.constant, found.channels)
     scaled = _SCALED.find(layer.op)
     assert scaled is not None  # every class in _AXIS has an entry
     weight = draft.add_constant(f"{layer.outputs[0]}/weight", scaled(layer.op, draft.constants[layer.inputs[1]], scale))
@@ -92,14 +108,18 @@ def merged_scale(draft: Draft, root: Node) -> Match | None:
     if len(layer.inputs) > 2:
         bias = derived(scale.type, np.multiply, draft.constants[layer.inputs[2]], scale)
         inputs.append(draft.add_constant(f"{layer.outputs[0]}/bias", bias))
-    return Match(layer.op, tuple(inputs), (layer,), keep=layer)
+    return found.match(tuple(inputs))
 
 
-def _layer_and_constant(draft: Draft, root: Node) -> tuple[Node, Constant, int] | None:
-    """The layer that feeds ``root``, the constant that is root's other operand, and the layer's channels."""
+def _layer_and_constant(draft: Draft, root: Node) -> _Found | None:
+    """The layer that feeds ``root``, and the constant that is root's other operand."""
     for value, other in (root.inputs, root.inputs[::-1]):
         layer, constant = draft.producer(value), draft.constants.get(other)
         if layer is None or constant is None:
+            continue
+        reshape = layer if isinstance(layer.op, Reshape) else None
+        layer = layer if reshape is None else draft.producer(reshape.inputs[0])
+        if layer is None:
             continue
         axis, channels = _AXIS.find(layer.op), _CHANNELS.find(layer.op)
         if axis is None or channels is None:
@@ -107,10 +127,19 @@ def _layer_and_constant(draft: Draft, root: Node) -> tuple[Node, Constant, int] 
         if any(name not in draft.constants for name in layer.inputs[2:]):
             continue
         count = channels(layer.op, draft.types[layer.inputs[1]].shape)
-        shape = draft.types[value].shape
+        shape, made = draft.types[value].shape, draft.types[layer.outputs[0]].shape
+        if reshape is not None and not _same_channels(made, axis(len(made)), shape, axis(len(shape))):
+            continue
         if is_per_channel(constant.type.shape, len(shape), axis(len(shape)), count):
-            return layer, constant, count
+            return _Found(layer, constant, count, reshape)
     return None
+
+
+def _same_channels(before: tuple[int, ...], axis: int, after: tuple[int, ...], other: int) -> bool:
+    """Does a reshape leave the channels what they are? ``axis`` and ``other`` are theirs before it and after it."""
+    if not 0 <= other < len(after) or before[axis] != after[other]:
+        return False
+    return math.prod(before[:axis]) == math.prod(after[:other])
 
 
 def is_per_channel(shape: tuple[int, ...], rank: int, axis: int, channels: int) -> bool:

@@ -86,3 +86,33 @@ def test_scale_along_another_axis_is_no_batch_norm() -> None:
     x = floats(2, 6, 4, 6)
     graph = assert_same(build(nodes, {"x": x}, ["y"], {"w": floats(6), "b": floats(6, 1, 1)}), {"x": x})
     assert type_names(graph) == ["Mul", "Add"]
+
+
+@pytest.mark.parametrize("steps", [("Mul",), ("Add",), ("Mul", "Add")], ids="+".join)
+@pytest.mark.parametrize("layer", ["MatMul", "Conv"])
+def test_constants_reach_a_layer_through_a_reshape(layer: str, steps: Sequence[str]) -> None:
+    """LeViT's batch norm of tokens stands behind the reshape that lists them."""
+    x = floats(2, 6, 4, 6)
+    made, shapes = {
+        "MatMul": (node("MatMul", ["x", "weight"], ["m"]), ((6, 5), (48, 5), (5,))),
+        "Conv": (node("Conv", ["x", "weight"], ["m"]), ((5, 6, 1, 1), (2, 5, 24), (5, 1))),
+    }[layer]
+    weight, flat, channel = shapes
+    nodes, value = [made, node("Reshape", ["m", "flat"], ["r"])], "r"
+    for step in steps:
+        nodes.append(node(step, [value, step], [f"after_{step}"]))
+        value = f"after_{step}"
+    nodes.append(node("Sigmoid", [value], ["y"]))
+    constants = {"weight": floats(*weight), "flat": np.array(flat), "Mul": floats(*channel), "Add": floats(*channel)}
+    graph = assert_same(build(nodes, {"x": x}, ["y"], constants), {"x": x})
+    assert type_names(graph) == [layer, "Reshape", "Sigmoid"]
+    assert [n.id for n in graph.nodes][1:] == ["/net/m", "/net/r", "/net/y"]
+
+
+def test_constants_stay_behind_a_reshape_of_the_channels() -> None:
+    x = floats(2, 6, 4, 6)
+    nodes = [
+        node("MatMul", ["x", "weight"], ["m"]), node("Reshape", ["m", "flat"], ["r"]), node("Mul", ["r", "s"], ["y"]),
+    ]  # fmt: skip
+    constants = {"weight": floats(6, 4), "flat": np.array((2, 6, 8, 2)), "s": floats(2)}
+    assert type_names(assert_same(build(nodes, {"x": x}, ["y"], constants), {"x": x})) == ["MatMul", "Reshape", "Mul"]
