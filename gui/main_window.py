@@ -40,6 +40,7 @@ from gui.panels.dialogs.prompts import Prompts
 from gui.panels.hierarchy.widget import HierarchyPanel
 from gui.panels.icons import SIZE
 from gui.panels.inspector.widget import InspectorPanel
+from gui.panels.memory.widget import MemoryPanel
 from gui.panels.messages.widget import NoticeArea, ProgressView
 from gui.panels.node_table.widget import NodeTablePanel
 from gui.panels.palette.model import Entry
@@ -150,7 +151,8 @@ class MainWindow(QMainWindow):
         self.verification = VerificationPanel(document, view)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
-        self.compiled: dict[str, CompiledPanel] = {"timeline": self.timeline}
+        self.memory = MemoryPanel(document, view, self.time)
+        self.compiled: dict[str, CompiledPanel] = {"timeline": self.timeline, "memory": self.memory}
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)
         self.notices = NoticeArea({spec.id: spec.text for spec in ACTIONS})

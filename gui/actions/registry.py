@@ -182,13 +182,14 @@ def _overlays() -> tuple[ActionSpec, ...]:
     )
 
 
-PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline",)})
+PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory")})
 """The commands that show and hide the panels of the compiled model."""
 
 
 def _panels() -> tuple[ActionSpec, ...]:
     rows = (
         ("timeline", "Timeline", "Ctrl+T", "What each engine of the chip does over the time of a frame"),
+        ("memory", "Memory", "Ctrl+M", "What occupies on-chip memory and DDR over the time of a frame"),
     )
     return tuple(
         ActionSpec(

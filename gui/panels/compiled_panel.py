@@ -58,6 +58,10 @@ class CompiledPanel(QWidget):
         """Dress anew."""
         raise NotImplementedError
 
+    def remark(self, compilation: Compilation) -> str:
+        """What stands beside the head line: how far the times are known to be off, unless another thing matters."""
+        return compilation.stated_error
+
     # What they have in common
 
     def set_content(self, widget: QWidget) -> None:
@@ -84,9 +88,15 @@ class CompiledPanel(QWidget):
             self.take(compiled.compilation)
         self.pages.setCurrentIndex(1)
         self.head.setText(self.headline(compiled.compilation))
-        self.note.setText(compiled.compilation.stated_error if document.is_compiled else UPDATING)
-        self.note.setToolTip(compiled.compilation.stated_error)
+        remark = self.remark(compiled.compilation)
+        self.note.setText(remark if document.is_compiled else UPDATING)
+        self.note.setToolTip(remark)
         set_role(self.head, "heading" if document.is_compiled else "muted")
+
+    def selected_nodes(self) -> list[str]:
+        """The selected nodes, and the units that compute those which are fused."""
+        unit = self._document.results.resolved.unit
+        return [*self._view.selection, *map(unit, self._view.selection)]
 
     def select(self, nodes: tuple[str, ...], is_added: bool) -> None:
         """Select and reveal nodes; with ``is_added`` besides what is selected, or out of it where all are."""

@@ -56,7 +56,7 @@ class TimeSpan:
     def around(self, first_us: float, last_us: float, margin: float = 0.08) -> TimeSpan:
         """A stretch with some room on both sides."""
         room = (last_us - first_us) * margin
-        return self.between(first_us - room, last_us + room)
+        return self.between(max(first_us - room, 0.0), min(last_us + room, self.total_us))
 
     def rescaled(self, total_us: float) -> TimeSpan:
         """The same stretch of another frame; all of it where all was shown."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PySide6.QtCore import QEvent, QObject, QPoint, QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QEvent, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
     QColor,
     QKeyEvent,
@@ -76,7 +76,6 @@ class TimeView(QWidget):
         self._dragged_from: QPointF | None = None
         self._band: tuple[float, float] | None = None
         self._pointer: QPointF | None = None
-        self._hovered = -1
         self.setMouseTracking(True)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)
@@ -99,6 +98,11 @@ class TimeView(QWidget):
     def card(self, item: int) -> str:
         """The read-out of an item, as simple HTML."""
         raise NotImplementedError
+
+    def read_out(self, position: QPointF) -> str:
+        """What the card at the pointer says, "" for no card."""
+        item = self.item_at(position)
+        return self.card(item) if item >= 0 else ""
 
     # Looks
 
@@ -289,9 +293,10 @@ class TimeView(QWidget):
 
     def _hover(self, position: QPointF | None) -> None:
         self._pointer = position
-        self._hovered = -1 if position is None else self.item_at(position)
-        pointer = position.toPoint() if position is not None else QPoint()
-        self._card.showText(self.card(self._hovered) if self._hovered >= 0 else "", pointer)
+        if position is None:
+            self._card.hide()
+        else:
+            self._card.showText(self.read_out(position), position.toPoint())
         self.update()
 
 

@@ -10,6 +10,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from engine.reports import (
     Ceiling,
     Compilation,
@@ -223,3 +225,30 @@ def empty() -> Compilation:
     return Compilation(
         "journey5", 0.0, 0.0, 0, (0, 0), {}, (), timeline, memory_of((), 0.0), Ceiling(MACS_PER_US, BYTES_PER_US), ERROR
     )
+
+
+def many_blocks(count: int) -> Compilation:
+    """About ``count`` blocks on the chip besides the jobs that they belong to: values that live for some kernels."""
+    made = many(count * 8)
+    kernels, timeline = made.timeline.kernels, made.timeline
+    slot = CAPACITY // 8
+    step = timeline.total_us / count
+    blocks = tuple(
+        MemoryBlock(
+            f"value {number}",
+            kernels[number * len(kernels) // count].anchor,
+            "sram",
+            ("value", "tiles", "weights")[number % 3],
+            number % 7 * slot,
+            slot // 2 + number * 7919 % (slot // 2),
+            number * step,
+            min((number + 6.5) * step, timeline.total_us),
+        )
+        for number in range(count)
+    )
+    return with_blocks(made, blocks)
+
+
+def with_blocks(compilation: Compilation, blocks: Sequence[MemoryBlock]) -> Compilation:
+    """The same compilation with another memory plan."""
+    return msgspec.structs.replace(compilation, memory=memory_of(blocks, compilation.timeline.total_us))

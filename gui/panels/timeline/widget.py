@@ -39,7 +39,7 @@ class TimelinePanel(CompiledPanel):
 
     def take(self, compilation: Compilation) -> None:
         model = TimelineModel(compilation)
-        self.timeline.show_model(model, model.kernels_of(self._selected_nodes()))
+        self.timeline.show_model(model, model.kernels_of(self.selected_nodes()))
 
     def headline(self, compilation: Compilation) -> str:
         assert self.timeline.model is not None, "it is taken before its head line is asked for"
@@ -59,12 +59,7 @@ class TimelinePanel(CompiledPanel):
 
     def _show_selection(self) -> None:
         if self._is_watched and self.timeline.model is not None:
-            self.timeline.set_selected(self.timeline.model.kernels_of(self._selected_nodes()))
-
-    def _selected_nodes(self) -> list[str]:
-        """The selected nodes, and the units that compute those which are fused."""
-        unit = self._document.results.resolved.unit
-        return [*self._view.selection, *map(unit, self._view.selection)]
+            self.timeline.set_selected(self.timeline.model.kernels_of(self.selected_nodes()))
 
     def _on_clicked(self, job: int, is_added: bool) -> None:
         model = self.timeline.model

@@ -1,0 +1,1 @@
+"""What occupies memory over the time of a frame."""
