@@ -169,11 +169,23 @@ class _Role:
     accesses: dict[tuple[View, ...], tuple[int, ...]] = field(default_factory=lambda: {})
 
 
+Rescaled = frozenset[tuple[str, str]]
+"""(anchor, value) of movements that bring what they read to another scale: these compute, and nothing stands for them.
+
+Which ones do follows from scales, which only a calibrated model has. Without them: concatenations do but for inputs
+that are quantised with their scale, and products with a constant never do.
+"""
+
+
 def plan_layout(
-    graph: Graph, placed: Sequence[Placement], access_bytes: int = ACCESS_BYTES, gather_bytes: int = GATHER_BYTES
+    graph: Graph,
+    placed: Sequence[Placement],
+    access_bytes: int = ACCESS_BYTES,
+    gather_bytes: int = GATHER_BYTES,
+    rescaled: Rescaled = frozenset(),
 ) -> LayoutPlan:
     """The layout of placed units. Keep a :class:`LayoutPlanner` where many plans of one graph are made."""
-    return LayoutPlanner(graph, access_bytes, gather_bytes).plan(placed)
+    return LayoutPlanner(graph, access_bytes, gather_bytes).plan(placed, rescaled)
 
 
 def renamings(graph: Graph, placed: Sequence[Placement]) -> LayoutPlan:
@@ -214,17 +226,17 @@ class LayoutPlanner:
         self._access_bytes = access_bytes
         self._gather_bytes = gather_bytes
         self._roles: dict[Placement, _Role] = {}
-        self._last: tuple[tuple[Placement, ...], LayoutPlan] | None = None
+        self._last: tuple[tuple[object, ...], LayoutPlan] | None = None
 
-    def plan(self, placed: Sequence[Placement]) -> LayoutPlan:
+    def plan(self, placed: Sequence[Placement], rescaled: Rescaled = frozenset()) -> LayoutPlan:
         """The layout; the same object as last time for the same placements."""
-        key = tuple(placed)
+        key = (rescaled, *placed)
         if self._last is not None and self._last[0] == key:
             return self._last[1]
         if len(self._roles) > 8 * max(len(placed), 1):
             self._roles.clear()
         roles = [self._role(unit) for unit in placed]
-        found = _Pass(self._graph, roles, self._loss).run()
+        found = _Pass(self._graph, roles, self._loss, rescaled).run()
         self._last = (key, found)
         return found
 
@@ -281,10 +293,11 @@ def _kind_of(graph: Graph, unit: Placement, node: Node) -> _Kind:
 class _Pass:
     """One plan in the making: values are followed through the units until no further one has to be moved."""
 
-    def __init__(self, graph: Graph, roles: Sequence[_Role], loss: _Loss) -> None:
+    def __init__(self, graph: Graph, roles: Sequence[_Role], loss: _Loss, rescaled: Rescaled) -> None:
         self._graph = graph
         self._roles = roles
         self._loss = loss
+        self._rescaled = rescaled
         self._producer = {value: role for role in roles for value in role.writes}
         self._readers: dict[str, list[_Role]] = {}
         for role in roles:
@@ -325,7 +338,7 @@ class _Pass:
         for value in self._parts:
             self._place_part(value)
         for role in self._roles:
-            if role.kind is _Kind.VIEW:
+            if role.kind is _Kind.VIEW and (role.anchor, role.reads[0]) not in self._rescaled:
                 self._view(role)
             elif role.kind is _Kind.JOIN and self._join(role):
                 self._joined.add(role.anchor)
@@ -352,6 +365,8 @@ class _Pass:
         if role.converted or result in self._plain or result in self._parts or result in self._forced:
             return False
         if any(name in self._graph.constants or not self._graph.types[name].element_count for name in names):
+            return False
+        if any((role.anchor, name) in self._rescaled for name in names):
             return False
         sources = [self._storages[name] for name in names]
         root = sources[0].root
@@ -441,6 +456,8 @@ class _Pass:
         """Whether a kernel quantises the value as the concatenation does, and nobody else wants it."""
         role = self._producer.get(value)
         if role is None or value in self._parts or value in self._plain or join.node.inputs.count(value) > 1:
+            return False
+        if (join.anchor, value) in self._rescaled:
             return False
         if len(self._readers[value]) > 1 or role.widths[value] != join.widths[join.writes[0]]:
             return False

@@ -1,4 +1,4 @@
-"""Random graphs: executor = TOSA reference model = integer-onnx in ONNX Runtime = package, every value of each.
+"""Random graphs: executor = compiled layout = TOSA reference model = integer-onnx in ONNX Runtime = package.
 
     python -m tests.conformance.random_graphs [--count 500] [--seed N] [--only SEED ...] [--without-tosa]
 

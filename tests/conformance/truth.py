@@ -1,7 +1,8 @@
 """One integer truth: every form of a session's program computes the executor's bits, every value of it.
 
 The executor with one thread is the measure. Beside it: itself with two threads, and with several samples as one batch;
-the ``integer-onnx`` export in ONNX Runtime, the ``package`` export, the ``tosa`` export on the TOSA reference model.
+the compiler's layout, run in planned memory; the ``integer-onnx`` export in ONNX Runtime, the ``package`` export, the
+``tosa`` export on the TOSA reference model.
 Values that follow a float node are compared where the form computes float nodes with the same bits (the package); for
 the others each integer segment is fed the executor's values, so that they are compared all the same.
 """
@@ -20,6 +21,8 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from engine.compile.layout import plan_layout
+from engine.compile.replay import replay, rescaled_inputs
 from engine.errors import ExportError, QuantscopeError, ThirdPartyError
 from engine.export.integer_onnx import integer_model, program_model
 from engine.export.package import value_type
@@ -31,12 +34,14 @@ from engine.export.tosa.write import tosa_steps
 from engine.graph.graph import TensorType
 from engine.program.types import Program
 from engine.session import Session
+from engine.simulate.placement import placements_of
 from engine.verify.tally import exact
 from engine.verify.tosa_reference import reference_results
 from engine.verify.values import Arrays, from_float, program_values
 
 BATCH = 3
 TOSA = "tosa"
+LAYOUT = "layout"
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,7 @@ def judged(session: Session, samples: Sequence[Arrays], folder: Path, *, tosa: b
     _judge_threads(verdict, program, samples, wanted)
     _judge_batch(verdict, session, samples)
     forms: dict[str, Callable[[], None]] = {
+        LAYOUT: lambda: _judge_layout(verdict, session, samples),
         "integer-onnx": lambda: _judge_integer_onnx(verdict, session, samples, wanted),
         "package": lambda: _judge_package(verdict, session, samples, wanted, folder / "model.qspkg"),
         TOSA: lambda: _add_tosa(verdict, session, wanted) if tosa else None,
@@ -151,6 +157,17 @@ def _judge_threads(verdict: Verdict, program: Program, samples: Sequence[Arrays]
             verdict.compare("two threads", index, wanted[index], found)
     finally:
         torch.set_num_threads(before)
+
+
+def _judge_layout(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:
+    """Values read through views of buffers that share memory, without the movements that these stand for."""
+    program, placed = session.program(), placements_of(session.graph, session.resolve())
+    plan = plan_layout(session.graph, placed, rescaled=rescaled_inputs(session.graph, program))
+    for index, inputs in enumerate(samples):
+        tensors = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
+        found = replay(session.graph, program, plan, tensors)
+        verdict.elements[LAYOUT] = verdict.elements.get(LAYOUT, 0) + found.elements
+        verdict.differences += [Difference(LAYOUT, name, 1, index) for name in found.differing]
 
 
 def _judge_batch(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:

@@ -189,9 +189,7 @@ def test_elementwise(
     assert one.result(op, fed, (2,), dtype, **attribute).tolist() == wanted
 
 
-@pytest.mark.parametrize(
-    ("shift", "wanted"), [(0, [15, -15]), (1, [8, -7]), (2, [4, -4]), (31, [0, 0]), (62, [0, 0])]
-)
+@pytest.mark.parametrize(("shift", "wanted"), [(0, [15, -15]), (1, [8, -7]), (2, [4, -4]), (31, [0, 0]), (62, [0, 0])])
 def test_product_shifted(shift: int, wanted: list[int]) -> None:
     """Rounded half up: 7.5 is 8, -7.5 is -7."""
     one = One()

@@ -143,9 +143,7 @@ def _rescale(t: Translation, operator: Operator) -> Value:
         _zero_point(t, key, unsigned=bool(operator.attribute[name]))
         for key, name in zip(zero_points, signs, strict=True)
     )
-    factor = Scaling(
-        frozen(t.array(multiplier_key).astype(np.int32)), frozen(t.array(shift_key).astype(np.int8))
-    )
+    factor = Scaling(frozen(t.array(multiplier_key).astype(np.int32)), frozen(t.array(shift_key).astype(np.int8)))
     x = less_zero_point(t, t.value(source), before)
     output = _range_of(t, target)
     if after == 0:

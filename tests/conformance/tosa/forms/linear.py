@@ -94,9 +94,7 @@ def _overflows(t: Translation, operator: Operator, weight: NDArray[np.int64], la
     return bool(result.max() >= 2**31 or result.min() < -(2**31))
 
 
-def _accumulated(
-    t: Translation, operator: Operator, weight: NDArray[np.int64], layer: _Layer, dtype: str
-) -> Value:
+def _accumulated(t: Translation, operator: Operator, weight: NDArray[np.int64], layer: _Layer, dtype: str) -> Value:
     """Weights of 9 bits, which a zero point makes, are the difference of two layers of 8 bits."""
     source, _, bias_key, zero_point, _ = operator.inputs
     *_, outputs = t.shape(operator.outputs[0])
