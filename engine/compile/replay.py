@@ -220,7 +220,8 @@ class _Replayer:
         return found
 
     def _gather(self, storage: Storage) -> Tensor:
-        return torch.from_numpy(np.asarray(self._buffers[storage.root][storage.view.addresses()]))
+        taken: NDArray[np.generic] = np.asarray(self._buffers[storage.root][storage.view.addresses()])
+        return torch.from_numpy(taken)
 
     def _write(self, name: str, result: Tensor) -> None:
         storage = self._plan.storages.get(name)
