@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The proof of a layout plan: the integer program run in planned memory, beside the program as it is.
 
 All buffers of a run lie in one array of bytes, at addresses that the memory planner gives them by their lifetimes, over
@@ -220,8 +221,7 @@ class _Replayer:
         return found
 
     def _gather(self, storage: Storage) -> Tensor:
-        taken: NDArray[np.generic] = np.asarray(self._buffers[storage.root][storage.view.addresses()])
-        return torch.from_numpy(taken)
+        return torch.from_numpy(np.asarray(self._buffers[storage.root][storage.view.addresses()]))
 
     def _write(self, name: str, result: Tensor) -> None:
         storage = self._plan.storages.get(name)
