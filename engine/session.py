@@ -47,7 +47,7 @@ from engine.graph.load import load_model
 from engine.memory import release_free_memory
 from engine.plan.compile_options import Level
 from engine.plan.regions import check_region, resolve_regions
-from engine.plan.resolve import resolve
+from engine.plan.resolve import Resolver
 from engine.plan.scales import ScaleOf, ValueTypes, assign_types
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
@@ -120,6 +120,7 @@ class Session:
         self._units = UnitCache()
         self._evaluator: Evaluator | None = None
         self._resolved: tuple[Plan, Target, Resolution] | None = None
+        self._resolving: tuple[Target, Resolver] | None = None
         self._typed: tuple[Resolution, CalibrationResult, ValueTypes] | None = None
         self._lowered: tuple[ValueTypes, Program] | None = None
         self._dataset: tuple[DataSource, Dataset] | None = None
@@ -458,7 +459,7 @@ class Session:
     def resolve(self) -> Resolution:
         """Effective precision and unit of every node."""
         if self._resolved is None or self._resolved[0] is not self.plan or self._resolved[1] is not self.target:
-            resolution = resolve(self.graph, self.plan, self.target, has_lowering)
+            resolution = self._resolver.resolve(self.plan)
             self._resolved = (self.plan, self.target, resolution)
         return self._resolved[2]
 
@@ -497,6 +498,13 @@ class Session:
         plain = self._timing.simulate(resolution, msgspec.structs.replace(options, level=Level.O0))
         simulation = self._timing.simulate(resolution, options)
         return describe_compilation(self.graph, self.target, simulation, plain)
+
+    @property
+    def _resolver(self) -> Resolver:
+        """Resolves plans for the present target, and remembers."""
+        if self._resolving is None or self._resolving[0] is not self.target:
+            self._resolving = (self.target, Resolver(self.graph, self.target, has_lowering))
+        return self._resolving[1]
 
     @property
     def _timing(self) -> Estimator:

@@ -191,12 +191,12 @@ def _shares(costed: Costed, critical: Sequence[int]) -> Sequence[int]:
     if len(costed.times) == 1:
         return (sum(critical),)
     given = [0] * len(costed.times)
+    uses = [_uses(times) for times in costed.times]
     for engine, ticks in enumerate(critical):
         if ticks:
-            uses = [_use(times, Engine(engine)) for times in costed.times]
-            whole, elapsed, spent = sum(uses), 0.0, 0
+            whole, elapsed, spent = sum([use[engine] for use in uses]), 0.0, 0
             for place, use in enumerate(uses):
-                elapsed += use
+                elapsed += use[engine]
                 until = round(ticks * elapsed / whole) if whole else ticks
                 until = ticks if place == len(uses) - 1 else min(until, ticks)
                 given[place] += until - spent
@@ -204,14 +204,8 @@ def _shares(costed: Costed, critical: Sequence[int]) -> Sequence[int]:
     return given
 
 
-def _use(times: EngineTimes, engine: Engine) -> float:
-    """Time that a unit occupies an engine; what it moves from and to DDR for the two that do that."""
-    return {
-        Engine.LOAD: times.dma_us,
-        Engine.STORE: times.dma_us,
-        Engine.MAC: times.mac_us,
-        Engine.VECTOR: times.vector_us,
-        Engine.TABLE: times.lut_us,
-        Engine.LAYOUT: times.layout_us,
-        Engine.CPU: times.cpu_us,
-    }.get(engine, times.launch_us)
+def _uses(times: EngineTimes) -> tuple[float, ...]:
+    """Time that a unit occupies each engine, in their order; what it moves from and to DDR for the two that do that."""
+    dma_us, launch_us = times.dma_us, times.launch_us
+    own = (times.mac_us, times.vector_us, times.lut_us, times.layout_us, times.cpu_us)
+    return (dma_us, dma_us, *own, launch_us, launch_us, launch_us)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from engine.compile.types import Block, Costed, Engine, Schedule
+from engine.compile.types import Block, Costed, Engine, Integers, Schedule
 
 
 def schedule_of(kernels: Sequence[Costed], resident: frozenset[str], host_ticks: int) -> Schedule:
@@ -25,8 +26,6 @@ class _Assembly:
         self.resident = resident
         self.host_ticks = host_ticks
         self.size = 1
-        self.dep_size = 0
-        self.pieces: list[tuple[int, Block, int, int]] = []
         self.extra: list[tuple[int, int]] = []
         self.offsets = [0] * len(kernels)
         self.front = [0] * len(kernels)
@@ -46,14 +45,14 @@ class _Assembly:
         block = self.kernels[index].block
         self.front[index] = self.size
         if block.prefetch:
-            self._append(index, 0, block.prefetch)
+            self.size += block.prefetch
             # The newest kernel that is done when this is issued is the one two in front.
             self.extra.append((self.front[index] + block.weight_gate, chip_done[-1] if chip_done else 0))
 
     def _body(self, index: int, chip_done: list[int]) -> None:
         kernel, block = self.kernels[index].kernel, self.kernels[index].block
         self.offsets[index] = self.size
-        self._append(index, block.prefetch, len(block.engine))
+        self.size += len(block.engine) - block.prefetch
         far = [job for root in kernel.reads for job in self.ready.get(root, ())]
         for job in dict.fromkeys(far):
             self.extra.append((self._place(index, block.data_gate), job))
@@ -75,39 +74,45 @@ class _Assembly:
             return self.front[index] + job
         return self.offsets[index] + job - block.prefetch
 
-    def _append(self, index: int, begin: int, end: int) -> None:
-        self.pieces.append((index, self.kernels[index].block, begin, end))
-        self.size += end - begin
-
     def _columns(self) -> Schedule:
-        host = np.array([Engine.HOST], np.int8)
-        slices = [(block, slice(begin, end)) for _, block, begin, end in self.pieces]
-        engine = np.concatenate([host, *(block.engine[part] for block, part in slices)])
-        kernel = np.repeat(
-            np.array([-1, *(index for index, _, _, _ in self.pieces)], np.int32),
-            np.array([1, *(end - begin for _, _, begin, end in self.pieces)], np.int64),
+        """All blocks one behind the other, then moved to their places in the order of issue."""
+        blocks = [costed.block for costed in self.kernels]
+        jobs = np.array([len(block.engine) for block in blocks], np.int64)
+        prefetch = np.array([block.prefetch for block in blocks], np.int64)
+        begins = np.cumsum(jobs) - jobs
+        inside = np.arange(int(jobs.sum()), dtype=np.int64) - np.repeat(begins, jobs)
+        front, body = np.array(self.front, np.int64), np.array(self.offsets, np.int64) - prefetch
+        place = inside + np.where(inside < np.repeat(prefetch, jobs), np.repeat(front, jobs), np.repeat(body, jobs))
+        dep_ends, deps = self._dependencies(blocks, begins, place)
+        return Schedule(
+            engine=self._column(np.int8, Engine.HOST, place, [block.engine for block in blocks]),
+            kernel=self._column(np.int32, -1, place, [np.repeat(np.arange(len(blocks)), jobs)]),
+            tile=self._column(np.int32, 0, place, [block.tile for block in blocks]),
+            ticks=self._column(np.int64, self.host_ticks, place, [block.ticks for block in blocks]),
+            size_bytes=self._column(np.int64, 0, place, [block.size_bytes for block in blocks]),
+            dep_ends=dep_ends,
+            deps=deps,
         )
-        zero, none = np.zeros(1, np.int64), np.zeros(1, np.int32)
-        tile = np.concatenate([none, *(block.tile[part] for block, part in slices)])
-        ticks = np.concatenate([np.array([self.host_ticks], np.int64), *(block.ticks[part] for block, part in slices)])
-        size_bytes = np.concatenate([zero, *(block.size_bytes[part] for block, part in slices)])
-        dep_ends, deps = self._dependencies()
-        return Schedule(engine, kernel, tile, ticks, size_bytes, dep_ends, deps)
 
-    def _dependencies(self) -> tuple[np.ndarray, np.ndarray]:
+    def _column(
+        self, dtype: type[np.signedinteger[Any]], first: int, place: Integers, parts: list[Integers]
+    ) -> Integers:
+        """A column of the schedule; ``first`` is the host's entry."""
+        column = np.empty(self.size, dtype)
+        column[0] = first
+        if parts:
+            column[place] = np.concatenate(parts)
+        return column
+
+    def _dependencies(self, blocks: Sequence[Block], begins: Integers, place: Integers) -> tuple[Integers, Integers]:
         """Dependencies within blocks, moved to where these lie, and those between kernels."""
-        sources: list[np.ndarray] = []
-        counts: list[np.ndarray] = [np.zeros(1, np.int64)]
-        for index, block, begin, end in self.pieces:
-            first = int(block.dep_ends[begin - 1]) if begin else 0
-            inner = block.deps[first : int(block.dep_ends[end - 1])]
-            place = np.where(inner < block.prefetch, self.front[index], self.offsets[index] - block.prefetch)
-            sources.append(inner + place.astype(np.int32))
-            counts.append(np.diff(block.dep_ends[begin:end], prepend=first))
-        count = np.concatenate(counts)
-        inner_deps = np.concatenate(sources) if sources else np.zeros(0, np.int32)
-        owner = np.concatenate([np.repeat(np.arange(self.size), count), [job for job, _ in self.extra]])
-        target = np.concatenate([inner_deps, [dep for _, dep in self.extra]])
+        none = np.zeros(0, np.int64)
+        counts = np.concatenate([none, *(block.dep_counts for block in blocks)]).astype(np.int64)
+        inside = np.concatenate([none, *(block.deps for block in blocks)]).astype(np.int64)
+        inside += np.repeat(begins, [len(block.deps) for block in blocks])
+        extra = np.array(self.extra, np.int64).reshape(-1, 2)
+        owner = np.concatenate([place[np.repeat(np.arange(len(place)), counts)], extra[:, 0]])
+        target = np.concatenate([place[inside], extra[:, 1]])
         order = np.argsort(owner, kind="stable")
-        ends = np.cumsum(np.bincount(owner.astype(np.int64), minlength=self.size))
+        ends = np.cumsum(np.bincount(owner, minlength=self.size))
         return ends.astype(np.int32), target[order].astype(np.int32)

@@ -76,7 +76,7 @@ class _Jobs:
     tile: list[int] = field(default_factory=lambda: [])
     ticks: list[int] = field(default_factory=lambda: [])
     size_bytes: list[int] = field(default_factory=lambda: [])
-    dep_ends: list[int] = field(default_factory=lambda: [])
+    dep_counts: list[int] = field(default_factory=lambda: [])
     deps: list[int] = field(default_factory=lambda: [])
 
     def add(self, engine: Engine, tile: int, ticks: int, size_bytes: int, *deps: int) -> int:
@@ -85,8 +85,9 @@ class _Jobs:
         self.tile.append(tile)
         self.ticks.append(ticks)
         self.size_bytes.append(size_bytes)
-        self.deps.extend(dep for dep in deps if dep >= 0)
-        self.dep_ends.append(len(self.deps))
+        known = [dep for dep in deps if dep >= 0]
+        self.deps.extend(known)
+        self.dep_counts.append(len(known))
         return len(self.engine) - 1
 
     def block(self, prefetch: int, weight_gate: int, start: int, data_gate: int, done: int, stored: int) -> Block:
@@ -95,7 +96,7 @@ class _Jobs:
             tile=np.array(self.tile, np.int32),
             ticks=np.array(self.ticks, np.int64),
             size_bytes=np.array(self.size_bytes, np.int64),
-            dep_ends=np.array(self.dep_ends, np.int32),
+            dep_counts=np.array(self.dep_counts, np.int32),
             deps=np.array(self.deps, np.int32),
             prefetch=prefetch,
             weight_gate=weight_gate,

@@ -101,14 +101,14 @@ class Block:
 
     Attributes:
         engine, tile, ticks, size_bytes: One entry a job; ticks of 2**-20 us.
-        dep_ends: [jobs]: where the dependencies of a job end in ``deps``.
+        dep_counts: [jobs]: how many of ``deps``, in order, are a job's.
     """
 
     engine: Integers
     tile: Integers
     ticks: Integers
     size_bytes: Integers
-    dep_ends: Integers
+    dep_counts: Integers
     deps: Integers
     prefetch: int
     weight_gate: int

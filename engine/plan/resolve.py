@@ -16,7 +16,7 @@ from engine.plan.regions import resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, is_scaling, unit_precision
 from engine.precision import Precision
-from engine.target.rules import allowed, check_node
+from engine.target.rules import Refusal, allowed, check_node
 from engine.target.target import Target
 from engine.target.values import foreign_value
 
@@ -41,9 +41,23 @@ def resolve(graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], boo
     """Decide effective precision, unit and output type of every node, and which fusion regions are legal.
 
     ``lowers`` says whether the integer program has a form for an operator; what has none runs on the CPU in float.
+    Keep a :class:`Resolver` instead where many plans of one graph are resolved.
     """
-    resolver = _Resolver(graph, plan, target, lowers)
-    return resolve_regions(graph, resolver.run(), target, plan.regions)
+    return Resolver(graph, target, lowers).resolve(plan)
+
+
+class Resolver:
+    """Resolves plans of one graph for one target; what a node alone may be is asked once."""
+
+    def __init__(self, graph: Graph, target: Target, lowers: Callable[[Op], bool]) -> None:
+        self._verdicts = _Verdicts(graph, target, lowers)
+        self._graph = graph
+        self._target = target
+
+    def resolve(self, plan: Plan) -> Resolution:
+        """As :func:`resolve`."""
+        found = _Resolution(self._graph, plan, self._verdicts).run()
+        return resolve_regions(self._graph, found, self._target, plan.regions)
 
 
 def passes_through(node: Node, precision: Precision, requested: Precision) -> bool:
@@ -57,26 +71,35 @@ def passes_through(node: Node, precision: Precision, requested: Precision) -> bo
     return is_scaling(node) and requested in (Precision.AUTO, Precision.INT8)
 
 
-class _Resolver:
-    def __init__(self, graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], bool]) -> None:
+class _Verdicts:
+    """What the target makes of each node alone, remembered."""
+
+    def __init__(self, graph: Graph, target: Target, lowers: Callable[[Op], bool]) -> None:
         self.graph = graph
-        self.plan = plan
         self.target = target
         self.lowers = lowers
-        self.dtypes: dict[str, str] = {}
-        self.effective: dict[str, Effective] = {}
+        self._known: dict[tuple[str, Precision], Verdict] = {}
+        self._refusals: dict[tuple[str, Precision], Refusal | None] = {}
 
-    def run(self) -> Resolution:
-        verdicts = {node.id: self._verdict(node) for node in self.graph.nodes}
-        chosen = {node_id: verdict[0] for node_id, verdict in verdicts.items()}
-        units = build_units(self.graph, self.plan, chosen, self._permits)
-        for unit in units:
-            self._settle(unit, verdicts, chosen)
-        return Resolution(MappingProxyType(self.effective), units, MappingProxyType(self.dtypes))
-
-    def _verdict(self, node: Node) -> Verdict:
+    def verdict(self, node: Node, requested: Precision) -> Verdict:
         """The precision that the node would have alone, and why it is not the one requested."""
-        requested = self.plan.requested(node.id)
+        key = (node.id, requested)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._verdict(node, requested)
+        return known
+
+    def refusal(self, node: Node, precision: Precision) -> Refusal | None:
+        """Why the target does not compute the node in a precision; None where it does."""
+        key = (node.id, precision)
+        if key not in self._refusals:
+            self._refusals[key] = check_node(self.graph, node, precision, self.target)
+        return self._refusals[key]
+
+    def permits(self, node: Node, precision: Precision) -> bool:
+        return self.refusal(node, precision) is None
+
+    def _verdict(self, node: Node, requested: Precision) -> Verdict:
         if isinstance(node.op, Unsupported):
             return Precision.FLOAT, node.op.problem
         foreign = foreign_value(self.graph, node)
@@ -89,7 +112,7 @@ class _Resolver:
         wanted = self._preferences(node, requested)
         refusals: list[str] = []
         for precision in wanted:
-            refusal = check_node(self.graph, node, precision, self.target)
+            refusal = self.refusal(node, precision)
             if refusal is None:
                 return precision, self._reason(node, requested, precision, refusals)
             refusals.append(refusal.message)
@@ -116,8 +139,25 @@ class _Resolver:
             return f"an int8 {node.op.type_name} is a 256-entry table"
         return f"{self.target.name} computes {node.op.type_name} in {precision} only"
 
-    def _permits(self, node: Node, precision: Precision) -> bool:
-        return check_node(self.graph, node, precision, self.target) is None
+
+class _Resolution:
+    """One resolution in the making."""
+
+    def __init__(self, graph: Graph, plan: Plan, verdicts: _Verdicts) -> None:
+        self.graph = graph
+        self.plan = plan
+        self.verdicts = verdicts
+        self.dtypes: dict[str, str] = {}
+        self.effective: dict[str, Effective] = {}
+
+    def run(self) -> Resolution:
+        requested, verdict = self.plan.requested, self.verdicts.verdict
+        verdicts = {node.id: verdict(node, requested(node.id)) for node in self.graph.nodes}
+        chosen = {node_id: verdict[0] for node_id, verdict in verdicts.items()}
+        units = build_units(self.graph, self.plan, chosen, self.verdicts.permits)
+        for unit in units:
+            self._settle(unit, verdicts, chosen)
+        return Resolution(MappingProxyType(self.effective), units, MappingProxyType(self.dtypes))
 
     def _settle(self, unit: Unit, verdicts: dict[str, Verdict], chosen: dict[str, Precision]) -> None:
         """Fix the unit's output type, following the inputs where the unit only passes integers on."""
@@ -139,7 +179,7 @@ class _Resolver:
         """The widest integer type among the inputs; a float input is quantised to int8 at the seam."""
         dtypes = {self.dtypes.get(value, "float32") for value in self.graph.activations(node)}
         precision = Precision.INT16 if "int16" in dtypes else Precision.INT8
-        refusal = check_node(self.graph, node, precision, self.target)
+        refusal = self.verdicts.refusal(node, precision)
         if refusal is not None and not isinstance(node.op, Unary):
             return Precision.FLOAT, refusal.message
         does = "decides and takes" if isinstance(node.op, DECIDING) else "passes values on and keeps"
