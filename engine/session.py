@@ -188,16 +188,20 @@ class Session:
         self.check_plan(plan)
         self.plan = plan
 
-    def check_plan(self, plan: Plan) -> None:
-        """Raise unless the plan fits the model.
+    def check_plan(self, plan: Plan, target: Target | None = None) -> None:
+        """Raise unless the plan fits the model and the target (None: the session's).
 
         Raises:
             PlanError: A choice names no node, a method is unknown, two fusion regions have one name, or a figure of the
-                compile options is out of range. (A region that is not legal, or whose nodes are gone, is no error:
-                :meth:`regions` says so.)
+                compile options is out of range or more than the target has. (A region that is not legal, or whose nodes
+                are gone, is no error: :meth:`regions` says so.)
         """
         if plan.compile.problem:
             raise PlanError(plan.compile.problem)
+        target = target or self.target
+        if plan.compile.cores is not None and plan.compile.cores > target.core_count:
+            there = f"{target.name} has {target.core_count}"
+            raise PlanError(f"the plan asks for {plan.compile.cores} cores, {there}", hint="ask for fewer, or for all")
         unknown = [node for node in plan.choices if node not in self.graph.by_id]
         if unknown:
             raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")

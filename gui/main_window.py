@@ -36,6 +36,7 @@ from gui.document.preferences import Preferences
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.compiled_panel import CompiledPanel
+from gui.panels.compiler.widget import CompilerPanel
 from gui.panels.dialogs.prompts import Prompts
 from gui.panels.hierarchy.widget import HierarchyPanel
 from gui.panels.icons import SIZE
@@ -153,6 +154,7 @@ class MainWindow(QMainWindow):
         self.timeline = TimelinePanel(document, view, self.time)
         self.memory = MemoryPanel(document, view, self.time)
         self.compiled: dict[str, CompiledPanel] = {"timeline": self.timeline, "memory": self.memory}
+        self.compiler = CompilerPanel(document)
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)
         self.notices = NoticeArea({spec.id: spec.text for spec in ACTIONS})
@@ -164,7 +166,7 @@ class MainWindow(QMainWindow):
         self.files = FileCommands(
             self.document.document, self.session, prompts, self.preferences, self.notices, self.close
         )
-        self.edits = EditCommands(self.document.document, self.view)
+        self.edits = EditCommands(self.document.document, self.view, prompts)
         self.views = ViewCommands(self.canvas, self.view, self.heat, self.search, prompts, self)
         self.draft = FusionDraft(
             self.canvas, self.document, self.session, self.view, self.edits.markable_of, self
@@ -211,6 +213,10 @@ class MainWindow(QMainWindow):
             self.tabifyDockWidget(self._docks[-1], dock)
             dock.hide()
             self.panels.add(name, dock)
+        compiler = self._dock(BY_ID[PANEL_COMMANDS["compiler"]].text, self.compiler, areas.RightDockWidgetArea)
+        self.tabifyDockWidget(self._docks[1], compiler)
+        self._docks[1].raise_()
+        self.panels.add("compiler", compiler)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
         for dock in (*self._docks, self._verification_dock):
@@ -278,6 +284,7 @@ class MainWindow(QMainWindow):
         session.activityChanged.connect(self.progress.show_activity)
         session.activityChanged.connect(self._refresh_actions)
         session.targetsChanged.connect(self.summary.set_targets)
+        session.targetsChanged.connect(self.compiler.set_targets)
         session.targetsChanged.connect(self._refresh_actions)
         session.opened.connect(self._on_opened)
         session.calibrated.connect(lambda: self.view.show_overlay(Overlay.ACCUMULATED))
@@ -291,6 +298,8 @@ class MainWindow(QMainWindow):
         self.inspector.regionWanted.connect(self._check_region)
         session.regionChecked.connect(self.inspector.show_verdict)
         self.summary.targetChosen.connect(document.document.set_target)
+        self.compiler.targetChosen.connect(document.document.set_target)
+        self.compiler.targetFileWanted.connect(self.edits.ask_and_set_target)
         self.summary.methodChosen.connect(document.document.set_default_method)
         self.table.revealed.connect(self.views.reveal)
         self.hierarchy.revealed.connect(self.views.reveal)
@@ -340,7 +349,8 @@ class MainWindow(QMainWindow):
     def _watch(self, name: str, is_seen: bool) -> None:
         """A panel of the compiled model came to the front, or went: only what is seen is asked for and kept up."""
         self.session.want_compilation(name, is_seen)
-        self.compiled[name].set_watched(is_seen)
+        watched = self.compiler if name == "compiler" else self.compiled[name]
+        watched.set_watched(is_seen)
         self._refresh_actions()
 
     def _refresh_actions(self) -> None:

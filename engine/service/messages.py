@@ -170,13 +170,14 @@ class Opened(Answer, frozen=True, tag="opened"):
 
 
 class PlanResolved(Answer, frozen=True, tag="plan_resolved"):
-    """Effective choices for a revision."""
+    """Effective choices for a revision; ``cores`` are those of its target."""
 
     revision: int
     nodes: tuple[NodePlan, ...]
     refusals: tuple[Refusal, ...]
     cpu_nodes: int
     regions: tuple[RegionPlan, ...] = ()
+    cores: int = 1
 
 
 class TimingReady(Answer, frozen=True, tag="timing"):

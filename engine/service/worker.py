@@ -52,7 +52,7 @@ from engine.service.messages import (
     Verify,
 )
 from engine.session import Session
-from engine.target.target import list_targets
+from engine.target.target import list_targets, load_target
 
 BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit, Compile)
 """Requests that need neither data nor program, and are answered in the middle of live work: a user drags meanwhile."""
@@ -203,10 +203,10 @@ def update_plan(worker: Worker, request: UpdatePlan) -> None:
     """Answer with plan and timing at once; errors follow as live work."""
     worker.stop_live()
     session = worker.opened()
-    plan = plan_of(request.plan)
-    session.check_plan(plan)
-    if request.plan.target != session.target_reference:
-        session.set_target(request.plan.target)
+    plan, reference = plan_of(request.plan), request.plan.target
+    session.check_plan(plan, load_target(reference) if reference != session.target_reference else None)
+    if reference != session.target_reference:
+        session.set_target(reference)
     session.set_plan(plan)
     nodes = session.node_plans()
     worker.send(
@@ -217,6 +217,7 @@ def update_plan(worker: Worker, request: UpdatePlan) -> None:
             refusals=session.refusals(),
             cpu_nodes=len(session.cpu_nodes()),
             regions=session.regions(),
+            cores=session.target.core_count,
         )
     )
     worker.send(TimingReady(id=request.id, revision=request.revision, timing=session.estimate()))

@@ -182,7 +182,7 @@ def _overlays() -> tuple[ActionSpec, ...]:
     )
 
 
-PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory")})
+PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory", "compiler")})
 """The commands that show and hide the panels of the compiled model."""
 
 
@@ -190,6 +190,7 @@ def _panels() -> tuple[ActionSpec, ...]:
     rows = (
         ("timeline", "Timeline", "Ctrl+T", "What each engine of the chip does over the time of a frame"),
         ("memory", "Memory", "Ctrl+M", "What occupies on-chip memory and DDR over the time of a frame"),
+        ("compiler", "Compiler", "Ctrl+L", "Target, goal, level and cores, and what each pass of the compiler did"),
     )
     return tuple(
         ActionSpec(
@@ -253,6 +254,14 @@ ACTIONS: tuple[ActionSpec, ...] = (
         icon="calibrate",
         tool_group="model",
         unavailable=when.can_calibrate,
+    ),
+    ActionSpec(
+        "model.target_file",
+        "Target From File …",
+        "Plan for a chip that you describe in a .toml file",
+        "File",
+        group=2,
+        unavailable=when.is_open,
     ),
     ActionSpec(
         "model.evaluate",

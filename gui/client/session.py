@@ -406,7 +406,7 @@ class EngineSession(QObject):
         answer, self._resolved = self._resolved, None
         if answer is not None:
             self._document.resolve(
-                answer.revision, answer.nodes, answer.refusals, answer.cpu_nodes, answer.regions
+                answer.revision, answer.nodes, answer.refusals, answer.cpu_nodes, answer.regions, answer.cores
             )
 
     def _on_failed(self, answer: Failed) -> None:

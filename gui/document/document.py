@@ -287,10 +287,11 @@ class Document:
         refusals: tuple[Refusal, ...],
         cpu_nodes: int,
         regions: tuple[RegionPlan, ...] = (),
+        cores: int = 1,
     ) -> bool:
         if revision != self.revision:
             return False
-        resolved = Resolved.of(revision, nodes, refusals, cpu_nodes, regions)
+        resolved = Resolved.of(revision, nodes, refusals, cpu_nodes, regions, cores)
         self.results = replace(self.results, resolved=resolved)
         self._notify(Change.RESOLUTION)
         return True

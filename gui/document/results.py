@@ -20,6 +20,8 @@ class Resolved:
     refusals: tuple[Refusal, ...] = ()
     cpu_nodes: int = 0
     regions: Mapping[str, RegionPlan] = field(default_factory=lambda: MappingProxyType({}))
+    cores: int = 1
+    """Of the target."""
 
     @staticmethod
     def of(
@@ -28,9 +30,10 @@ class Resolved:
         refusals: tuple[Refusal, ...],
         cpu_nodes: int,
         regions: tuple[RegionPlan, ...] = (),
+        cores: int = 1,
     ) -> Resolved:
         by_name = {region.name: region for region in regions}
-        return Resolved(revision, {node.id: node for node in nodes}, refusals, cpu_nodes, by_name)
+        return Resolved(revision, {node.id: node for node in nodes}, refusals, cpu_nodes, by_name, cores)
 
     def unit(self, node_id: str) -> str:
         """The id of the node whose kernel computes this one: its own where it is not fused."""

@@ -42,6 +42,8 @@ QToolButton#sectionHeading, QToolButton#sectionHeading:checked {{
     font-weight: bold; text-align: left; padding: 5px 8px;
 }}
 QToolBar QToolButton {{ padding: 4px 5px; }}
+QToolButton#choice {{ border: 1px solid {outline}; padding: 4px 2px; }}
+QToolButton#choice:checked {{ border-color: {accent}; }}
 QMenuBar {{ background: {window}; color: {text}; border-bottom: 1px solid {outline}; }}
 QMenuBar::item {{ padding: 4px 9px; background: transparent; }}
 QMenuBar::item:selected {{ background: {accent}; color: {accent_text}; }}

@@ -155,7 +155,11 @@ def test_a_region_is_cut_in_two(open_mobile: Mobile) -> None:
 
 @pytest.mark.parametrize(
     ("options", "problem"),
-    [(CompileOptions(weight=1.5), "weight of DDR traffic is 1.5"), (CompileOptions(cores=0), "asks for 0 cores")],
+    [
+        (CompileOptions(weight=1.5), "weight of DDR traffic is 1.5"),
+        (CompileOptions(cores=0), "asks for 0 cores"),
+        (CompileOptions(cores=99), "asks for 99 cores, journey5 has 2; ask for fewer"),
+    ],
 )
 def test_compile_options_out_of_range_are_refused(open_mobile: Mobile, options: CompileOptions, problem: str) -> None:
     session = open_mobile()

@@ -34,6 +34,10 @@ class Answers(Prompts):
         self.asked.append("open")
         return self.path
 
+    def path_to_target(self) -> str:
+        self.asked.append("target")
+        return self.path
+
     def path_to_save(self, suggested: str) -> str:
         self.asked.append("save")
         return self.path

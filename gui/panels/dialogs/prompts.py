@@ -17,6 +17,7 @@ from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.samples import SamplesDialog
 
 MODEL_FILTER = "Models and projects (*.onnx *.pt2 *.pt *.pth *.ts *.qscope);;All files (*)"
+TARGET_FILTER = "Target descriptions (*.toml)"
 PROJECT_FILTER = "Quantscope projects (*.qscope)"
 
 
@@ -48,6 +49,11 @@ class Prompts:
         """Another name for a fusion region."""
         text, is_accepted = QInputDialog.getText(self._parent, "Rename Region", f"Name of {name}:", text=name)
         return text.strip() if is_accepted else ""
+
+    def path_to_target(self) -> str:
+        """A target description of the user's own."""
+        path, _ = QFileDialog.getOpenFileName(self._parent, "Target", "", TARGET_FILTER)
+        return path
 
     def path_to_save(self, suggested: str) -> str:
         path, _ = QFileDialog.getSaveFileName(self._parent, "Save project", suggested, PROJECT_FILTER)
