@@ -14,7 +14,7 @@ from engine.graph.draft import Draft
 from engine.graph.graph import Node, TensorType
 from engine.graph.lazy import derived
 from engine.graph.patterns.matching import Match, Step, recognises
-from engine.graph.patterns.normalisation import inverse_root
+from engine.graph.patterns.normalisation import RootOf, inverse_root, square_root
 from engine.ops import elementwise as ops
 from engine.ops.layout import Reshape, Transpose
 from engine.ops.reduce import LayerNorm, ReduceMean, ReduceSum
@@ -61,17 +61,20 @@ class _Walk:
         return node.inputs[0] if is_square or node.op == ops.PowScalar(2.0) else None
 
 
-@recognises("LayerNorm by moments recognised", ops.Mul)
+@recognises("LayerNorm by moments recognised", ops.Mul, ops.Div)
 def layer_norm_by_moments(draft: Draft, root: Node) -> Match | None:
-    """(x - mean) * (rsqrt(max(mean of squares - mean ** 2, 0) + epsilon) [* weight])."""
+    """(x - mean) * (rsqrt(max(mean of squares - mean ** 2, 0) + epsilon) [* weight]), or a division by the root."""
+    if isinstance(root.op, ops.Div):
+        centred, deviation = root.inputs
+        return _normalised(draft, centred, deviation, square_root)
     for centred, gain in (root.inputs, root.inputs[::-1]):
-        found = _normalised(draft, centred, gain)
+        found = _normalised(draft, centred, gain, inverse_root)
         if found is not None:
             return found
     return None
 
 
-def _normalised(draft: Draft, centred: str, gain: str) -> Match | None:
+def _normalised(draft: Draft, centred: str, gain: str, root_of: RootOf) -> Match | None:
     walk = _Walk(draft)
     difference = draft.producer(centred)
     if difference is None or not isinstance(difference.op, ops.Sub):
@@ -79,7 +82,7 @@ def _normalised(draft: Draft, centred: str, gain: str) -> Match | None:
     x, mean = difference.inputs
     first = walk.mean(mean)
     inverse, weight = _gain(draft, gain, walk)
-    root = inverse_root(draft, inverse)
+    root = root_of(draft, inverse)
     if first is None or first[0] != x or root is None:
         return None
     epsilon = _variance_of(walk, root[0], first)

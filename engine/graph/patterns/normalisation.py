@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,54 +19,141 @@ from engine.ops.base import Op
 from engine.ops.reduce import LayerNorm, ReduceMean, RMSNorm
 
 Array = NDArray[np.floating]
+RootOf: TypeAlias = Callable[[Draft, str], tuple[str, tuple[Node, ...]] | None]
+"""What a value is a root of, or one over the root of, and the nodes that compute it."""
 
 
 @dataclass(frozen=True)
-class _Scaled:
-    """numerator / sqrt(mean(square of ``squared``) + epsilon), over the last ``axes_count`` axes."""
+class _Deviation:
+    """sqrt(mean(square of ``squared``) + epsilon) over the last ``axes_count`` axes."""
 
-    numerator: str
     squared: str
     axes_count: int
     epsilon: float
     members: tuple[Node, ...]
 
 
+@dataclass(frozen=True)
+class _Scaled:
+    """numerator / deviation * weight; the weight a constant over the normalised axes, or absent."""
+
+    numerator: str
+    deviation: _Deviation
+    weight: Constant | None
+    members: tuple[Node, ...]
+
+    def parameters(self, draft: Draft, root: Node) -> tuple[str, ...]:
+        """The normalisation's inputs behind x."""
+        if self.weight is None:
+            return ()
+        return (draft.add_constant(f"{root.outputs[0]}/weight", self.weight),)
+
+
 @recognises("LayerNorm recognised", ops.Div, ops.Mul)
 def layer_norm(draft: Draft, root: Node) -> Match | None:
-    """(x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon)."""
+    """(x - mean(x)) / sqrt(mean((x - mean(x)) ** 2) + epsilon) [* weight]."""
     for scaled in _scaled(draft, root):
-        centred = _centred(draft, scaled.numerator, scaled.axes_count)
-        again = _centred(draft, scaled.squared, scaled.axes_count)
+        deviation = scaled.deviation
+        centred = _centred(draft, scaled.numerator, deviation.axes_count)
+        again = _centred(draft, deviation.squared, deviation.axes_count, either_sign=True)
         if centred is not None and again is not None and centred[0] == again[0]:
             members = (*scaled.members, *centred[1], *again[1])
-            return Match(LayerNorm(scaled.axes_count, scaled.epsilon), (centred[0],), members)
+            op = LayerNorm(deviation.axes_count, deviation.epsilon)
+            return Match(op, (centred[0], *scaled.parameters(draft, root)), members)
     return None
+
+
+@recognises("LayerNorm recognised", ops.Add)
+def layer_norm_distributed(draft: Draft, root: Node) -> Match | None:
+    """x * gain + (bias - mean(x) * gain) with gain = weight / deviation: TensorFlow's batch_normalization."""
+    for product, rest in (root.inputs, root.inputs[::-1]):
+        scaled, shift = _made_by(draft, product, ops.Mul), _made_by(draft, rest, ops.Sub)
+        if scaled is None or shift is None or shift.inputs[0] not in draft.constants:
+            continue
+        taken = _made_by(draft, shift.inputs[1], ops.Mul)
+        if taken is None:
+            continue
+        for (x, gain), (mean, other) in _operand_pairs(scaled, taken):
+            found = None if gain != other else _distributed(draft, x, gain, mean)
+            if found is None:
+                continue
+            deviation, weight, members = found
+            shape = draft.types[x].shape
+            normalised = shape[-deviation.axes_count :]
+            bias = _spread(draft.constants[shift.inputs[0]], normalised, len(shape))
+            if bias is None:
+                continue
+            weight = weight or Constant.of(np.ones(normalised, bias.type.dtype))
+            parameters = {"weight": weight, "bias": bias}
+            names = [draft.add_constant(f"{root.outputs[0]}/{part}", value) for part, value in parameters.items()]
+            op = LayerNorm(deviation.axes_count, deviation.epsilon)
+            return Match(op, (x, *names), (scaled, shift, taken, *members))
+    return None
+
+
+def _operand_pairs(a: Node, b: Node) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The operands of two products, in every order of each."""
+    return itertools.product((a.inputs, a.inputs[::-1]), (b.inputs, b.inputs[::-1]))
+
+
+def _distributed(
+    draft: Draft, x: str, gain: str, mean: str
+) -> tuple[_Deviation, Constant | None, tuple[Node, ...]] | None:
+    """What ``gain`` divides by and multiplies with, if it normalises x around ``mean``; and the nodes."""
+    found = _gain(draft, gain, len(draft.types[x].shape))
+    if found is None:
+        return None
+    deviation, weight, members = found
+    averaged = _trailing_mean(draft, mean)
+    centred = _centred(draft, deviation.squared, deviation.axes_count, either_sign=True)
+    if averaged is None or averaged[1] != deviation.axes_count or averaged[0].inputs[0] != x:
+        return None
+    if centred is None or centred[0] != x:
+        return None
+    return deviation, weight, (*members, averaged[0], *centred[1])
 
 
 @recognises("RMSNorm recognised", ops.Div, ops.Mul)
 def rms_norm(draft: Draft, root: Node) -> Match | None:
-    """x / sqrt(mean(x ** 2) + epsilon)."""
+    """x / sqrt(mean(x ** 2) + epsilon) [* weight]."""
     for scaled in _scaled(draft, root):
-        if scaled.numerator == scaled.squared:
-            return Match(RMSNorm(scaled.axes_count, scaled.epsilon), (scaled.numerator,), scaled.members)
+        deviation = scaled.deviation
+        if scaled.numerator == deviation.squared:
+            inputs = (scaled.numerator, *scaled.parameters(draft, root))
+            return Match(RMSNorm(deviation.axes_count, deviation.epsilon), inputs, scaled.members)
     return None
 
 
-def _scaled(draft: Draft, root: Node) -> list[_Scaled]:
+def _scaled(draft: Draft, root: Node) -> Iterator[_Scaled]:
     """The readings of ``root`` as a division by a root of a mean square: one for Div, up to two for Mul."""
-    numerator, divisor = root.inputs
     if isinstance(root.op, ops.Div):
-        readings = [(numerator, square_root(draft, divisor))]
-    else:
-        readings = [(a, inverse_root(draft, b)) for a, b in (root.inputs, root.inputs[::-1])]
-    found = [(a, _mean_square(draft, *under)) for a, under in readings if under is not None]
-    return [
-        _Scaled(a, squared, count, epsilon, members)
-        for a, result in found
-        if result is not None
-        for squared, count, epsilon, members in [result]
-    ]
+        numerator, divisor = root.inputs
+        deviation = _deviation(draft, square_root(draft, divisor))
+        if deviation is not None:
+            yield _Scaled(numerator, deviation, None, deviation.members)
+        return
+    for numerator, factor in (root.inputs, root.inputs[::-1]):
+        found = _gain(draft, factor, len(draft.types[root.outputs[0]].shape))
+        if found is not None:
+            yield _Scaled(numerator, *found)
+
+
+def _gain(draft: Draft, value: str, rank: int) -> tuple[_Deviation, Constant | None, tuple[Node, ...]] | None:
+    """``value`` as weight / deviation: the deviation, the weight over the normalised axes if any, the nodes."""
+    deviation = _deviation(draft, inverse_root(draft, value))
+    if deviation is not None:
+        return deviation, None, deviation.members
+    product = _made_by(draft, value, ops.Mul)
+    if product is None:
+        return None
+    for inverse, other in (product.inputs, product.inputs[::-1]):
+        deviation, constant = _deviation(draft, inverse_root(draft, inverse)), draft.constants.get(other)
+        if deviation is None or constant is None:
+            continue
+        weight = _spread(constant, draft.types[deviation.squared].shape[-deviation.axes_count :], rank)
+        if weight is not None:
+            return deviation, weight, (*deviation.members, product)
+    return None
 
 
 def _made_by(draft: Draft, value: str, cls: type[Op]) -> Node | None:
@@ -92,8 +182,11 @@ def inverse_root(draft: Draft, value: str) -> tuple[str, tuple[Node, ...]] | Non
     return None
 
 
-def _mean_square(draft: Draft, value: str, above: tuple[Node, ...]) -> tuple[str, int, float, tuple[Node, ...]] | None:
-    """``value`` as mean(y ** 2) + epsilon: y, how many trailing axes the mean takes, epsilon, and the nodes."""
+def _deviation(draft: Draft, under: tuple[str, tuple[Node, ...]] | None) -> _Deviation | None:
+    """The deviation of which ``under`` is the square, a mean of squares plus epsilon, with the nodes above that."""
+    if under is None:
+        return None
+    value, above = under
     plus = _made_by(draft, value, ops.Affine)
     if plus is None or not isinstance(plus.op, ops.Affine) or plus.op.multiplier != 1.0 or plus.op.offset < 0:
         return None
@@ -108,7 +201,7 @@ def _mean_square(draft: Draft, value: str, above: tuple[Node, ...]) -> tuple[str
     )
     if not is_square:
         return None
-    return square.inputs[0], mean[1], plus.op.offset, (*above, plus, mean[0], square)
+    return _Deviation(square.inputs[0], mean[1], plus.op.offset, (*above, plus, mean[0], square))
 
 
 def _trailing_mean(draft: Draft, value: str) -> tuple[Node, int] | None:
@@ -121,15 +214,18 @@ def _trailing_mean(draft: Draft, value: str) -> tuple[Node, int] | None:
     return (node, count) if count and node.op.axes == tuple(range(rank - count, rank)) else None
 
 
-def _centred(draft: Draft, value: str, axes_count: int) -> tuple[str, tuple[Node, ...]] | None:
-    """x, if ``value`` is x - mean(x) over the last ``axes_count`` axes."""
+def _centred(
+    draft: Draft, value: str, axes_count: int, *, either_sign: bool = False
+) -> tuple[str, tuple[Node, ...]] | None:
+    """x, if ``value`` is x - mean(x) over the last ``axes_count`` axes, or its negative where that is as good."""
     difference = _made_by(draft, value, ops.Sub)
     if difference is None:
         return None
-    mean = _trailing_mean(draft, difference.inputs[1])
-    if mean is None or mean[1] != axes_count or mean[0].inputs[0] != difference.inputs[0]:
-        return None
-    return difference.inputs[0], (difference, mean[0])
+    for x, subtracted in (difference.inputs, difference.inputs[::-1])[: 2 if either_sign else 1]:
+        mean = _trailing_mean(draft, subtracted)
+        if mean is not None and mean[1] == axes_count and mean[0].inputs[0] == x:
+            return x, (difference, mean[0])
+    return None
 
 
 @recognises("scale merged into the normalisation before it", ops.Mul)

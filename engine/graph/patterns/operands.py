@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +13,10 @@ from engine.graph.graph import Constant, Node, TensorType
 from engine.graph.lazy import derived
 from engine.graph.patterns.matching import Match, is_closed, recognises
 from engine.graph.type_rules import broadcast
+from engine.ops.base import Op
 from engine.ops.elementwise import Add, Div, Mul, Sub, Unary
 from engine.ops.layout import Expand, Reshape
+from engine.ops.reduce import LayerNorm, LogSoftmax, RMSNorm, Softmax
 
 Array = NDArray[np.generic]
 
@@ -56,12 +59,27 @@ def summed_constants(draft: Draft, root: Node) -> Match | None:
 
 @recognises("reshape and its way back dropped around an elementwise operator", Reshape)
 def reshaped_for_a_function(draft: Draft, root: Node) -> Match | None:
-    """reshape(f(reshape(x))) in x's shape."""
+    """reshape(f(reshape(x))) in x's shape, where f works on elements, or on the last axis and the reshapes keep it."""
     node = draft.producer(root.inputs[0])
-    if node is None or not isinstance(node.op, Unary):
+    if node is None or not node.inputs or not isinstance(node.op, Unary | Softmax | LogSoftmax | LayerNorm | RMSNorm):
         return None
     first = _reshape_before(draft, root, node, node.inputs[0])
-    return None if first is None else Match(node.op, first.inputs, (first, node), keep=node)
+    if first is None:
+        return None
+    before, between = draft.types[first.inputs[0]].shape, draft.types[node.inputs[0]].shape
+    op = _along_last_axis(node.op, before, between)
+    return None if op is None else Match(op, (*first.inputs, *node.inputs[1:]), (first, node), keep=node)
+
+
+def _along_last_axis(op: Op, before: tuple[int, ...], between: tuple[int, ...]) -> Op | None:
+    """The operator on values of the shape before the reshape, None where it takes more than the same last axis."""
+    if isinstance(op, Unary):
+        return op
+    if not before or before[-1] != between[-1]:
+        return None
+    if isinstance(op, Softmax | LogSoftmax):
+        return replace(op, axis=len(before) - 1) if op.axis == len(between) - 1 else None
+    return op if isinstance(op, LayerNorm | RMSNorm) and op.axes_count == 1 else None
 
 
 @recognises("reshape and its way back dropped around an elementwise operator", Reshape)

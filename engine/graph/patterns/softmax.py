@@ -3,41 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from engine.graph.draft import Draft
 from engine.graph.graph import Constant, Node
+from engine.graph.patterns.activations import is_reciprocal
 from engine.graph.patterns.matching import Match, recognises
 from engine.ops import elementwise as ops
-from engine.ops.layout import Layout
+from engine.ops.layout import Layout, Transpose
 from engine.ops.logic import IsNaN
-from engine.ops.reduce import ReduceMax, ReduceSum, Softmax
+from engine.ops.reduce import LogSoftmax, ReduceMax, ReduceSum, Softmax
 
 
-@recognises("softmax recognised", ops.Div)
+@recognises("softmax recognised", ops.Div, ops.Mul)
 def softmax(draft: Draft, root: Node) -> Match | None:
-    """exp(x) / sum(exp(x)), or the same of x - max(x)."""
-    exp, total = (draft.producer(value) for value in root.inputs)
-    if exp is None or total is None or not isinstance(exp.op, ops.Exp) or not isinstance(total.op, ReduceSum):
-        return None
-    if total.inputs != exp.outputs or len(total.op.axes) != 1 or not total.op.keepdims:
-        return None
-    axis = total.op.axes[0]
-    shifted = _shifted_by_maximum(draft, exp.inputs[0], axis)
-    x, members = (exp.inputs[0], ()) if shifted is None else shifted
-    return Match(Softmax(axis), (x,), (*members, exp, total))
+    """exp(x) / sum(exp(x)), or exp(x) times the sum's reciprocal."""
+    for top, bottom in (root.inputs, root.inputs[::-1]):
+        exp, total = draft.producer(top), draft.producer(bottom)
+        inverse: tuple[Node, ...] = ()
+        if isinstance(root.op, ops.Mul):
+            if total is None or not is_reciprocal(total):
+                continue
+            inverse, total = (total,), draft.producer(total.inputs[0])
+        if exp is None or total is None or not isinstance(exp.op, ops.Exp) or not isinstance(total.op, ReduceSum):
+            continue
+        if total.inputs == exp.outputs and len(total.op.axes) == 1 and total.op.keepdims:
+            return Match(Softmax(total.op.axes[0]), exp.inputs, (exp, total, *inverse))
+    return None
 
 
-def _shifted_by_maximum(draft: Draft, value: str, axis: int) -> tuple[str, tuple[Node, ...]] | None:
-    """x and the nodes, if ``value`` is x - max(x) along ``axis``."""
-    difference = draft.producer(value)
-    if difference is None or not isinstance(difference.op, ops.Sub):
+@recognises("softmax recognised", ops.Exp)
+def softmax_by_logarithm(draft: Draft, root: Node) -> Match | None:
+    """exp(log_softmax(x))."""
+    inner = draft.producer(root.inputs[0])
+    if inner is None or not isinstance(inner.op, LogSoftmax):
         return None
-    maximum = draft.producer(difference.inputs[1])
-    if maximum is None or maximum.op != ReduceMax((axis,), True) or maximum.inputs[0] != difference.inputs[0]:
+    return Match(Softmax(inner.op.axis), inner.inputs, (inner,))
+
+
+@recognises("maximum before a softmax dropped", Softmax, LogSoftmax)
+def shifted_by_maximum(draft: Draft, root: Node) -> Match | None:
+    """softmax(x - max(x)): the operator subtracts it itself."""
+    difference, op = draft.producer(root.inputs[0]), root.op
+    assert isinstance(op, Softmax | LogSoftmax)
+    if difference is None or not isinstance(difference.op, ops.Sub | ops.Add):
         return None
-    return difference.inputs[0], (difference, maximum)
+    pairs = [difference.inputs] if isinstance(difference.op, ops.Sub) else [difference.inputs, difference.inputs[::-1]]
+    for x, shift in pairs:
+        maximum, members = draft.producer(shift), (difference,)
+        if isinstance(difference.op, ops.Add):
+            if maximum is None or not isinstance(maximum.op, ops.Neg):
+                continue
+            maximum, members = draft.producer(maximum.inputs[0]), (difference, maximum)
+        if maximum is not None and maximum.op == ReduceMax((op.axis,), True) and maximum.inputs[0] == x:
+            return Match(op, (x,), (*members, maximum), keep=root)
+    return None
+
+
+@recognises("softmax turned with its axis", Transpose, late=True)
+def turned_softmax(draft: Draft, root: Node) -> Match | None:
+    """A transpose, a softmax and the transpose back: older exporters bring the axis to the end first."""
+    layer, op = draft.producer(root.inputs[0]), root.op
+    if layer is None or not isinstance(layer.op, Softmax | LogSoftmax):
+        return None
+    first = draft.producer(layer.inputs[0])
+    if first is None or not isinstance(first.op, Transpose) or not isinstance(op, Transpose):
+        return None
+    perm = first.op.perm
+    if tuple(perm[axis] for axis in op.perm) != tuple(range(len(perm))):
+        return None
+    return Match(replace(layer.op, axis=perm[layer.op.axis]), first.inputs, (first, layer), keep=layer)
 
 
 @recognises("guard of a softmax dropped that no row needs", ops.Where)

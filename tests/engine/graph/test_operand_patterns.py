@@ -86,7 +86,7 @@ def test_constants_added_one_after_the_other() -> None:
     assert graph.nodes[1].provenance == ("/net/a", "/net/b")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.data())
 def test_any_two_shapes_of_one_count(data: st.DataObject) -> None:
     """The constant reaches the same elements whatever the two shapes have in common."""

@@ -361,7 +361,7 @@ def test_an_inner_value_that_is_read_elsewhere_survives(spelling: Spelling) -> N
 
 def _near_misses() -> dict[str, tuple[Sequence[NodeProto], dict[str, Array]]]:
     cut = [_slice("a", "n1", "n3", "n2"), _slice("b", "n0", "n1", "n2"), node("Concat", ["a", "b"], ["y"], axis=2)]
-    quick = _chain(("Mul", ["x", "two"], "a"), ("Sigmoid", ["a"], "s"), ("Mul", ["x", "s"], "y"))
+    turned = _chain(("Neg", ["x"], "a"), ("Sigmoid", ["a"], "s"), ("Mul", ["x", "s"], "y"))
     wrong_gate = _chain(*ERF, ("Mul", ["x", "g"], "y"))
     wrong_cube = _chain(
         ("Pow", ["x", "two"], "p"), *CUBE[1:], ("Tanh", ["t"], "h"), ("Add", ["h", "one"], "g"),
@@ -376,7 +376,7 @@ def _near_misses() -> dict[str, tuple[Sequence[NodeProto], dict[str, Array]]]:
     return {
         "moments with a weight along another axis": (_moments(1, "gain3"), MOMENTS),
         "slices that lose elements": (cut, BOUNDS),
-        "sigmoid of another slope": (quick, {}),
+        "sigmoid of the negative": (turned, {}),
         "gate without the half": (wrong_gate, {}),
         "square instead of cube": (wrong_cube, {}),
         "mean across channels": (across, {}),

@@ -173,7 +173,7 @@ def grids(draw: st.DrawFn) -> tuple[Array, list[Bounds], int]:
     return numbered(*shape), slices, draw(st.integers(0, rank - 1))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(grids())
 def test_any_grid_gives_the_same_elements(grid: tuple[Array, list[Bounds], int]) -> None:
     x, slices, axis = grid

@@ -137,7 +137,7 @@ def chains(draw: st.DrawFn) -> tuple[tuple[int, ...], list[Movement]]:
     return shape, movements
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(chains())
 def test_any_chain_gives_the_same_elements(chain: tuple[tuple[int, ...], list[Movement]]) -> None:
     shape, movements = chain
