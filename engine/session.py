@@ -38,7 +38,8 @@ from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
 from engine.calibrate.sources import Batch
 from engine.clock.estimate import Estimator
-from engine.clock.report import describe_compilation
+from engine.clock.report import describe_compilation, describe_frames
+from engine.clock.trace_file import write_trace
 from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
@@ -502,6 +503,20 @@ class Session:
         plain = self._timing.simulate(resolution, msgspec.structs.replace(options, level=Level.O0))
         simulation = self._timing.simulate(resolution, options)
         return describe_compilation(self.graph, self.target, simulation, plain)
+
+    def write_timeline(self, path: str | Path, frames: int = 1) -> int:
+        """Write when each job of ``frames`` frames behind each other runs, for Perfetto and Chrome's tracing page;
+        returns the number of events.
+
+        Raises:
+            ExportError: The file cannot be written.
+        """
+        compilation = self.compilation()
+        timeline = compilation.timeline
+        if frames > 1:
+            simulation = self._timing.simulate(self.resolve(), self.plan.compile)
+            timeline = describe_frames(simulation, timeline, frames)
+        return write_trace(Path(path), compilation, timeline, frames)
 
     @property
     def _resolver(self) -> Resolver:

@@ -199,6 +199,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "evaluate": [project, "--data", data, "--samples", "1"],
         "verify": [project, "--samples", "1", "--stage", "calibrated"],
         "estimate": [project],
+        "compile": [project],
+        "timeline": [project, "-o", str(folder / "trace.json")],
         "export": [project, "--format", "package", "-o", package],
         "run": [package, "--inputs", inputs, "--outputs", outputs],
         "targets list": [],

@@ -30,6 +30,19 @@ BindOption = Annotated[
     list[str] | None,
     typer.Option("--bind", metavar="NAME=SIZE", help="Size of a dimension, or x=1x3x224x224."),
 ]
+BatchOption = Annotated[
+    int | None, typer.Option("--batch", metavar="N", min=1, help="Samples of a frame, where the model leaves it open.")
+]
+GoalOption = Annotated[
+    str | None, typer.Option("--goal", metavar="latency|bandwidth|balanced", help="What the compiler decides by.")
+]
+WeightOption = Annotated[
+    float | None, typer.Option("--weight", metavar="W", help="What DDR traffic counts for in balanced, 0 to 1.")
+]
+LevelOption = Annotated[str | None, typer.Option("--level", metavar="O0|O1|O2|O3", help="How much is done.")]
+CoresOption = Annotated[
+    int | None, typer.Option("--cores", metavar="N", min=1, help="Cores that frames are spread over.")
+]
 
 
 @app.command()
@@ -162,6 +175,46 @@ def estimate(
     from engine.cli import commands
 
     commands.estimate(path, target, bind or [], json)
+
+
+@app.command("compile")
+def compile_command(
+    path: ModelArgument,
+    target: TargetOption = None,
+    bind: BindOption = None,
+    batch: BatchOption = None,
+    goal: GoalOption = None,
+    weight: WeightOption = None,
+    level: LevelOption = None,
+    cores: CoresOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Compile the model: what each pass did, where the time goes, the slowest kernels. Needs no calibration data."""
+    from engine.cli import compiled
+
+    chosen = compiled.Choices(target, bind or (), batch, goal, weight, level, cores)
+    compiled.compile_model(path, chosen, json)
+
+
+@app.command()
+def timeline(
+    path: ModelArgument,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="trace.json", show_default=False)],
+    frames: Annotated[int, typer.Option(metavar="N", min=1, max=100, help="Frames behind each other.")] = 1,
+    target: TargetOption = None,
+    bind: BindOption = None,
+    batch: BatchOption = None,
+    goal: GoalOption = None,
+    weight: WeightOption = None,
+    level: LevelOption = None,
+    cores: CoresOption = None,
+    json: JsonOption = None,
+) -> None:
+    """Write when each job of the compiled model runs, for Perfetto or chrome://tracing."""
+    from engine.cli import compiled
+
+    chosen = compiled.Choices(target, bind or (), batch, goal, weight, level, cores)
+    compiled.write_timeline(path, output, frames, chosen, json)
 
 
 @app.command()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 
 from engine.clock.estimate import Simulation, critical_ticks
-from engine.clock.event import Trace
-from engine.compile.types import Compiled, Costed, Engine
+from engine.clock.event import Trace, simulate
+from engine.clock.frames import repeated
+from engine.compile.types import Compiled, Costed, Engine, Schedule
 from engine.graph.graph import Graph
 from engine.reports import Ceiling, Compilation, KernelReport, MemoryBlock, MemoryReport, PassReport, Timeline
 from engine.simulate.cost import Rates, microseconds
@@ -95,11 +98,15 @@ def _passes(simulation: Simulation, plain: Simulation) -> tuple[PassReport, ...]
     )
 
 
+def describe_frames(simulation: Simulation, one: Timeline, frames: int) -> Timeline:
+    """``frames`` frames behind each other on one core; ``one`` is the timeline of one. Job by job, frame by frame."""
+    schedule = repeated(simulation.compiled.schedule, frames)
+    trace = simulate(schedule)
+    return msgspec.structs.replace(one, **_columns(schedule, trace), total_us=microseconds(trace.total_ticks))
+
+
 def _timeline(simulation: Simulation) -> Timeline:
-    """The jobs that take time; waiting is not one."""
     compiled, trace = simulation.compiled, simulation.trace
-    schedule = compiled.schedule
-    shown = (schedule.engine != Engine.GATE) & (schedule.kernel >= 0)
     critical = critical_ticks(compiled, trace)
     return Timeline(
         engines=tuple(ENGINE_NAMES.values()),
@@ -107,15 +114,23 @@ def _timeline(simulation: Simulation) -> Timeline:
             _kernel(simulation, costed, ticks)
             for costed, ticks in zip(compiled.kernels, critical.sum(axis=1).tolist(), strict=True)
         ),
-        engine=tuple(schedule.engine[shown].tolist()),
-        kernel=tuple(schedule.kernel[shown].tolist()),
-        tile=tuple(schedule.tile[shown].tolist()),
-        start_us=_microseconds(trace.start[shown]),
-        end_us=_microseconds(trace.end[shown]),
-        size_bytes=tuple(schedule.size_bytes[shown].tolist()),
-        is_critical=tuple(trace.is_critical[shown].tolist()),
+        **_columns(compiled.schedule, trace),
         total_us=microseconds(trace.total_ticks),
     )
+
+
+def _columns(schedule: Schedule, trace: Trace) -> dict[str, Any]:
+    """The columns of a timeline: the jobs that take time; waiting is not one."""
+    shown = (schedule.engine != Engine.GATE) & (schedule.kernel >= 0)
+    return {
+        "engine": tuple(schedule.engine[shown].tolist()),
+        "kernel": tuple(schedule.kernel[shown].tolist()),
+        "tile": tuple(schedule.tile[shown].tolist()),
+        "start_us": _microseconds(trace.start[shown]),
+        "end_us": _microseconds(trace.end[shown]),
+        "size_bytes": tuple(schedule.size_bytes[shown].tolist()),
+        "is_critical": tuple(trace.is_critical[shown].tolist()),
+    }
 
 
 def _microseconds(ticks: Sequence[int] | np.ndarray) -> tuple[float, ...]:
