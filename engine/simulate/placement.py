@@ -94,16 +94,27 @@ def _leaves(graph: Graph, value: str, members: frozenset[str]) -> bool:
     return value in graph.outputs or not readers or any(reader.id not in members for reader in readers)
 
 
-def placements_of(graph: Graph, resolution: Resolution) -> tuple[Placement, ...]:
-    """The placed units of a resolution, in its order. Where many resolutions of one graph are asked for,
-    :class:`engine.clock.estimate.Estimator` remembers them."""
+Frames = dict[tuple[str, tuple[str, ...]], Frame]
+"""Anchor and nodes of a unit to its frame: a memory of :func:`placements_of`."""
+
+
+def placements_of(graph: Graph, resolution: Resolution, frames: Frames | None = None) -> tuple[Placement, ...]:
+    """The placed units of a resolution, in its order; with ``frames``, the same objects as last time where nothing
+    changed."""
+    frames = {} if frames is None else frames
     dtypes = {value: kind.dtype for value, kind in graph.types.items()} | dict(resolution.dtypes)
     found: list[Placement] = []
     for unit in resolution.units:
-        frame = frame_of(graph, unit)
+        key = (unit.anchor, unit.nodes)
+        frame = frames.get(key)
+        if frame is None:
+            frame = frames[key] = frame_of(graph, unit)
         is_float = resolution.effective[unit.anchor].precision is Precision.FLOAT
-        types = tuple(dtypes[value] for value in frame.values)
-        found.append(place(graph, frame, types, is_float and not frame.is_input))
+        state = tuple([dtypes[value] for value in frame.values]), is_float and not frame.is_input
+        known = frame.placements.get(state)
+        if known is None:
+            known = frame.placements[state] = place(graph, frame, *state)
+        found.append(known)
     return tuple(found)
 
 

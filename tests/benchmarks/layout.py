@@ -32,7 +32,7 @@ from engine.compile.layout import LayoutPlan, LayoutPlanner, plan_layout
 from engine.compile.replay import replay, rescaled_inputs
 from engine.precision import Precision
 from engine.session import Session
-from engine.simulate.placement import placements_of
+from engine.simulate.placement import Frames, placements_of
 from tests.benchmarks.models import find_shared, model_path
 from tests.benchmarks.silicon import export_models
 
@@ -83,12 +83,12 @@ def measured(name: str, *, bits: bool) -> Row:
     """Plan a model, time it, and replay it."""
     session = Session.open(path_of(name))
     graph = session.graph
-    placed = placements_of(graph, session.resolve())
+    frames: Frames = {}
+    placed = placements_of(graph, session.resolve(), frames)
     middle = next(node.id for node in graph.nodes[len(graph.nodes) // 2 :] if len(node.inputs) > 1)
     session.set_plan(session.plan.mark((middle,), Precision.INT16))
-    others = {unit.anchor: unit for unit in placements_of(graph, session.resolve())}
+    edited = placements_of(graph, session.resolve(), frames)
     session.set_plan(session.plan.mark((middle,), Precision.AUTO))
-    edited = [others[unit.anchor] if unit.anchor == middle else unit for unit in placed]
     scratch, edits = list[float](), list[float]()
     for _ in range(REPEATS):
         planner = LayoutPlanner(graph)
