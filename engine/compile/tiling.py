@@ -40,7 +40,8 @@ def tiles_of(demands: Sequence[Demand], positions: int, room: TileRoom) -> Tiles
     """The tiles of a kernel from what it moves.
 
     Where neither weights nor activations fit their room, one of the two is read again for every piece of the other,
-    whichever costs fewer bytes.
+    whichever costs fewer bytes. A cascade of several products needs the weights of all for each stripe: where they do
+    not fit together, it has as few stripes as it can.
     """
     moved = dict.fromkeys(Path, 0)
     for demand in demands:
@@ -50,12 +51,19 @@ def tiles_of(demands: Sequence[Demand], positions: int, room: TileRoom) -> Tiles
     count = max(PIPELINE_TILES, _pieces(_BUFFERS * crossing, room.activations_bytes))
     count = max(1, min(count, positions))
     chunks = _pieces(_BUFFERS * moved[Path.WEIGHTS], room.weights_bytes)
+    if chunks > 1 and sum(_has_weights(demand) for demand in demands) > 1:
+        stripes = _pieces(_BUFFERS * crossing, room.activations_bytes)
+        return Tiles(max(stripes, chunks), max(stripes, chunks), loads=1, weight_loads=stripes)
     if chunks == 1 or _BUFFERS * crossing <= room.activations_bytes:
         return Tiles(max(count, chunks), chunks, loads=1, weight_loads=1)
     again = _pieces(_BUFFERS * crossing, room.activations_bytes)
     if moved[Path.LOAD] * (chunks - 1) <= moved[Path.WEIGHTS] * (again - 1):
         return Tiles(count * chunks, chunks, loads=chunks, weight_loads=1)
     return Tiles(max(count, chunks * again), chunks * again, loads=1, weight_loads=again)
+
+
+def _has_weights(demand: Demand) -> bool:
+    return bool(demand.products) and any(transfer.path is Path.WEIGHTS for transfer in demand.transfers)
 
 
 def crossing_bytes(demand: Demand, tiles: Tiles) -> int:

@@ -15,7 +15,7 @@ from functools import cached_property
 from engine.graph.graph import Graph, Node
 from engine.ops.linear import Mac
 from engine.ops.other import Input
-from engine.plan.tiles import tile_bytes
+from engine.plan.tiles import stripe_axes, tile_bytes, whole_values
 from engine.plan.types import Region, Resolution, ResolvedRegion, Unit
 from engine.precision import Precision
 from engine.target.target import Target
@@ -159,6 +159,11 @@ class Draft:
     def members(self) -> tuple[Node, ...]:
         """All nodes of these units, in topological order."""
         return self.units.nodes_of(self.anchors)
+
+    @cached_property
+    def stripes(self) -> tuple[int, ...]:
+        """Axes along which the units can run stripe by stripe."""
+        return stripe_axes(self.graph, self.members)
 
     @cached_property
     def kernels(self) -> Mapping[str, tuple[str, ...]]:
@@ -342,15 +347,28 @@ def convex(draft: Draft) -> Breach | None:
 
 
 @_rule
-def one_product(draft: Draft) -> Breach | None:
-    """A kernel has one product (convolution, linear layer, matrix product) at the most. Several would need a cascade
-    by stripes with halo, which is not offered yet.
+def products_in_stripes(draft: Draft) -> Breach | None:
+    """Several products (convolutions, linear layers, matrix products) are one kernel only as a cascade by stripes:
+    along one axis, a stripe of the results needs a limited number of rows, halo included, of all that they pass on.
     """
     products = tuple(node.id for node in draft.members if isinstance(node.op, Mac))
-    if len(products) > 1:
-        message = f"{len(products)} products: {_listed(products)}; cascades of products are not offered yet"
-        return Breach(message, products, len(products), 1)
-    return None
+    if len(products) < 2 or draft.stripes:
+        return None
+    nodes = _blocking(draft)
+    message = f"{len(products)} products, and all rows of what they make are needed at once by {_listed(nodes)}"
+    return Breach(message, nodes, len(products), 1)
+
+
+def _blocking(draft: Draft) -> tuple[str, ...]:
+    """The nodes that keep a region from running in stripes along the axis that comes nearest to it."""
+    made = {value for node in draft.members for value in node.outputs if value}
+    rank = max(len(draft.graph.types[value].shape) for value in made)
+    found: list[tuple[str, ...]] = []
+    for axis in range(max(rank, 1)):
+        whole = whole_values(draft.graph, draft.members, axis) & made
+        readers = (node.id for node in draft.members if whole.intersection(draft.graph.activations(node)))
+        found.append(tuple(readers))
+    return min(found, key=len)
 
 
 @_rule
@@ -361,7 +379,9 @@ def tile_fits(draft: Draft) -> Breach | None:
     sram = draft.target.sram
     limit = int(sram.capacity.value * (1.0 - sram.activation_share.value))
     alignment = int(draft.target.mac.output_channel_alignment.value)
-    measured = tile_bytes(draft.graph, draft.units.resolution, draft.members, alignment)
+    cascade = sum(isinstance(node.op, Mac) for node in draft.members) > 1
+    axes = draft.stripes if cascade else None
+    measured = tile_bytes(draft.graph, draft.units.resolution, draft.members, alignment, axes)
     if measured > limit:
         message = f"its smallest tile takes {measured:,} B; {draft.target.name} keeps {limit:,} B on the chip for tiles"
         return Breach(message, tuple(node.id for node in draft.members), measured, limit)

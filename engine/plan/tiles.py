@@ -7,7 +7,7 @@ operator without an entry in :data:`ROWS` is taken to need.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import ceil
 
 from engine.graph.graph import Graph, Node
@@ -29,17 +29,37 @@ _BUFFERS = 2
 """Tiles of a value that crosses the region's border are loaded or stored while the next one is computed."""
 
 
-def tile_bytes(graph: Graph, resolution: Resolution, nodes: Sequence[Node], alignment: int) -> int:
+def tile_bytes(
+    graph: Graph, resolution: Resolution, nodes: Sequence[Node], alignment: int, axes: Sequence[int] | None = None
+) -> int:
     """Bytes of one tile of every value of the nodes (topological order), and of the constants that it needs.
 
     Conservative: all values of a tile count at once, values that cross the border twice, and data movement, reshapes
     and reductions need the whole of what they read. Weights of products stream by ``alignment`` output channels, other
-    constants are whole. The axis with the smallest tile is taken.
+    constants are whole. The axis with the smallest tile is taken, of ``axes`` (None: of all).
     """
     made = {value for node in nodes for value in node.outputs if value}
-    rank = max((len(graph.types[value].shape) for value in made), default=0)
     constants = _constant_bytes(graph, resolution, nodes, alignment)
-    return constants + min(_values_bytes(graph, resolution, nodes, made, axis) for axis in range(max(rank, 1)))
+    tried = range(max(_rank(graph, made), 1)) if axes is None else axes
+    return constants + min(_values_bytes(graph, resolution, nodes, made, axis) for axis in tried)
+
+
+def _rank(graph: Graph, values: Iterable[str]) -> int:
+    return max((len(graph.types[value].shape) for value in values), default=0)
+
+
+def stripe_axes(graph: Graph, nodes: Sequence[Node]) -> tuple[int, ...]:
+    """Axes along which the nodes (topological order) can run stripe by stripe: a stripe of the results needs a limited
+    number of rows of each value that they pass on to each other, halo included."""
+    made = {value for node in nodes for value in node.outputs if value}
+    inner = {value for node in nodes for value in graph.activations(node) if value in made}
+    return tuple(axis for axis in range(_rank(graph, made)) if not whole_values(graph, nodes, axis) & inner)
+
+
+def whole_values(graph: Graph, nodes: Sequence[Node], axis: int) -> frozenset[str]:
+    """Values of which a stripe along an axis needs all rows."""
+    rows = _tile_rows(graph, nodes, axis)
+    return frozenset(value for value, count in rows.items() if count is None)
 
 
 def _values_bytes(graph: Graph, resolution: Resolution, nodes: Sequence[Node], made: set[str], axis: int) -> int:

@@ -97,7 +97,7 @@ def test_an_illegal_region_is_refused_with_rule_nodes_and_way_out(open_mobile: M
     ids = [node.id for node in session.graph.nodes]
     with pytest.raises(PlanError) as caught:
         session.fuse(ids[1:])
-    assert "cannot fuse (one_product): " in str(caught.value)
+    assert "cannot fuse (products_in_stripes): " in str(caught.value)
     assert "the nearest legal region is '" in str(caught.value)
     assert session.plan is plan
     verdict = session.region_verdict(ids[1:])

@@ -183,7 +183,7 @@ def test_from_a_bare_model_to_an_export(window: MainWindow, answers: Answers, qt
 def test_a_selection_is_fused_or_refused_with_a_way_out(window: MainWindow, qtbot: QtBot) -> None:
     document = window.document.document
     open_model(window, qtbot)
-    start = next(node for node in document.nodes if node.endswith("mlp/fc1/MatMul"))
+    start = next(node for node in document.nodes if node.endswith("attn/MatMul_1"))
     ids = list(document.nodes)
     chosen = ids[ids.index(start) : ids.index(start) + 4]
     before = document.results.timed.timing
@@ -197,7 +197,7 @@ def test_a_selection_is_fused_or_refused_with_a_way_out(window: MainWindow, qtbo
     assert refusal.actions == ("region.show_nodes", "region.fuse_nearest")
     assert document.plan.regions == ()
     window.actions_.trigger("region.show_nodes")
-    assert start in window.view.selection
+    assert chosen[1] in window.view.selection
 
     with qtbot.waitSignal(window.session.regionChecked, timeout=WAIT_MS):
         window.actions_.trigger("region.fuse_nearest")
@@ -242,7 +242,7 @@ def test_nodes_dragged_over_are_judged_fused_split_and_dissolved(
 ) -> None:
     document, canvas = window.document.document, window.canvas
     open_model(window, qtbot)
-    start = next(node for node in document.nodes if node.endswith("mlp/fc1/MatMul"))
+    start = next(node for node in document.nodes if node.endswith("attn/MatMul_1"))
     ids = list(document.nodes)
     chosen = ids[ids.index(start) : ids.index(start) + 4]
     canvas.expandAll()

@@ -6,16 +6,18 @@ from types import MappingProxyType
 
 import msgspec
 import networkx as nx
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.graph.graph import Graph
 from engine.ops.elementwise import Add, Gelu, Relu, Tanh
 from engine.ops.layout import Reshape, Transpose
+from engine.ops.linear import Linear
 from engine.ops.reduce import ArgMax, LayerNorm, Softmax
 from engine.plan.regions import REGION_RULES, RegionVerdict, check_region
 from engine.plan.resolve import resolve
-from engine.plan.tiles import tile_bytes
+from engine.plan.tiles import stripe_axes, tile_bytes
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
 from engine.program.lowering.assemble import has_lowering
@@ -129,12 +131,31 @@ def test_convex() -> None:
     assert verdict.nearest == ("conv", "relu", "tanh")
 
 
-def test_one_product() -> None:
+def test_products_in_stripes() -> None:
     verdict = asked(residual(), "conv", "relu", "tanh", "turned", "add", "second", "norm")
     assert verdict.breach is not None
-    assert (verdict.rule, verdict.breach.nodes) == ("one_product", ("conv", "second"))
+    assert (verdict.rule, verdict.breach.nodes) == ("products_in_stripes", ("relu", "tanh", "turned", "add"))
     assert (verdict.breach.measured, verdict.breach.limit) == (2, 1)
     assert verdict.nearest == ("tanh", "turned", "add", "second", "norm")
+
+
+def cascade(rows: int) -> Graph:
+    """Two convolutions and a linear layer over the rows that they leave."""
+    builder = Builder()
+    builder.input("x", (1, 8, rows, 16))
+    builder.conv("first", "x")
+    builder.conv("second", "first")
+    builder.constant("weight", np.ones((4, 16)))
+    builder.node("third", Linear(), "second", "weight", shape=(1, 8, rows, 4))
+    return builder.build("third")
+
+
+def test_a_cascade_runs_in_stripes_with_halo() -> None:
+    nodes = ("first", "second", "third")
+    assert asked(cascade(32), *nodes).legal
+    assert stripe_axes(cascade(32), cascade(32).nodes[1:]) == (2,)
+    verdict = asked(cascade(3), *nodes)
+    assert (verdict.rule, verdict.nearest) == ("products_in_stripes", ("second", "third"))
 
 
 def test_further_results_are_written() -> None:
