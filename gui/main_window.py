@@ -46,6 +46,7 @@ from gui.panels.messages.widget import NoticeArea, ProgressView
 from gui.panels.node_table.widget import NodeTablePanel
 from gui.panels.palette.model import Entry
 from gui.panels.palette.widget import CommandPalette
+from gui.panels.roofline.widget import RooflinePanel
 from gui.panels.search.widget import SearchBar
 from gui.panels.style import apply_theme
 from gui.panels.summary.widget import SummaryStrip
@@ -152,8 +153,13 @@ class MainWindow(QMainWindow):
         self.verification = VerificationPanel(document, view)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
+        self.roofline = RooflinePanel(document, view)
         self.memory = MemoryPanel(document, view, self.time)
-        self.compiled: dict[str, CompiledPanel] = {"timeline": self.timeline, "memory": self.memory}
+        self.compiled: dict[str, CompiledPanel] = {
+            "timeline": self.timeline,
+            "memory": self.memory,
+            "roofline": self.roofline,
+        }
         self.compiler = CompilerPanel(document)
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)

@@ -182,7 +182,7 @@ def _overlays() -> tuple[ActionSpec, ...]:
     )
 
 
-PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory", "compiler")})
+PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory", "roofline", "compiler")})
 """The commands that show and hide the panels of the compiled model."""
 
 
@@ -190,6 +190,7 @@ def _panels() -> tuple[ActionSpec, ...]:
     rows = (
         ("timeline", "Timeline", "Ctrl+T", "What each engine of the chip does over the time of a frame"),
         ("memory", "Memory", "Ctrl+M", "What occupies on-chip memory and DDR over the time of a frame"),
+        ("roofline", "Roofline", "Ctrl+R", "How near each kernel is to the limits of the chip"),
         ("compiler", "Compiler", "Ctrl+L", "Target, goal, level and cores, and what each pass of the compiler did"),
     )
     return tuple(

@@ -4,6 +4,8 @@ there is nothing to show.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
@@ -11,6 +13,7 @@ from engine.reports import Compilation
 from gui.document.document import Document
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.parts import ElidedLabel, set_role
+from gui.panels.scene_builder import titles_of
 from gui.theme import Theme
 
 NO_MODEL = "Open a model to see what the compiler makes of it."
@@ -41,6 +44,8 @@ class CompiledPanel(QWidget):
         self.pages = QStackedWidget()
         self.tools = QHBoxLayout()
         self._build()
+        document.graphChanged.connect(self._start_anew)
+        self.titles = _titles(self._document)
         for signal in (document.graphChanged, document.planChanged, document.compilationChanged):
             signal.connect(self.refresh)
 
@@ -56,6 +61,10 @@ class CompiledPanel(QWidget):
 
     def set_theme(self, theme: Theme) -> None:
         """Dress anew."""
+        raise NotImplementedError
+
+    def forget(self) -> None:
+        """Another model is open: where the last one was looked at means nothing any more."""
         raise NotImplementedError
 
     def remark(self, compilation: Compilation) -> str:
@@ -111,6 +120,10 @@ class CompiledPanel(QWidget):
         if known:
             self.revealed.emit(known[0])
 
+    def _start_anew(self) -> None:
+        self.titles = _titles(self._document)
+        self.forget()
+
     def _show_empty(self, text: str, is_problem: bool) -> None:
         self.pages.setCurrentIndex(0)
         self.head.clear()
@@ -136,6 +149,10 @@ class CompiledPanel(QWidget):
         layout.setSpacing(0)
         layout.addLayout(self.tools)
         layout.addWidget(self.pages, 1)
+
+
+def _titles(document: Document) -> Mapping[str, str]:
+    return titles_of(document.graph) if document.graph is not None else {}
 
 
 def _nothing_text(document: Document) -> str:

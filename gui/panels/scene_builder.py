@@ -11,11 +11,22 @@ from gui.document.document import Document
 from gui.panels.facts import shape_text
 
 
+def titles_of(graph: GraphInfo) -> Mapping[str, str]:
+    """What each node is called where there is little room: the only operator of a module by that module, which names it
+    better ("qkv" rather than "MatMul").
+    """
+    residents = Counter(info.namespace[:depth] for info in graph.nodes for depth in range(1, len(info.namespace) + 1))
+    return {
+        info.id: info.namespace[-1] if info.namespace and residents[info.namespace] == 1 else info.name
+        for info in graph.nodes
+    }
+
+
 def scene_of(graph: GraphInfo) -> Scene:
     """The graph's operators and the tensors between them."""
-    residents = Counter(info.namespace[:depth] for info in graph.nodes for depth in range(1, len(info.namespace) + 1))
+    titles = titles_of(graph)
     return Scene(
-        nodes=tuple(_scene_node(info, residents[info.namespace] == 1) for info in graph.nodes),
+        nodes=tuple(_scene_node(info, titles[info.id]) for info in graph.nodes),
         edges=tuple(
             SceneEdge(edge.source, edge.target, shape_text(edge.shape), edge.dtype) for edge in graph.edges
         ),
@@ -29,14 +40,10 @@ def decorations_of(document: Document) -> Mapping[str, Decoration]:
     return {node_id: _decoration(document, node_id) for node_id in document.nodes}
 
 
-def _scene_node(info: NodeInfo, is_alone: bool) -> SceneNode:
-    """``is_alone``: the only operator of its module, which then names it better ("qkv" rather than
-    "MatMul").
-    """
-    is_named_by_module = is_alone and bool(info.namespace)
+def _scene_node(info: NodeInfo, title: str) -> SceneNode:
     return SceneNode(
         id=info.id,
-        title=info.namespace[-1] if is_named_by_module else info.name,
+        title=title,
         op_type=info.op_type,
         namespace=info.namespace,
         shapes=", ".join(shape_text(shape) for shape in info.shapes),

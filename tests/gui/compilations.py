@@ -24,8 +24,8 @@ from engine.reports import (
 
 ENGINES = ("load", "store", "mac", "vector", "table", "layout", "cpu", "host")
 ERROR = "times of this target are known to within 20 %"
-MACS_PER_US = 10_240.0
-BYTES_PER_US = 24_000.0
+MACS_PER_US = 1_000_000.0
+BYTES_PER_US = 50_000.0
 CAPACITY = 2_000_000
 
 

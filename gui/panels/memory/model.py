@@ -181,5 +181,5 @@ class MemoryModel:
         ratio = f"{report.peak_bytes / bound:.2f}" if bound else formats.MISSING
         return (
             f"Peak {formats.size(report.peak_bytes)} of {formats.size(report.capacity_bytes)} · "
-            f"no plan needs less than {formats.size(bound)} · peak ÷ bound {ratio}"
+            f"least possible {formats.size(bound)} · peak ÷ least {ratio}"
         )

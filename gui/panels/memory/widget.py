@@ -49,8 +49,8 @@ class MemoryPanel(CompiledPanel):
             self.switches[memory] = button
             self.tools.addWidget(button)
         for text, tip, pressed in (
-            ("Zoom to selection", "Show when the selected nodes have memory", self.plan.zoom_to_selected),
-            ("Whole frame", "Show the whole frame (Space)", self.plan.fit),
+            ("Fit selection", "Show when the selected nodes have memory", self.plan.zoom_to_selected),
+            ("Fit all", "Show the whole frame (Space)", self.plan.fit),
         ):
             self.tools.addWidget(tool_button(text, tip, pressed))
 
@@ -61,6 +61,9 @@ class MemoryPanel(CompiledPanel):
         if self.plan.model is not None:
             self.take(self.plan.model.compilation)
             self.refresh()
+
+    def forget(self) -> None:
+        self.plan.fit()
 
     def take(self, compilation: Compilation) -> None:
         self.plan.show_model(MemoryModel(compilation, self.memory), self.selected_nodes())

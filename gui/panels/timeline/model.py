@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.reports import Compilation, KernelReport
+from engine.reports import Compilation, KernelReport, Timeline
 from gui.panels import formats
 from gui.panels.bounds import bound_of, engine_title
 from gui.panels.time_axis import TimeSpan, duration_text, moment_text
 
 BAR_FROM_PX = 2.0
 """Jobs at least this wide are bars of their own; narrower ones add up to what share of each pixel they take."""
+
+HOST = "host"
+NO_KERNEL = -1
+
+READ_OUT_WIDTH = 84
+READ_OUT_LINES = 5
+"""How a long explanation is set in a card, in characters."""
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -53,9 +62,12 @@ class Stretches:
 class TimelineModel:
     """The jobs of a frame as columns. Indices of kernels are those of the report, −1 for none."""
 
-    def __init__(self, compilation: Compilation) -> None:
-        timeline = compilation.timeline
+    def __init__(self, compilation: Compilation, titles: Mapping[str, str] | None = None) -> None:
+        """``titles`` are what nodes are called where there is little room; their ids where it says nothing."""
+        timeline = _from_zero(compilation.timeline)
         self.compilation = compilation
+        self.timeline = timeline
+        self._titles = titles or {}
         self.kernels = timeline.kernels
         self.total_us = timeline.total_us
         self.start: Floats = np.array(timeline.start_us, dtype=np.float64)
@@ -147,7 +159,7 @@ class TimelineModel:
 
     def card(self, job: int) -> str:
         """A job's read-out, as simple HTML."""
-        timeline = self.compilation.timeline
+        timeline = self.timeline
         engine = engine_title(timeline.engines[timeline.engine[job]])
         start, end = timeline.start_us[job], timeline.end_us[job]
         kernel = self.kernels[timeline.kernel[job]] if timeline.kernel[job] >= 0 else None
@@ -161,6 +173,11 @@ class TimelineModel:
         if timeline.size_bytes[job]:
             lines.append(formats.size(timeline.size_bytes[job]))
         return "<br>".join([*lines, *(kernel_lines(kernel, self.total_us) if kernel is not None else ())])
+
+    def title(self, kernel: int) -> str:
+        """What a kernel is called where there is little room."""
+        shown = self.kernels[kernel]
+        return shown.region or self._titles.get(shown.anchor, shown.anchor)
 
     def headline(self) -> str:
         """The totals of the frame."""
@@ -180,11 +197,6 @@ def kernel_title(kernel: KernelReport | None) -> str:
     return f"{kernel.region} ({kernel.anchor})" if kernel.region else kernel.anchor
 
 
-def short_title(kernel: KernelReport) -> str:
-    """The last parts of a kernel's name, for a narrow place."""
-    return kernel.region or "/".join(kernel.anchor.strip("/").split("/")[-2:])
-
-
 def kernel_lines(kernel: KernelReport, total_us: float) -> Sequence[str]:
     """What the read-outs say of a whole kernel."""
     bound = bound_of(kernel.bound)
@@ -193,7 +205,28 @@ def kernel_lines(kernel: KernelReport, total_us: float) -> Sequence[str]:
     time = f"{nodes}{duration_text(kernel.latency_us)} of the critical path ({share})"
     why = f"Bound by {bound.title}" if bound is not None else ""
     detail = f": {kernel.why}" if why and kernel.why else kernel.why
-    return [text for text in (time, f"<i>{html.escape(why + detail)}</i>" if why or detail else "") if text]
+    reason = textwrap.wrap(why + detail, READ_OUT_WIDTH, max_lines=READ_OUT_LINES, placeholder=" …")
+    return [time, *(f"<i>{html.escape(line)}</i>" for line in reason)]
+
+
+def _from_zero(timeline: Timeline) -> Timeline:
+    """The timeline with what comes before the first job of a kernel, if that is not a job of its own: the host's start
+    of the inference.
+    """
+    starts = zip(timeline.start_us, timeline.is_critical, strict=True)
+    first = min((start for start, is_critical in starts if is_critical), default=0.0)
+    if first <= 0.0 or HOST not in timeline.engines:
+        return timeline
+    return msgspec.structs.replace(
+        timeline,
+        engine=(timeline.engines.index(HOST), *timeline.engine),
+        kernel=(NO_KERNEL, *timeline.kernel),
+        tile=(0, *timeline.tile),
+        start_us=(0.0, *timeline.start_us),
+        end_us=(first, *timeline.end_us),
+        size_bytes=(0, *timeline.size_bytes),
+        is_critical=(True, *timeline.is_critical),
+    )
 
 
 def _coverage(left: Floats, right: Floats, pixels: int) -> Floats:

@@ -13,11 +13,12 @@ from gui.canvas.batch import draw_lines, draw_rects
 from gui.panels.bounds import bound_of
 from gui.panels.style import mixed
 from gui.panels.time_view import FONT_PX, SharedTime, TimeView, rects
-from gui.panels.timeline.model import Floats, Lane, TimelineModel, short_title
+from gui.panels.timeline.model import Floats, Lane, TimelineModel
 from gui.theme import text_on
 
 HEADER_ROWS = 2
 KERNELS_ROW, CRITICAL_ROW = range(HEADER_ROWS)
+LEAST_ROW_HEIGHT = 17.0
 MOST_ROW_HEIGHT = 34.0
 LABEL_FROM_PX = 40.0
 ASIDE_FADE = 0.62
@@ -34,7 +35,7 @@ _NOTHING = -1
 
 @dataclass(frozen=True)
 class _Row:
-    """Where a row is, and the lane that it shows (−1 and below: kernels, critical path)."""
+    """Where a row is."""
 
     top: float
     height: float
@@ -70,15 +71,21 @@ class TimelineView(TimeView):
     def job_centre(self, job: int) -> QPointF:
         """The middle of a job's bar, in pixels of the widget."""
         assert self.model is not None
-        row = self._row(HEADER_ROWS + int(self.model.engine[job]))
+        row = self._row(HEADER_ROWS + self._lanes.index(int(self.model.engine[job])))
         middle = (float(self.model.start[job]) + float(self.model.end[job])) / 2
         return QPointF(self.x_of(middle), row.top + row.height / 2)
 
     # Where things are
 
+    @property
+    def _lanes(self) -> list[int]:
+        """The lanes that show: those of engines without a job only where there is room for all."""
+        lanes = self.model.lanes if self.model is not None else ()
+        has_room = float(self.area.height()) >= (HEADER_ROWS + len(lanes)) * LEAST_ROW_HEIGHT
+        return [number for number, lane in enumerate(lanes) if has_room or len(lane.jobs)]
+
     def _row(self, index: int) -> _Row:
-        lanes = len(self.model.lanes) if self.model is not None else 0
-        height = min(float(self.area.height()) / max(HEADER_ROWS + lanes, 1), MOST_ROW_HEIGHT)
+        height = min(float(self.area.height()) / (HEADER_ROWS + len(self._lanes)), MOST_ROW_HEIGHT)
         return _Row(index * height + _GAP / 2, height - _GAP)
 
     def _row_at(self, y: float) -> int:
@@ -90,10 +97,11 @@ class TimelineView(TimeView):
         if model is None or not self.area.contains(position):
             return _NOTHING
         moment, row = self.time_at(float(position.x())), self._row_at(float(position.y()))
+        lanes = self._lanes
         if row < HEADER_ROWS:
             job = model.critical_at(moment)
-        elif row < HEADER_ROWS + len(model.lanes):
-            job = model.job_at(row - HEADER_ROWS, moment, SLACK_PX * self.us_per_pixel)
+        elif row < HEADER_ROWS + len(lanes):
+            job = model.job_at(lanes[row - HEADER_ROWS], moment, SLACK_PX * self.us_per_pixel)
         else:
             job = None
         return _NOTHING if job is None else job
@@ -107,7 +115,8 @@ class TimelineView(TimeView):
         if self.model is None:
             return
         names = [("Kernels", "", True), ("Critical path", "", False)]
-        names += [(lane.title, _share(lane), not len(lane.jobs)) for lane in self.model.lanes]
+        lanes = [self.model.lanes[number] for number in self._lanes]
+        names += [(lane.title, _share(lane), not len(lane.jobs)) for lane in lanes]
         for index, (title, note, is_muted) in enumerate(names):
             row = self._row(index)
             self.paint_name(painter, QRectF(0, row.top, area.width(), row.height), title, note, is_muted)
@@ -120,8 +129,8 @@ class TimelineView(TimeView):
         self._paint_bands(painter, model, area)
         self._paint_kernels(painter, model, area)
         self._paint_critical(painter, model, area)
-        for index, lane in enumerate(model.lanes):
-            self._paint_lane(painter, model, lane, self._row(HEADER_ROWS + index), area)
+        for index, lane in enumerate(self._lanes):
+            self._paint_lane(painter, model, model.lanes[lane], self._row(HEADER_ROWS + index), area)
 
     def _paint_bands(self, painter: QPainter, model: TimelineModel, area: QRectF) -> None:
         """Behind all lanes, from when to when each selected kernel runs."""
@@ -156,8 +165,8 @@ class TimelineView(TimeView):
         for index in named:
             painter.setPen(QColor(self.theme.marker_text if chosen[index] else self.theme.text))
             place = (float(left[index]) + 4, row.top, float(right[index] - left[index]) - 8, row.height)
-            title = short_title(model.kernels[int(kernel[index])])
-            self.texts.draw(painter, title, place, FONT_PX, elide=Qt.TextElideMode.ElideLeft)
+            title = model.title(int(kernel[index]))
+            self.texts.draw(painter, title, place, FONT_PX, elide=Qt.TextElideMode.ElideRight)
 
     def _paint_critical(self, painter: QPainter, model: TimelineModel, area: QRectF) -> None:
         """Of each pixel of time, what share each engine has on the critical path."""
@@ -217,13 +226,14 @@ class TimelineView(TimeView):
         painter.setPen(QColor(text_on(fill)))
         for index in np.flatnonzero(bars[:, 1] - bars[:, 0] >= LABEL_FROM_PX).tolist():
             job = int(jobs[index])
-            kernel = model.kernels[int(model.kernel[job])] if model.kernel[job] >= 0 else None
-            if kernel is None:
+            kernel = int(model.kernel[job])
+            if kernel < 0:
                 continue
-            tile = model.compilation.timeline.tile[job] + 1
             left = max(float(bars[index, 0]), 0.0) + area.left()
             right = min(float(bars[index, 1]), float(area.width())) + area.left()
-            text = f"{tile}/{kernel.tiles} {short_title(kernel)}" if kernel.tiles > 1 else short_title(kernel)
+            tiles = model.kernels[kernel].tiles
+            tile = f"{model.timeline.tile[job] + 1}/{tiles} " if tiles > 1 else ""
+            text = tile + model.title(kernel)
             place = (left + 4, row.top, right - left - 8, row.height)
             self.texts.draw(painter, text, place, FONT_PX, elide=Qt.TextElideMode.ElideRight)
 

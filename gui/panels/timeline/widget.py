@@ -28,8 +28,8 @@ class TimelinePanel(CompiledPanel):
         self.set_content(self.timeline)
         self.tools.addWidget(self.legend)
         for text, tip, pressed in (
-            ("Zoom to selection", "Show the stretch in which the selected nodes run", self.timeline.zoom_to_selected),
-            ("Whole frame", "Show the whole frame (Space)", self.timeline.fit),
+            ("Fit selection", "Show the stretch in which the selected nodes run", self.timeline.zoom_to_selected),
+            ("Fit all", "Show the whole frame (Space)", self.timeline.fit),
         ):
             self.tools.addWidget(tool_button(text, tip, pressed))
         set_role(self.legend, "muted")
@@ -37,8 +37,11 @@ class TimelinePanel(CompiledPanel):
         self.timeline.clicked.connect(self._on_clicked)
         view.selectionChanged.connect(self._show_selection)
 
+    def forget(self) -> None:
+        self.timeline.fit()
+
     def take(self, compilation: Compilation) -> None:
-        model = TimelineModel(compilation)
+        model = TimelineModel(compilation, self.titles)
         self.timeline.show_model(model, model.kernels_of(self.selected_nodes()))
 
     def headline(self, compilation: Compilation) -> str:

@@ -28,7 +28,7 @@ TILES, RELU, FLAT, WEIGHTS = range(4)
 
 def test_the_head_line_has_peak_bound_and_their_ratio() -> None:
     on_chip = MemoryModel(SMALL, Memory.SRAM)
-    assert on_chip.headline() == "Peak 1.9 MB of 2 MB · no plan needs less than 1.07 MB · peak ÷ bound 1.78"
+    assert on_chip.headline() == "Peak 1.9 MB of 2 MB · least possible 1.07 MB · peak ÷ least 1.78"
     assert MemoryModel(SMALL, Memory.DRAM).headline() == "Peak 4.11 KB of DDR"
     assert "–" in MemoryModel(compilations.empty(), Memory.SRAM).headline(), "nothing to divide by"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -133,6 +134,34 @@ def test_bounds_are_known_by_engine_and_by_name() -> None:
     assert bound_of("load") is bound_of("store") is bound_of("dma") is BOUNDS["dma"]
     assert bound_of("MAC 1") is BOUNDS["mac"], "a core's own engine"
     assert bound_of("free") is None
+
+
+def test_the_start_of_the_inference_is_a_job_in_any_case() -> None:
+    """Where the engine reports the jobs of kernels only, the host's part is what comes before them."""
+    timeline = SMALL.timeline
+    without = {
+        name: getattr(timeline, name)[1:]
+        for name in ("engine", "kernel", "tile", "start_us", "end_us", "size_bytes", "is_critical")
+    }
+    reported = msgspec.structs.replace(timeline, **without)
+    model = TimelineModel(msgspec.structs.replace(SMALL, timeline=reported))
+    assert model.timeline == timeline
+
+
+def test_idle_lanes_give_way_where_room_is_short(panel: TimelinePanel) -> None:
+    timeline = compiled(panel)
+    assert timeline.model is not None
+    assert len(timeline._lanes) == len(timeline.model.lanes)
+    panel.resize(1000, 190)
+    assert [timeline.model.lanes[lane].title for lane in timeline._lanes] == ["Load", "Store", "MAC", "Layout", "Host"]
+    job = jobs(timeline.model, 1, "layout")[0]
+    assert timeline.item_at(timeline.job_centre(job)) == job
+
+
+def test_kernels_are_called_by_their_module(panel: TimelinePanel) -> None:
+    timeline = compiled(panel)
+    assert timeline.model is not None
+    assert [timeline.model.title(kernel) for kernel in range(3)] == ["region 1", "Reshape", "fc"]
 
 
 def test_an_empty_frame_is_no_trouble() -> None:
@@ -279,7 +308,16 @@ def wheel(
     )
 
 
-def test_it_paints_twenty_thousand_jobs_in_both_themes(panel: TimelinePanel) -> None:
+def test_another_model_is_shown_as_a_whole(panel: TimelinePanel) -> None:
+    timeline = compiled(panel)
+    timeline.time.show_span(timeline.time.span.between(40.0, 60.0))
+    panel._document.open(samples.opened(), "/models/other.onnx")
+    assert panel.empty.text() == COMPILING
+    compiled(panel)
+    assert timeline.time.span.is_whole
+
+
+def test_it_paints_thousands_of_jobs_in_both_themes(panel: TimelinePanel) -> None:
     panel._document.compile(panel._document.revision, MANY)
     light = panel.grab().toImage()
     panel.set_theme(DARK)

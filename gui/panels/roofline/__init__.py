@@ -1,0 +1,1 @@
+"""How near each kernel is to the limits of the chip."""
