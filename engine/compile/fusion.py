@@ -136,7 +136,15 @@ class _Fuser:
         if not all(_is_rowwise(self.graph, node) for node in unit.frame.nodes):
             return False
         made = self.graph.types[unit.frame.writes[-1]]
-        return keeps_rows and made.element_count == self.graph.types[root].element_count
+        if made.element_count != self.graph.types[root].element_count:
+            return False
+        return keeps_rows or self._is_read_as_it_lies(unit, root, value)
+
+    def _is_read_as_it_lies(self, unit: Placement, root: str, value: str) -> bool:
+        """Whether an elementwise unit goes through a buffer from end to end, whatever its axes are called: channels
+        that lie last are rows behind a transposition."""
+        is_elementwise = all(isinstance(node.op, Elementwise) for node in unit.frame.nodes)
+        return is_elementwise and self.layout.runs.get((unit.anchor, value)) == self.layout.sizes.get(root)
 
     def _ordered(self, groups: Sequence[_Group]) -> tuple[Kernel, ...]:
         """Topological order, the earliest first unit first."""
