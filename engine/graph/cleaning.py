@@ -6,6 +6,7 @@ from collections import Counter
 
 from engine.graph.draft import Draft
 from engine.graph.patterns import rewrite
+from engine.graph.patterns.partitions import merge_partitions
 
 
 def clean(draft: Draft) -> tuple[str, ...]:
@@ -21,5 +22,7 @@ def clean(draft: Draft) -> tuple[str, ...]:
         recognised += fired
         identities += draft.drop_identities()
         draft.drop_dead()
+    if partitions := merge_partitions(draft):
+        recognised["slices that take a value apart are a split"] = partitions
     lines = [f"{identities} nodes that do nothing were removed"] if identities else []
     return (*lines, *(f"{count} x {what}" for what, count in sorted(recognised.items())))

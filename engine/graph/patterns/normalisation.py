@@ -131,11 +131,23 @@ def _scaled(draft: Draft, root: Node) -> Iterator[_Scaled]:
         deviation = _deviation(draft, square_root(draft, divisor))
         if deviation is not None:
             yield _Scaled(numerator, deviation, None, deviation.members)
+            yield from _weighted(draft, numerator, deviation)
         return
     for numerator, factor in (root.inputs, root.inputs[::-1]):
         found = _gain(draft, factor, len(draft.types[root.outputs[0]].shape))
         if found is not None:
             yield _Scaled(numerator, *found)
+
+
+def _weighted(draft: Draft, numerator: str, deviation: _Deviation) -> Iterator[_Scaled]:
+    """The reading of a division whose numerator has the weight already."""
+    product = _made_by(draft, numerator, ops.Mul)
+    shape = draft.types[numerator].shape
+    for value, other in () if product is None else (product.inputs, product.inputs[::-1]):
+        constant = draft.constants.get(other)
+        weight = None if constant is None else _spread(constant, shape[-deviation.axes_count :], len(shape))
+        if product is not None and weight is not None:
+            yield _Scaled(value, deviation, weight, (*deviation.members, product))
 
 
 def _gain(draft: Draft, value: str, rank: int) -> tuple[_Deviation, Constant | None, tuple[Node, ...]] | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from engine.graph.draft import Draft
 from engine.graph.graph import Node
 from engine.graph.patterns.matching import Match, recognises
-from engine.ops.layout import Concat, Roll, Slice, Split
+from engine.ops.layout import Concat, Identity, Roll, Slice, Split
 
 
 @recognises("roll recognised", Concat)
@@ -28,15 +28,24 @@ def roll(draft: Draft, root: Node) -> Match | None:
 
 @recognises("rolls merged", Roll)
 def merged_rolls(draft: Draft, root: Node) -> Match | None:
-    """Two rolls along different axes, one directly after the other."""
+    """Two rolls, one directly after the other; along the same axes they add up, and may cancel."""
     first, op = draft.producer(root.inputs[0]), root.op
     if first is None or not isinstance(first.op, Roll) or not isinstance(op, Roll):
         return None
-    if set(first.op.axes) & set(op.axes):
-        return None
-    shifts = dict(zip((*first.op.axes, *op.axes), (*first.op.shifts, *op.shifts), strict=True))
-    axes = tuple(sorted(shifts))
-    return Match(Roll(tuple(shifts[axis] for axis in axes), axes), first.inputs, (first,), keep=first)
+    shape = draft.types[root.inputs[0]].shape
+    shifts = dict.fromkeys(sorted({*first.op.axes, *op.axes}), 0)
+    for axis, shift in zip((*first.op.axes, *op.axes), (*first.op.shifts, *op.shifts), strict=True):
+        shifts[axis] += shift
+    left = {axis: _shortest(shift, shape[axis]) for axis, shift in shifts.items()}
+    left = {axis: shift for axis, shift in left.items() if shift}
+    merged = Roll(tuple(left.values()), tuple(left)) if left else Identity()
+    return Match(merged, first.inputs, (first,), keep=first)
+
+
+def _shortest(shift: int, size: int) -> int:
+    """The same cyclic shift by at most half the size, of two as far the one to the front."""
+    back = shift % size if size else 0
+    return back if 2 * back < size else back - size
 
 
 @dataclass(frozen=True)

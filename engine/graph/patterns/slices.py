@@ -51,15 +51,29 @@ def regrouped(draft: Draft, root: Node) -> Match | None:
     if pieces is None:
         return None
     shape = draft.types[pieces[0].source].shape
+    inputs, members = (pieces[0].source,), tuple(member for piece in pieces for member in piece.members)
+    if _in_place(pieces, shape, root.op.axis):
+        return Match(Identity(), inputs, members, keep=root)
     cuts = _cuts(pieces, shape)
     order = None if cuts is None else _order(cuts, len(pieces))
     if order is None:
         return None
     split, perm, whole = _movement(shape, order, root.op.axis)
-    inputs, members = (pieces[0].source,), tuple(member for piece in pieces for member in piece.members)
     if perm == tuple(range(len(perm))):
-        return Match(Identity() if whole == shape else Reshape(whole), inputs, members)
+        return Match(Reshape(whole), inputs, members)
     return Match(Transpose(perm), inputs, members, before=(Reshape(split),), after=(Step(Reshape(whole)),))
+
+
+def _in_place(pieces: Sequence[Window], shape: tuple[int, ...], axis: int) -> bool:
+    """Do the pieces follow each other along ``axis`` from the first element to the last?"""
+    place = 0
+    for piece in pieces:
+        wanted = [(0, 1, size) for size in shape]
+        wanted[axis] = place, 1, piece.sizes[axis]
+        if list(zip(piece.starts, piece.steps, piece.sizes, strict=True)) != wanted:
+            return False
+        place += piece.sizes[axis]
+    return place == shape[axis]
 
 
 def windows(draft: Draft, value: str) -> list[Window]:

@@ -11,6 +11,7 @@ from onnx import NodeProto
 
 from engine.graph.graph import Graph
 from engine.ops import elementwise as elementwise_ops
+from engine.ops.base import Op
 from engine.ops.layout import Roll
 from engine.ops.reduce import LayerNorm, RMSNorm
 from tests.engine.graph.onnx_models import Array, assert_same, build, node, operators, type_names
@@ -410,6 +411,18 @@ def test_a_guard_stays_where_rows_may_be_masked_as_a_whole(masked: float, guard:
 def test_rolls_along_two_axes_merge() -> None:
     (spelling,) = (s for s in OTHERS if s.name == "two rolls")
     assert operators(_graph(spelling)) == [Roll((1, -2), (2, 3))]
+
+
+@pytest.mark.parametrize(("second", "left"), [("n1", []), ("n2", [Roll((-1,), (2,))]), ("n3", [Roll((-2,), (2,))])])
+def test_rolls_along_one_axis_add_up_and_cancel(second: str, left: list[Op]) -> None:
+    x = floats(2, 3, 4, 6)
+    nodes = [
+        _slice("a", "n3", "end", "n2"), _slice("b", "n0", "n3", "n2"), node("Concat", ["a", "b"], ["r"], axis=2),
+        _slice("c", second, "end", "n2", "r"), _slice("d", "n0", second, "n2", "r"),
+        node("Concat", ["c", "d"], ["s"], axis=2), node("Relu", ["s"], ["y"]),
+    ]  # fmt: skip
+    graph = assert_same(build(nodes, {"x": x}, ["y"], BOUNDS), {"x": x})
+    assert operators(graph) == [*left, elementwise_ops.Relu()]
 
 
 def test_epsilon_is_read_as_written() -> None:

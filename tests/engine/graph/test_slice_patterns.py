@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from onnx import ModelProto
 
 from engine.ops.base import Op
-from engine.ops.layout import Reshape, SpaceToDepth, Transpose
+from engine.ops.layout import Gather, Reshape, Roll, Slice, SpaceToDepth, Split, Transpose
 from tests.engine.graph.onnx_models import Array, Node, assert_same, build, node, operators, type_names
 
 MOVED = ["Reshape", "Transpose", "Reshape"]
@@ -113,12 +113,16 @@ def test_chunks_along_another_axis() -> None:
     assert type_names(graph) == MOVED
 
 
-def test_chunks_back_in_place_vanish() -> None:
+@pytest.mark.parametrize("sizes", [(3, 3), (1, 5), (2, 1, 3)])
+def test_chunks_back_in_place_vanish(sizes: tuple[int, ...]) -> None:
     x = numbered(2, 6, 4)
+    chunks = [f"chunk{index}" for index in range(len(sizes))]
     nodes = [
-        node("Split", ["x"], ["a", "b"], axis=1), node("Concat", ["a", "b"], ["z"], axis=1), node("Relu", ["z"], ["y"]),
+        node("Split", ["x", "sizes"], chunks, axis=1), node("Concat", chunks, ["z"], axis=1),
+        node("Relu", ["z"], ["y"]),
     ]  # fmt: skip
-    assert type_names(assert_same(build(nodes, {"x": x}, ["y"]), {"x": x})) == ["Relu"]
+    model = build(nodes, {"x": x}, ["y"], {"sizes": np.array(sizes)})
+    assert type_names(assert_same(model, {"x": x})) == ["Relu"]
 
 
 def test_what_is_cropped_first_is_merged_behind_the_crop() -> None:
@@ -183,3 +187,58 @@ def test_any_grid_gives_the_same_elements(grid: tuple[Array, list[Bounds], int])
     cut = sum(len({bounds[at] for bounds in slices}) > 1 for at in range(x.ndim))
     if 0 < cut <= 3:
         assert not {"Slice", "Concat"} & set(type_names(graph))
+
+
+def gathered(x: Array, indices: Array, axis: int) -> list[Op]:
+    """What a selection of constant indices becomes."""
+    nodes = [node("Relu", ["x"], ["r"]), node("Gather", ["r", "indices"], ["y"], axis=axis)]
+    graph = assert_same(build(nodes, {"x": x}, ["y"], {"indices": np.array(indices, np.int64)}), {"x": x})
+    return operators(graph)[1:]
+
+
+@pytest.mark.parametrize(
+    ("indices", "becomes"),
+    [
+        ([0, 1, 2, 3, 4, 5], []),
+        ([2, 3, 4], [Slice((0, 2, 0), (2, 5, 4), (1, 1, 1))]),
+        ([1, 3, 5], [Slice((0, 1, 0), (2, 6, 4), (1, 2, 1))]),
+        ([-1], [Slice((0, 5, 0), (2, 6, 4), (1, 1, 1))]),
+        (2, [Slice((0, 2, 0), (2, 3, 4), (1, 1, 1)), Reshape((2, 4), "Squeeze")]),
+        ([[0, 1], [2, 3]], [Slice((0, 0, 0), (2, 4, 4), (1, 1, 1)), Reshape((2, 2, 2, 4))]),
+        ([[[0, 1, 2, 3, 4, 5]]], [Reshape((2, 1, 1, 6, 4))]),
+        ([2, 3, 4, 5, 0, 1], [Roll((-2,), (1,))]),
+        ([5, 0, 1, 2, 3, 4], [Roll((1,), (1,))]),
+        ([0, 3, 1, 4, 2, 5], [Reshape((2, 2, 3, 4)), Transpose((0, 2, 1, 3)), Reshape((2, 6, 4))]),
+        ([0, 2, 4, 1, 3, 5], [Reshape((2, 3, 2, 4)), Transpose((0, 2, 1, 3)), Reshape((2, 6, 4))]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_selections_of_constant_indices(indices: Array, becomes: list[Op]) -> None:
+    assert gathered(numbered(2, 6, 4), indices, 1) == becomes
+
+
+@pytest.mark.parametrize("indices", [[0, 2, 3], [5, 4, 3, 2, 1, 0], [1, 1, 1], [0, 3, 1, 4, 5, 2], [2, 3, 4, 5, 0]])
+def test_other_selections_stay(indices: list[int]) -> None:
+    (op,) = gathered(numbered(2, 6, 4), np.array(indices), 1)
+    assert isinstance(op, Gather)
+
+
+def test_slices_that_take_a_value_apart_are_a_split() -> None:
+    x, spelled = numbered(2, 7, 4), Spelled()
+    for bounds in ((4, 7, 1), (0, 1, 1), (1, 4, 1)):
+        spelled.slice("x", {1: bounds})
+    nodes = [*spelled.nodes, node("Relu", ["s0"], ["a"]), node("Neg", ["s1"], ["b"]), node("Abs", ["s2"], ["c"])]
+    graph = assert_same(build(nodes, {"x": x}, ["a", "b", "c"], spelled.constants), {"x": x})
+    assert type_names(graph) == ["Split", "Relu", "Neg", "Abs"]
+    split = graph.nodes[1]
+    assert (split.op, split.outputs) == (Split(1, (1, 3, 3)), ("s1", "s2", "s0"))
+    assert set(split.provenance) == {"/net/s0", "/net/s1", "/net/s2"}
+
+
+def test_slices_that_leave_or_share_elements_stay() -> None:
+    x = numbered(2, 7, 4)
+    for pieces in ([(0, 3, 1), (4, 7, 1)], [(0, 4, 1), (3, 7, 1)], [(0, 7, 2), (1, 7, 2)]):
+        spelled = Spelled()
+        made = [spelled.slice("x", {1: bounds}) for bounds in pieces]
+        graph = assert_same(build(spelled.nodes, {"x": x}, made, spelled.constants), {"x": x})
+        assert type_names(graph) == ["Slice", "Slice"]

@@ -126,6 +126,7 @@ LAYER_NORM = {
         for gain, root in _GAINS.items()
         for name, end in (("weight in the gain", _BEHIND), ("TensorFlow's batch_normalization", _DISTRIBUTED))
     },
+    "weight in the numerator": _CENTRE + _SQUARES["power"] + _AVERAGE + "s = Sqrt w; g = Mul gamma d; y = Div g s",
     "sums over six": (
         "t = ReduceSum x last; m = Div t six; d = Sub x m; q = Mul d d; u = ReduceSum q last; v = Div u six;"
         "w = Add v eps; s = Sqrt w; y = Div d s"
@@ -152,6 +153,9 @@ RMS_NORM = {
     "weight in the gain": (
         "q = Mul x x; v = ReduceMean q axes=-1; w = Add v eps; s = Sqrt w; r = Reciprocal s; g = Mul r gamma;"
         "y = Mul x g"
+    ),
+    "weight in the numerator": (
+        "q = Mul x x; v = ReduceMean q axes=-1; w = Add v eps; s = Sqrt w; g = Mul x gamma; y = Div g s"
     ),
     "sum of squares": "u = ReduceSumSquare x axes=-1; v = Div u six; w = Add v eps; s = Sqrt w; y = Div x s",
 }  # fmt: skip
