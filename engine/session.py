@@ -37,7 +37,7 @@ from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, 
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import CalibrationResult, check_method
 from engine.calibrate.sources import Batch
-from engine.clock.estimate import Estimator
+from engine.clock.estimate import Estimator, Simulation
 from engine.clock.report import describe_compilation, describe_frames
 from engine.clock.trace_file import write_trace
 from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
@@ -497,11 +497,15 @@ class Session:
         timing = self._timing.estimate(self.resolve(), self.plan.compile)
         return describe_timing(self.graph, self.target.name, timing)
 
+    def simulation(self) -> Simulation:
+        """The compiled model and the trace of one frame, as the engine has them."""
+        return self._timing.simulate(self.resolve(), self.plan.compile)
+
     def compilation(self) -> Compilation:
         """The compiled model: kernels, the timeline of a frame, memory, what each pass did. Needs no calibration."""
         resolution, options = self.resolve(), self.plan.compile
         plain = self._timing.simulate(resolution, msgspec.structs.replace(options, level=Level.O0))
-        simulation = self._timing.simulate(resolution, options)
+        simulation = self.simulation()
         return describe_compilation(self.graph, self.target, simulation, plain)
 
     def write_timeline(self, path: str | Path, frames: int = 1) -> int:
@@ -514,7 +518,7 @@ class Session:
         compilation = self.compilation()
         timeline = compilation.timeline
         if frames > 1:
-            simulation = self._timing.simulate(self.resolve(), self.plan.compile)
+            simulation = self.simulation()
             timeline = describe_frames(simulation, timeline, frames)
         return write_trace(Path(path), compilation, timeline, frames)
 

@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib import metadata
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from engine.export.archive import array_member, json_bytes, write_archive
@@ -24,6 +23,7 @@ from engine.export.package_format import (
     Port,
     segment_member,
 )
+from engine.export.package_schedule import schedule_record
 from engine.export.records import ArrayStore, encode
 from engine.export.segments import INTEGER, Segment, cut
 from engine.graph.graph import Graph, TensorType
@@ -46,7 +46,7 @@ def write_package(session: Session, stream: BinaryIO) -> tuple[str, ...]:
     segments = cut(program)
     members, arrays = _segment_members(session.graph, program, segments)
     members[QUANTISATION] = json_bytes(_quantisation(program))
-    members[SCHEDULE] = json_bytes(_schedule(session, segments))
+    members[SCHEDULE] = json_bytes(_schedule(session, program))
     members.update(array_member(digest, array) for digest, array in arrays)
     members[MANIFEST] = json_bytes(_manifest(session, program, segments, members))
     write_archive(stream, members)
@@ -116,36 +116,12 @@ def _quantisation(program: Program) -> Record:
     }
 
 
-def _schedule(session: Session, segments: tuple[Segment, ...]) -> Record:
-    """Steps in order. A unit's time stands at its first step, 0 at others (seams) that belong to it."""
-    timing = session.estimate()
-    times = {time.id: time for time in timing.nodes}
-    units = session.resolve().unit_of
-    left = {time.id: time.latency_us for time in timing.nodes}
-    steps: list[Record] = []
-    for index, segment in enumerate(segments):
-        for unit, run in groupby(segment.instructions, key=lambda item: item.unit):
-            items = list(run)
-            members = units[unit].nodes if unit in units else ()
-            booked = times.get(unit)
-            steps.append(
-                {
-                    "segment": index,
-                    "unit": unit,
-                    "instructions": len(items),
-                    "nodes": sorted({node for item in items for node in item.nodes}),
-                    "latency_us": sum(left.pop(node, 0.0) for node in members),
-                    "bound": booked.bound if booked else "",
-                    "why": booked.why if booked else "",
-                }
-            )
-    return {
-        "target": timing.target,
-        "latency_ms": timing.latency_ms,
-        "throughput_fps": timing.throughput_fps,
-        "ddr_bytes": timing.ddr_bytes,
-        "steps": steps,
-    }
+def _schedule(session: Session, program: Program) -> Record:
+    places: dict[str, list[int]] = {}
+    for place, item in enumerate(program.instructions):
+        places.setdefault(item.unit, []).append(place)
+    instructions = {unit: tuple(found) for unit, found in places.items()}
+    return schedule_record(session.simulation(), session.target, session.plan.compile, instructions)
 
 
 def _manifest(

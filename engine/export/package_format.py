@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 FORMAT = "quantscope-package"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".qspkg"
 
 MANIFEST = "manifest.json"

@@ -13,6 +13,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from engine.clock.event import simulate
+from engine.compile.types import Schedule
 from engine.errors import PackageError
 from engine.export.run import load_package, run_file
 from engine.session import Session
@@ -92,8 +94,23 @@ def test_members_describe_the_program(package: Path) -> None:
     assert listed == [item.nodes for item in program.instructions]
     assert manifest["provenance"]["nodes"] == {node.id: list(node.provenance) for node in session.graph.nodes}
     assert quantisation["logits"] == {"dtype": "int8", "scale": program.types["logits"].scale}
-    assert sum(step["latency_us"] for step in schedule["steps"]) == pytest.approx(schedule["latency_ms"] * 1e3)
-    assert [step["segment"] for step in schedule["steps"]] == sorted(step["segment"] for step in schedule["steps"])
+    latency_us = sum(kernel["latency_us"] for kernel in schedule["kernels"]) + schedule["host_us"]
+    assert latency_us == pytest.approx(schedule["latency_ms"] * 1e3)
+    units = {item.unit for item in program.instructions}
+    for kernel in schedule["kernels"]:
+        assert set(kernel["units"]) <= units
+        assert {program.instructions[place].unit for place in kernel["instructions"]} == set(kernel["units"])
+    jobs, simulated = schedule["jobs"], session.simulation()
+    columns = Schedule(
+        engine=np.array(jobs["engine"], np.int8),
+        kernel=np.array(jobs["kernel"], np.int32),
+        tile=np.array(jobs["tile"], np.int32),
+        ticks=np.array(jobs["ticks"], np.int64),
+        size_bytes=np.array(jobs["size_bytes"], np.int64),
+        dep_ends=np.array(jobs["dependency_ends"], np.int32),
+        deps=np.array(jobs["dependencies"], np.int32),
+    )
+    assert simulate(columns).total_ticks == simulated.trace.total_ticks
 
 
 def test_integers_may_be_fed_already_quantised(package: Path) -> None:
@@ -175,7 +192,7 @@ def _not_json(members: dict[str, bytes]) -> None:
         (_drop("manifest.json"), "'manifest.json' is missing"),
         (_drop("segments/1.onnx"), "'segments/1.onnx' is missing"),
         (_drop("quantisation.json"), "'quantisation.json' is missing"),
-        (_edit_manifest(version=99), "version 99, this program reads version 1"),
+        (_edit_manifest(version=99), "version 99, this program reads version 2"),
         (_edit_manifest(format="zip"), "is not a Quantscope package"),
         (_edit_manifest(segments=3), "'manifest.json' is malformed"),
         (_swap_arrays, "is not the one that the manifest was written for"),
