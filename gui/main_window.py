@@ -30,6 +30,7 @@ from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
 from gui.canvas.widget import GraphCanvas
 from gui.client.session import EngineSession
+from gui.document.graph_view import GraphView
 from gui.document.notice import Notice
 from gui.document.overlay import Overlay
 from gui.document.preferences import Preferences
@@ -173,9 +174,9 @@ class MainWindow(QMainWindow):
             self.document.document, self.session, prompts, self.preferences, self.notices, self.close
         )
         self.edits = EditCommands(self.document.document, self.view, prompts)
-        self.views = ViewCommands(self.canvas, self.view, self.heat, self.search, prompts, self)
+        self.views = ViewCommands(self.canvas, self.view, self.link, self.heat, self.search, prompts, self)
         self.draft = FusionDraft(
-            self.canvas, self.document, self.session, self.view, self.edits.markable_of, self
+            self.canvas, self.link, self.document, self.session, self.view, self.edits.markable_of, self
         )
         self.regions = RegionCommands(
             self.document.document,
@@ -252,6 +253,7 @@ class MainWindow(QMainWindow):
         totals = self.addToolBar("Totals")
         totals.setObjectName("totals")
         totals.addWidget(self.summary)
+        totals.addActions([self.actions_.actions[f"view.{view.value}"] for view in GraphView])
         for bar in (commands, totals):
             bar.setMovable(False)
             bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
@@ -284,6 +286,7 @@ class MainWindow(QMainWindow):
             signal.connect(self._refresh_actions)
         document.stateChanged.connect(self._refresh_title)
         self.view.overlayChanged.connect(self._refresh_actions)
+        self.view.graphViewChanged.connect(self._on_graph_view)
         self.view.selectionChanged.connect(self._on_selection)
         self.heat.changed.connect(self._show_heat)
         session.noticed.connect(self.post)
@@ -334,12 +337,19 @@ class MainWindow(QMainWindow):
         self.view.show_overlay(Overlay.ACCUMULATED if is_calibrated else Overlay.LATENCY)
         self.welcome.set_recent(self.preferences.recent)
 
+    def _on_graph_view(self) -> None:
+        """The compiled model follows every edit while it is what the graph shows."""
+        self.session.want_compilation("graph", self.view.graph_view is GraphView.COMPILED)
+        self._on_selection()
+
     def _check_region(self, name: str) -> None:
         self.session.check_region(self.document.document.region_nodes(name), name)
 
     def _on_selection(self) -> None:
         count = len(self.view.selection)
-        self.selection_label.setText(f"{count:,} selected" if count else "")
+        is_shown = bool(self.link.boxes(self.view.selection))
+        where = "" if is_shown else ", not in the compiled model"
+        self.selection_label.setText(f"{count:,} selected{where}" if count else "")
         self._refresh_actions()
 
     def _show_heat(self) -> None:
@@ -381,6 +391,7 @@ class MainWindow(QMainWindow):
             has_refused_region=proposed is not None and bool(proposed.offending),
             has_nearest_region=proposed is not None and bool(proposed.nearest),
             overlay=self.view.overlay,
+            graph_view=self.view.graph_view,
             has_heat=self.heat.heat.scale is not None,
             has_engine=self.session.is_running,
             method=document.plan.default_method,

@@ -11,6 +11,7 @@ from engine.reports import RegionVerdict
 from gui.canvas.widget import GraphCanvas
 from gui.client.session import EngineSession
 from gui.document.qt_document import QtDocument, SharedView
+from gui.panels.canvas_link import CanvasLink
 from gui.panels.regions import draft_of
 
 
@@ -34,6 +35,7 @@ class FusionDraft(QObject):
     def __init__(
         self,
         canvas: GraphCanvas,
+        link: CanvasLink,
         document: QtDocument,
         session: EngineSession,
         view: SharedView,
@@ -42,6 +44,7 @@ class FusionDraft(QObject):
     ) -> None:
         super().__init__(parent)
         self._canvas = canvas
+        self._link = link
         self._session = session
         self._view = view
         self._markable = markable
@@ -53,6 +56,7 @@ class FusionDraft(QObject):
         canvas.areaCancelled.connect(self.clear)
         canvas.escaped.connect(self.clear)
         view.selectionChanged.connect(self._on_selection)
+        view.graphViewChanged.connect(self.clear)
         document.graphChanged.connect(self.clear)
         document.planChanged.connect(self.clear)
         session.regionJudged.connect(self._on_judged)
@@ -71,7 +75,7 @@ class FusionDraft(QObject):
             self.changed.emit()
 
     def _on_dragged(self, ids: list[str]) -> None:
-        nodes = tuple(self._markable(ids))
+        nodes = tuple(self._markable(self._link.nodes(ids)))
         if len(nodes) < 2:
             self.clear()
         elif nodes != self.nodes:
@@ -112,5 +116,6 @@ class FusionDraft(QObject):
 
     def _show(self) -> None:
         if self._asked is not None and self.verdict is not None:
-            self._canvas.setDraft(draft_of(self.verdict, self._nearest, self._asked.is_dropped))
+            draft = draft_of(self.verdict, self._nearest, self._asked.is_dropped)
+            self._canvas.setDraft(draft.on(self._link.boxes))
             self.changed.emit()

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from gui.actions import state as when
 from gui.actions.state import ActionState, Condition
 from gui.document.exports import EXPORT_FORMATS
+from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 
 MENUS = ("File", "Edit", "Precision", "View", "Go", "Help")
@@ -179,6 +180,27 @@ def _overlays() -> tuple[ActionSpec, ...]:
             is_checked=lambda state, overlay=overlay: state.overlay == overlay,
         )
         for overlay, title, badge, key, condition, icon in rows
+    )
+
+
+def _graph_views() -> tuple[ActionSpec, ...]:
+    rows = (
+        (GraphView.SOURCE, "Source View", "Source", (), "Show the operators of the model"),
+        (GraphView.COMPILED, "Compiled View", "Compiled", ("C",), "Show the kernels that the compiler made, and back"),
+    )
+    return tuple(
+        ActionSpec(
+            f"view.{view.value}",
+            title,
+            help_text,
+            "View",
+            group=1,
+            shortcuts=keys,
+            badge=badge,
+            unavailable=when.is_open,
+            is_checked=lambda state, view=view: state.graph_view is view,
+        )
+        for view, title, badge, keys, help_text in rows
     )
 
 
@@ -388,6 +410,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
         tool_group="view",
         unavailable=when.is_open,
     ),
+    *_graph_views(),
     ActionSpec(
         "view.light",
         "Light Theme",

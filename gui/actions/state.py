@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 
 
@@ -32,6 +33,7 @@ class ActionState:
     """Whether the nodes dragged over, or the last selection, could not be fused."""
     has_nearest_region: bool = False
     overlay: Overlay = Overlay.NONE
+    graph_view: GraphView = GraphView.SOURCE
     has_heat: bool = False
     has_engine: bool = True
     method: str = ""

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Protocol
 
 from gui.canvas.widget import GraphCanvas
+from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 from gui.document.qt_document import SharedView
-from gui.panels.canvas_link import HeatSource
+from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.dialogs.prompts import Prompts
 from gui.panels.overlays import worst_first
 from gui.panels.search.widget import SearchBar
@@ -39,6 +40,7 @@ class ViewCommands:
         self,
         canvas: GraphCanvas,
         view: SharedView,
+        link: CanvasLink,
         heat: HeatSource,
         search: SearchBar,
         prompts: Prompts,
@@ -46,6 +48,7 @@ class ViewCommands:
     ) -> None:
         self._canvas = canvas
         self._view = view
+        self._link = link
         self._heat = heat
         self._search = search
         self._prompts = prompts
@@ -57,6 +60,8 @@ class ViewCommands:
             "view.fit": self._canvas.fit,
             "view.expand_all": self._canvas.expandAll,
             "view.collapse_all": self._canvas.collapseAll,
+            "view.source": lambda: self._view.show_graph(GraphView.SOURCE),
+            "view.compiled": self.toggle_compiled,
             "view.light": lambda: self._frame.set_theme(LIGHT),
             "view.dark": lambda: self._frame.set_theme(DARK),
             "view.reset_layout": lambda: self._frame.reset_layout(),
@@ -70,16 +75,21 @@ class ViewCommands:
 
     def reveal(self, item_id: str) -> None:
         """Show a node or module on the graph."""
-        self._canvas.reveal(item_id)
+        self._link.reveal(item_id)
+
+    def toggle_compiled(self) -> None:
+        """Show kernels, or operators again."""
+        is_compiled = self._view.graph_view is GraphView.COMPILED
+        self._view.show_graph(GraphView.SOURCE if is_compiled else GraphView.COMPILED)
 
     def find(self, node_id: str) -> None:
         """Select a node and show it."""
         self._view.select((node_id,))
-        self._canvas.reveal(node_id)
+        self._link.reveal(node_id)
 
     def reveal_selection(self) -> None:
         if self._view.selection:
-            self._canvas.reveal(self._view.selection[0])
+            self._link.reveal(self._view.selection[0])
 
     def step_worst(self, by: int) -> None:
         """Go along the nodes from worst to best; from any other node, to the worst."""

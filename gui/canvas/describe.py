@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
+from types import MappingProxyType
 
 from gui.canvas.model import CanvasModel
+
+_NOUNS = MappingProxyType({"ops": "operators"})
 
 
 def describe(model: CanvasModel, item_id: str) -> str:
@@ -32,7 +35,7 @@ def _node_lines(model: CanvasModel, node: int) -> list[str]:
 def _group_lines(model: CanvasModel, group: int) -> list[str]:
     summary = model.group_decoration(group)
     lines = [f"<b>{html.escape(model.hierarchy.groups[group].id)}</b>"]
-    lines.append(f"{model.hierarchy.groups[group].size} operators")
+    lines.append(f"{model.hierarchy.groups[group].size} {_NOUNS.get(model.scene.noun, model.scene.noun)}")
     if summary.effective:
         lines.append(f"precision {summary.effective}")
     if summary.chosen:

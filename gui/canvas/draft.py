@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,8 @@ class RegionDraft:
     card: DraftCard
     offending: tuple[str, ...] = ()
     nearest: tuple[str, ...] = ()
+
+    def on(self, boxes: Callable[[tuple[str, ...]], Iterable[str]]) -> RegionDraft:
+        """The same of the boxes that the nodes are in."""
+        nodes, offending, nearest = (tuple(boxes(ids)) for ids in (self.nodes, self.offending, self.nearest))
+        return replace(self, nodes=nodes, offending=offending, nearest=nearest)

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QWidget
 
 from gui.canvas.camera import Camera
 from gui.canvas.model import CanvasModel
-from gui.canvas.overlays import HoverCard, Legend, Minimap
+from gui.canvas.overlays import Caption, HoverCard, Legend, Minimap
 from gui.canvas.renderer import Renderer
 from gui.canvas.scene import PRECISIONS
 from gui.theme import Theme
@@ -37,13 +37,19 @@ class Furniture(QObject):
         self._pointer: Callable[[], QPoint] = QPoint
         self._timer = QTimer(self, interval=_CARD_DELAY_MS, singleShot=True)
         self._timer.timeout.connect(lambda: self._card.showText(self._card_text(), self._pointer()))
+        self._caption = Caption(canvas, theme)
         self._legend.hide()
         self._minimap.hide()
 
     def set_theme(self, theme: Theme) -> None:
         """Paint in other colours."""
-        for part in (self._legend, self._minimap, self._card):
+        for part in (self._legend, self._minimap, self._card, self._caption):
             part.setTheme(theme)
+
+    def set_caption(self, text: str, is_warning: bool) -> None:
+        """Say what the graph is; "" says nothing."""
+        self._caption.say(text, is_warning)
+        self._caption.place(self._canvas.width())
 
     def refresh_legend(self) -> None:
         """The scale or the precisions in use changed."""
@@ -73,6 +79,7 @@ class Furniture(QObject):
     def place(self, camera: Camera) -> None:
         """The view or the window's size changed."""
         width, height = self._canvas.width(), self._canvas.height()
+        self._caption.place(width)
         self._legend.move(_EDGE, height - self._legend.height() - _EDGE)
         self._minimap.move(width - self._minimap.width() - _EDGE, height - self._minimap.height() - _EDGE)
         layout = self._model.layout

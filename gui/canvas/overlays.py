@@ -251,6 +251,38 @@ class Minimap(QWidget):
         event.accept()
 
 
+class Caption(QLabel):
+    """One line at the top of the canvas, in its middle."""
+
+    def __init__(self, parent: QWidget, theme: Theme) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self._is_warning = False
+        self.setTheme(theme)
+        self.hide()
+
+    def setTheme(self, theme: Theme) -> None:
+        """Paint in other colours."""
+        self._theme = theme
+        self.setStyleSheet(
+            f"background: {theme.raised}; color: {theme.warning if self._is_warning else theme.text};"
+            f"border: 1px solid {theme.outline}; border-radius: 6px; padding: 4px 10px; font-size: 12px;"
+        )
+
+    def say(self, text: str, is_warning: bool) -> None:
+        """Show a text; "" hides the caption."""
+        self._is_warning = is_warning
+        self.setTheme(self._theme)
+        self.setText(text)
+        self.setVisible(bool(text))
+
+    def place(self, width: int) -> None:
+        """Go to the middle of a canvas of a width."""
+        self.resize(min(self.sizeHint().width(), max(width - 8, 0)), self.sizeHint().height())
+        self.move(max((width - self.width()) // 2, 4), 8)
+
+
 class HoverCard(QFrame):
     """Text about what is under the pointer, beside it and inside the canvas."""
 

@@ -37,7 +37,7 @@ class SceneEdge:
 
 @dataclass(frozen=True)
 class Scene:
-    """A graph to draw. Edges that name an unknown node are refused.
+    """A graph to draw. Edges that name an unknown node are refused. `noun` is what its nodes are, in the plural.
 
     Raises:
         ValueError: two nodes share an id, or an edge names a node that is not there.
@@ -45,6 +45,7 @@ class Scene:
 
     nodes: tuple[SceneNode, ...] = ()
     edges: tuple[SceneEdge, ...] = ()
+    noun: str = "ops"
     index: dict[str, int] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict[str, int])
 
     def __post_init__(self) -> None:

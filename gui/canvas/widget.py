@@ -168,6 +168,10 @@ class GraphCanvas(QWidget):
         self._renderer.heat_changed()
         self._looks_changed()
 
+    def setCaption(self, text: str, is_warning: bool = False) -> None:
+        """A line above the graph that says what it is; "" for none."""
+        self._furniture.set_caption(text, is_warning)
+
     def setTheme(self, theme: Theme) -> None:
         """Paint in other colours."""
         self._renderer.set_theme(theme)
@@ -281,6 +285,15 @@ class GraphCanvas(QWidget):
         )
         self._overlay.flash, self._overlay.flash_strength = item_id, 1.0
         self._flash_timer.start()
+
+    def isInSight(self, item_id: str) -> bool:
+        """Whether the box in which a node or group shows is inside the window."""
+        rectangle = self._model.rectangle_of(item_id)
+        if rectangle is None:
+            return False
+        left, top = self._camera.point(rectangle[0], rectangle[1])
+        right, bottom = self._camera.point(rectangle[0] + rectangle[2], rectangle[1] + rectangle[3])
+        return left >= 0 and top >= 0 and right <= self.width() and bottom <= self.height()
 
     def nodeCenter(self, item_id: str) -> QPointF:
         """The middle, in the widget's pixels, of the box in which a node or group shows; of an open group its title.
@@ -438,7 +451,8 @@ class GraphCanvas(QWidget):
 
     def _drop(self, nodes: NDArray[np.int64], add: bool) -> None:
         self._forget_drag()
-        self._select(self._model.select(nodes, "add" if add else "replace"))
+        self._model.select(nodes, "add" if add else "replace")
+        self._select(True)
         self.areaDropped.emit()
 
     def _forget_drag(self) -> None:
@@ -452,7 +466,8 @@ class GraphCanvas(QWidget):
         item = self.itemAt(position)
         nodes = self._model.indices([item] if item else [])
         if item or not toggle:
-            self._select(self._model.select(nodes, "toggle" if toggle else "replace"))
+            self._model.select(nodes, "toggle" if toggle else "replace")
+            self._select(True)  # also where it was selected: more may be behind a box than others have selected
 
     def regionAt(self, position: QPointF) -> str:
         """The fusion region whose tab is at a position; "" for none."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from PySide6.QtCore import QObject, Signal
 
 from gui.document.document import Change, Document
+from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 
 
@@ -42,18 +43,20 @@ class QtDocument(QObject):
 
 
 class SharedView(QObject):
-    """What all views share besides the document: the selected nodes and the overlay.
+    """What all views share besides the document: the selected nodes, the overlay, and the form of the graph.
 
     The last selected node is the one that the inspector shows in detail.
     """
 
     selectionChanged = Signal()
     overlayChanged = Signal()
+    graphViewChanged = Signal()
 
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self.selection: tuple[str, ...] = ()
         self.overlay = Overlay.NONE
+        self.graph_view = GraphView.SOURCE
 
     def select(self, node_ids: Iterable[str]) -> None:
         """Make the nodes the selection of every view."""
@@ -61,6 +64,12 @@ class SharedView(QObject):
         if selection != self.selection:
             self.selection = selection
             self.selectionChanged.emit()
+
+    def show_graph(self, graph_view: GraphView) -> None:
+        """Show operators or kernels."""
+        if graph_view is not self.graph_view:
+            self.graph_view = graph_view
+            self.graphViewChanged.emit()
 
     def show_overlay(self, overlay: Overlay) -> None:
         if overlay != self.overlay:

@@ -5,19 +5,20 @@ heat.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from PySide6.QtCore import QObject, Signal
 
+from gui.canvas.model import ViewState
 from gui.canvas.widget import GraphCanvas
 from gui.document.document import Document
+from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels import formats
 from gui.panels.facts import NodeFacts, shape_text
+from gui.panels.graph_faces import CompiledFace, GraphFace, SourceFace, caption_of, regions_on
 from gui.panels.overlays import Heat, heat_of
-from gui.panels.regions import regions_of
-from gui.panels.scene_builder import decorations_of, scene_of
 
 
 class HeatSource(QObject):
@@ -48,7 +49,10 @@ class HeatSource(QObject):
 
 
 class CanvasLink(QObject):
-    """Connects a canvas to the document and the shared view."""
+    """Connects a canvas to the document and the shared view, which says whether operators or kernels show.
+
+    Ids outside are those of source nodes; on the canvas they are those of the boxes that these are in.
+    """
 
     def __init__(
         self, canvas: GraphCanvas, document: QtDocument, view: SharedView, heat: HeatSource, parent: QObject
@@ -58,32 +62,101 @@ class CanvasLink(QObject):
         self._document = document.document
         self._view = view
         self._heat = heat
+        self._source = SourceFace(self._document)
+        self._compiled: CompiledFace | None = None
+        self._face: GraphFace = self._source
+        self._left: dict[type[GraphFace], ViewState] = {}
         self._is_syncing = False
         document.graphChanged.connect(self._show_graph)
-        document.planChanged.connect(self._show_decorations)
+        document.planChanged.connect(self._show_plan)
         document.resolutionChanged.connect(self._show_decorations)
+        document.compilationChanged.connect(self._show_face)
         heat.changed.connect(self._show_heat)
-        view.selectionChanged.connect(lambda: self._once(lambda: canvas.setSelection(view.selection)))
-        canvas.selectionChanged.connect(lambda ids: self._once(lambda: view.select(ids)))
+        view.graphViewChanged.connect(self._show_face)
+        view.selectionChanged.connect(lambda: self._once(self._show_selection))
+        canvas.selectionChanged.connect(lambda ids: self._once(lambda: view.select(self._face.nodes(ids))))
         canvas.setCardText(self._card)
 
+    def boxes(self, nodes: Iterable[str]) -> list[str]:
+        """The boxes that source nodes are in."""
+        return self._face.boxes(nodes)
+
+    def nodes(self, boxes: Iterable[str]) -> list[str]:
+        """The source nodes behind boxes."""
+        return self._face.nodes(boxes)
+
+    def reveal(self, item_id: str) -> None:
+        """Show a source node, or a module, where it is on the canvas."""
+        for box in self._face.boxes((item_id,)):
+            self._canvas.reveal(box)
+
     def _show_graph(self) -> None:
-        graph = self._document.graph
-        if graph is not None:
-            self._view.select(())
-            self._canvas.setScene(scene_of(graph))
-            self._show_decorations()
-            self._show_heat()
+        if self._document.graph is None:
+            return
+        self._view.select(())
+        self._left.clear()
+        self._compiled = None
+        self._face = self._source = SourceFace(self._document)
+        self._view.show_graph(GraphView.SOURCE)
+        self._canvas.setScene(self._face.scene)
+        self._dress()
+
+    def _show_face(self) -> None:
+        """Show what is asked for: operators, or the kernels once there are any."""
+        compilation = self._document.results.compiled.compilation
+        if self._view.graph_view is GraphView.SOURCE or compilation is None:
+            self._change_face(self._source)
+        else:
+            if self._compiled is None or self._compiled.compilation is not compilation:
+                self._compiled = CompiledFace(self._document, compilation)
+            self._change_face(self._compiled)
+
+    def _change_face(self, face: GraphFace) -> None:
+        before, self._face = self._face, face
+        if self._canvas.scene() != face.scene:
+            self._left[type(before)] = self._canvas.viewState()
+            self._once(lambda: self._show_scene(face))
+        if face is not before:
+            self._dress()
+        self._show_caption()
+
+    def _show_scene(self, face: GraphFace) -> None:
+        """Another graph, in the view that was left last; the selection comes along, and into sight."""
+        self._canvas.setScene(face.scene)
+        if type(face) in self._left:
+            self._canvas.setViewState(self._left[type(face)])
+        self._show_selection()
+        selected = self._canvas.selection()
+        if selected and not self._canvas.isInSight(selected[0]):
+            self._canvas.reveal(selected[0])
+
+    def _show_selection(self) -> None:
+        self._canvas.setSelection(self._face.boxes(self._view.selection))
+
+    def _show_plan(self) -> None:
+        self._show_decorations()
+        self._show_caption()
+
+    def _dress(self) -> None:
+        self._show_decorations()
+        self._show_heat()
+        self._show_caption()
 
     def _show_decorations(self) -> None:
-        self._canvas.setDecorations(decorations_of(self._document))
-        self._canvas.setRegions(regions_of(self._document))
+        self._canvas.setDecorations(self._face.decorations(self._document))
+        self._canvas.setRegions(regions_on(self._face, self._document))
 
     def _show_heat(self) -> None:
-        heat = self._heat.heat
+        is_source = self._face is self._source
+        heat = self._heat.heat if is_source else self._face.heat(self._document, self._heat.overlay)
         self._canvas.setHeat(heat.values, heat.scale, heat.weights)
 
-    def _once(self, change: Callable[[], None]) -> None:
+    def _show_caption(self) -> None:
+        is_asked = self._view.graph_view is GraphView.COMPILED and self._document.is_open
+        text, is_warning = caption_of(self._document, self._face) if is_asked else ("", False)
+        self._canvas.setCaption(text, is_warning)
+
+    def _once(self, change: Callable[[], object]) -> None:
         """Carry a selection over without carrying it back."""
         if not self._is_syncing:
             self._is_syncing = True
@@ -93,7 +166,7 @@ class CanvasLink(QObject):
     def _card(self, item_id: str) -> str:
         if item_id not in self._document.nodes:
             return self._canvas.describe(item_id)
-        return node_card(self._document, item_id)
+        return self._face.card(self._document, item_id) or node_card(self._document, item_id)
 
 
 def node_card(document: Document, node_id: str) -> str:

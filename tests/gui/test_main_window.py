@@ -295,6 +295,48 @@ def test_nodes_dragged_over_are_judged_fused_split_and_dissolved(
     qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
 
 
+def test_kernels_and_operators_share_the_selection_and_the_edits(window: MainWindow, qtbot: QtBot) -> None:
+    document, canvas = window.document.document, window.canvas
+    open_model(window, qtbot)
+    operators = canvas.scene()
+    softmax = next(node for node in document.nodes if node.endswith("Softmax"))
+    window.view.select([softmax])
+    qtbot.keyClick(canvas, Qt.Key.Key_C)
+    qtbot.waitUntil(lambda: canvas.scene().noun == "kernels", timeout=WAIT_MS)
+    assert window.actions_.actions["view.compiled"].isChecked()
+    (kernel,) = canvas.selection()
+    members = window.link.nodes([kernel])
+    assert softmax in members
+    assert len(canvas.scene().nodes) < len(operators.nodes)
+
+    canvas.reveal(kernel)
+    qtbot.mouseClick(canvas, LEFT, pos=canvas.nodeCenter(kernel).toPoint())
+    assert list(window.view.selection) == members
+    qtbot.keyClick(canvas, Qt.Key.Key_6)
+    assert document.plan.choices == dict.fromkeys(members, "int16")
+    qtbot.waitUntil(lambda: document.is_compiled, timeout=WAIT_MS)
+    window.actions_.trigger("edit.undo")
+    qtbot.waitUntil(lambda: document.is_compiled, timeout=WAIT_MS)
+
+    window.actions_.trigger("panel.compiler")
+    qtbot.waitUntil(lambda: "Layout" in window.compiler.passes.texts(), timeout=WAIT_MS)
+    window.compiler.level.buttons["O0"].click()
+    qtbot.waitUntil(lambda: document.is_compiled, timeout=WAIT_MS)
+    assert len(canvas.scene().nodes) > len(members), "nothing is fused"
+    assert softmax in window.link.nodes(canvas.selection())
+    window.actions_.trigger("edit.undo")
+    window.actions_.trigger("panel.compiler")
+
+    gone = next(node for node in document.nodes if not window.link.boxes([node]))
+    window.view.select([gone])
+    assert window.selection_label.text() == "1 selected, not in the compiled model"
+    window.views.reveal(gone)
+    qtbot.keyClick(canvas, Qt.Key.Key_C)
+    assert canvas.scene() == operators
+    assert canvas.selection() == [gone]
+    qtbot.waitUntil(lambda: document.is_timed and not canvas._flash_timer.isActive(), timeout=WAIT_MS)
+
+
 def test_a_range_method_of_one_node(window: MainWindow, answers: Answers, qtbot: QtBot) -> None:
     document = window.document.document
     open_and_calibrate(window, answers, qtbot)

@@ -276,7 +276,7 @@ class BoxLayer:
         taken = context.texts.draw(painter, value, (left, first, width, row), 11.0 * zoom, True, 1.0) if value else 0.0
         room = (left, first, width - taken - 4 * zoom, row)
         if item < 0:
-            context.texts.draw(painter, f"{model.hierarchy.groups[~item].size} ops", room, 11.0 * zoom)
+            context.texts.draw(painter, f"{model.hierarchy.groups[~item].size} {model.scene.noun}", room, 11.0 * zoom)
             return
         node = model.scene.nodes[item]
         pixels = context.texts.fitting(node.op_type, room[2], 11.0 * zoom, 8.5 * zoom)
@@ -328,7 +328,8 @@ class BoxLayer:
         value = self._value(box)
         if value:
             return value
-        return self._model.scene.nodes[item].op_type if item >= 0 else f"{self._model.hierarchy.groups[~item].size} ops"
+        scene = self._model.scene
+        return scene.nodes[item].op_type if item >= 0 else f"{self._model.hierarchy.groups[~item].size} {scene.noun}"
 
     def _text_colour(self, theme: Theme, box: int) -> QColor:
         heat = int(self._heat.colour[box])

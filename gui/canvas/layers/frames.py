@@ -65,7 +65,7 @@ def paint_frame_titles(context: PaintContext) -> None:
 def _title(context: PaintContext, group: Group, room: float) -> str:
     """The title with the number of operators where there is room for it, in pixels."""
     short = f"▾ {group.title}"
-    full = f"{short}  ·  {group.size} ops"
+    full = f"{short}  ·  {group.size} {context.model.scene.noun}"
     if context.camera.zoom < _COUNTS_FROM:
         return short
     return full if _title_width(context, full) <= room else short
