@@ -7,6 +7,7 @@ from dataclasses import replace
 from math import prod
 
 from engine.compile.addresses import PlannedMemory, place_residents
+from engine.compile.ethos import cost_kernel
 from engine.compile.fusion import kernels_of
 from engine.compile.layout import LayoutPlan, LayoutPlanner, renamings
 from engine.compile.layout import Move as LayoutMove
@@ -27,6 +28,7 @@ from engine.simulate.cost import (
     explain_cpu,
     in_ticks,
 )
+from engine.simulate.ethos.model import EthosModel
 from engine.simulate.placement import Access, Frame, Placement, demand_of, frame_of, place
 from engine.simulate.work import Direction, Move
 from engine.target.target import Target
@@ -55,6 +57,7 @@ class Compiler:
         self._capacity_bytes = int(target.sram.capacity.value * target.sram.activation_share.value)
         self._room = TileRoom.of(target)
         self._planner = LayoutPlanner(graph, self.rates.access_bytes, self.rates.gather_bytes)
+        self._ethos = EthosModel.of(graph, target)
         self._declared = {value: kind.dtype for value, kind in graph.types.items()}
         self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
         self._costed: dict[_KernelKey, Costed] = {}
@@ -96,12 +99,13 @@ class Compiler:
     def _structure(
         self, placed: tuple[Placement, ...], regions: tuple[ResolvedRegion, ...], options: CompileOptions
     ) -> tuple[LayoutPlan, tuple[Kernel, ...]]:
-        """Layout and kernels; those of last time where nothing changed."""
+        """Layout and kernels; those of last time where nothing changed. Vela compiles for an Ethos-U: what it does not
+        fuse or eliminate is left as it is."""
         key = (placed, regions, options.level)
         if self._newest is None or self._newest[0] != key:
-            plain = options.level is Level.O0
+            plain = options.level is Level.O0 or self._ethos is not None
             layout = renamings(self._graph, placed) if plain else self._planner.plan(placed)
-            fuses = options.level in (Level.O2, Level.O3)
+            fuses = options.level in (Level.O2, Level.O3) and self._ethos is None
             self._newest = key, layout, kernels_of(self._graph, placed, layout, regions, fuses)
         return self._newest[1], self._newest[2]
 
@@ -164,6 +168,9 @@ class Compiler:
             demand_of(self._graph, unit, _access(unit, border, self.rates.access_bytes), seam_bytes)
             for unit, border, seam_bytes in zip(kernel.units, borders, seams, strict=True)
         )
+        if self._ethos is not None:
+            near = [_access(unit, border, 1).near for unit, border in zip(kernel.units, borders, strict=True)]
+            return cost_kernel(self._ethos, kernel, near, demands, self.rates)
         times = tuple(chip_times(demand, self.rates) for demand in demands)
         tiles = tiles_of(demands, self._positions(kernel), self._room)
         reasons = tuple(

@@ -77,7 +77,7 @@ def _pieces(size_bytes: int, room_bytes: int) -> int:
 
 
 @dataclass(eq=False)
-class _Jobs:
+class JobList:
     """Jobs as they are written down."""
 
     engine: list[int] = field(default_factory=lambda: [])
@@ -147,7 +147,7 @@ def chip_block(demands: Sequence[Demand], times: Sequence[EngineTimes], tiles: T
         )
         if us > 0.0
     )
-    jobs = _Jobs()
+    jobs = JobList()
     weight_gate, arrived = -1, -1
     if weights.size_bytes:
         weight_gate = jobs.add(Engine.GATE, 0, 0, 0)
@@ -182,7 +182,7 @@ def chip_block(demands: Sequence[Demand], times: Sequence[EngineTimes], tiles: T
 
 def cpu_block(times: Sequence[EngineTimes], size_bytes: int) -> Block:
     """The one job of a kernel that the CPU computes, its dispatch included."""
-    jobs = _Jobs()
+    jobs = JobList()
     gate = jobs.add(Engine.GATE, 0, 0, 0)
     done = jobs.add(Engine.CPU, 0, in_ticks(sum(t.total_us for t in times)), size_bytes, gate)
     return jobs.block(0, -1, gate, gate, done, -1)

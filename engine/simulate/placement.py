@@ -51,6 +51,7 @@ class Placement:
         stores: Values that leave the unit, with their bytes.
         seams: Values that have to be converted first, with the bytes that the conversion reads and writes.
         is_free: The unit only renames what it reads.
+        types: Of ``frame.values``, as the unit sees them: converted.
     """
 
     frame: Frame
@@ -60,6 +61,7 @@ class Placement:
     stores: tuple[tuple[str, int], ...]
     seams: tuple[tuple[str, int], ...]
     is_free: bool
+    types: tuple[str, ...]
 
     @property
     def anchor(self) -> str:
@@ -140,6 +142,7 @@ def place(graph: Graph, frame: Frame, types: tuple[str, ...], on_cpu: bool) -> P
             if own != new
         ),
         is_free=renames and all(work.is_free for work in works),
+        types=seen,
     )
 
 
@@ -177,7 +180,7 @@ def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) ->
     border = frozenset(unit.frame.border)
     for node, work, (width_in, width) in zip(unit.frame.nodes, unit.works, unit.widths, strict=True):
         products.extend((product, width_in) for product in work.products)
-        if not _is_absorbed(node, previous):
+        if not is_absorbed(node, previous):
             vector.append((width, work.vector_elements))
             lookups.append((width, work.table_lookups))
         reduction.append((width, work.reduction_elements))
@@ -194,7 +197,7 @@ def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) ->
     )
 
 
-def _is_absorbed(node: Node, previous: Node | None) -> bool:
+def is_absorbed(node: Node, previous: Node | None) -> bool:
     """Whether a member's elementwise work is done along with the previous member's: a clamp by any kernel's
     requantisation, a chain of functions by one table.
     """

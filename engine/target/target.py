@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -148,6 +148,24 @@ class Limits(_Section, frozen=True):
     batch_transposes: Annotated[Figure, nonnegative("transposes")] | None = None
 
 
+class EthosU(_Section, frozen=True):
+    """Present where the chip is an Arm Ethos-U: it is then timed pass by pass, as its compiler Vela estimates it.
+
+    ``engine`` names generation and multiply-accumulates a cycle. Latencies are those of the first byte of SRAM and of
+    the memory off the chip; requests are those that each memory serves at a time, over all its ports.
+    """
+
+    engine: Literal["ethos-u55-256", "ethos-u85-1024"]
+    off_chip: Literal["read-only", "read-write"]
+    sram_read_latency: Annotated[Figure, nonnegative("cycles")]
+    sram_write_latency: Annotated[Figure, nonnegative("cycles")]
+    sram_reads: Annotated[Figure, count("requests")]
+    sram_writes: Annotated[Figure, count("requests")]
+    off_chip_write_latency: Annotated[Figure, nonnegative("cycles")]
+    off_chip_reads: Annotated[Figure, count("requests")]
+    off_chip_writes: Annotated[Figure, nonnegative("requests")]
+
+
 class StatedError(_Section, frozen=True):
     """How far the estimate was from measurements, as stated beside every latency of this target."""
 
@@ -176,6 +194,7 @@ class Target(_Section, frozen=True):
     cpu: Cpu
     operators: dict[str, Capability]
     limits: Limits = Limits()
+    ethos_u: EthosU | None = None
     stated_error: StatedError = StatedError()
 
     @property
