@@ -53,10 +53,24 @@ def compile_model(path: Path, choices: Choices, json: Path | None) -> None:
     print(f"time by operator: {_shares_text(kinds)}")
     _print_slowest(found.timeline.kernels)
     print(f"stated error of {found.target}: {found.stated_error}")
+    _print_warnings(session)
+    record = _record(found, options, batch, engines, kinds)
+    write_json(json, {**record, "cpu_nodes": session.cpu_nodes(), "regions": session.regions()})
+
+
+def _print_warnings(session: Session) -> None:
+    """What of the plan the compiler could not follow, and what its times do not know."""
+    cpu = session.cpu_nodes()
+    if cpu:
+        reasons = {item.id: item.reason for item in session.refusals()}
+        why = f": {reasons[cpu[0]]}" if cpu[0] in reasons else ""
+        print(f"warning: {len(cpu)} nodes run on the CPU, see `quantscope check`; the first is '{cpu[0]}'{why}")
+    for region in session.regions():
+        if not region.legal:
+            print(f"warning: region {region.name} has no effect: {region.reason}")
     for node in session.graph.nodes:
         if isinstance(node.op, Unsupported):
             print(f"warning: the time of '{node.id}' is a guess: it {node.op.problem}")
-    write_json(json, _record(found, options, batch, engines, kinds))
 
 
 def write_timeline(path: Path, output: Path, frames: int, choices: Choices, json: Path | None) -> None:

@@ -15,6 +15,7 @@ from engine.compile.residency import Lifetime, residents
 from engine.compile.schedule import schedule_of
 from engine.compile.tiling import TileRoom, chip_block, cpu_block, crossing_bytes, tiles_of
 from engine.compile.types import Compiled, Costed, Kernel, Tiles
+from engine.errors import CompileError
 from engine.graph.graph import Graph
 from engine.plan.compile_options import CompileOptions, Level
 from engine.plan.types import Resolution, ResolvedRegion, Unit
@@ -65,7 +66,11 @@ class Compiler:
         self._stored: tuple[tuple[Lifetime, ...], frozenset[str], PlannedMemory] | None = None
 
     def compile(self, resolution: Resolution, options: CompileOptions) -> Compiled:
-        """The compiled form of the model under a resolution."""
+        """The compiled form of the model under a resolution.
+
+        Raises:
+            CompileError: A kernel takes absurdly long, or is cut into absurdly many tiles, by the target's figures.
+        """
         placed = self._placed(resolution)
         layout, kernels = self._structure(placed, resolution.regions, options)
         values = self._values(layout, kernels)
@@ -158,8 +163,16 @@ class Compiler:
         key = (kernel.units, borders, seams)
         known = self._costed.get(key)
         if known is None:
-            known = self._costed[key] = self._costed_anew(kernel, borders, seams)
+            known = self._costed[key] = self._located(kernel, borders, seams)
         return known if known.kernel is kernel else replace(known, kernel=kernel)
+
+    def _located(self, kernel: Kernel, borders: Sequence[_Border], seams: Sequence[int]) -> Costed:
+        """The kernel with its cost. What goes wrong names it."""
+        try:
+            return self._costed_anew(kernel, borders, seams)
+        except CompileError as error:
+            text = f"{error.message} on {self._target.name}"
+            raise CompileError(text, node=kernel.anchor, hint=error.hint) from error
 
     def _costed_anew(self, kernel: Kernel, borders: Sequence[_Border], seams: Sequence[int]) -> Costed:
         if kernel.on_cpu:

@@ -12,12 +12,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from engine.compile.types import Block, Engine, Tiles
+from engine.errors import CompileError
 from engine.simulate.cost import Demand, EngineTimes, Path, Rates, in_ticks, stream_us
 from engine.target.target import Target
 
 PIPELINE_TILES = 8
 """Tiles that a kernel has at least, where it has as many positions: engines overlap from tile to tile. More change the
 time by less than an eighth of its smaller parts."""
+
+MOST_TILES = 100_000
+"""Tiles of a kernel beyond which the on-chip memory cannot be meant: they would take minutes to simulate."""
 
 _BUFFERS = 2
 
@@ -42,7 +46,18 @@ def tiles_of(demands: Sequence[Demand], positions: int, room: TileRoom) -> Tiles
     Where neither weights nor activations fit their room, one of the two is read again for every piece of the other,
     whichever costs fewer bytes. A cascade of several products needs the weights of all for each stripe: where they do
     not fit together, it has as few stripes as it can.
+
+    Raises:
+        CompileError: There are more than :data:`MOST_TILES`.
     """
+    tiles = _cut(demands, positions, room)
+    if tiles.count > MOST_TILES:
+        hint = "correct sram.capacity or sram.activation_share of the target"
+        raise CompileError(f"is cut into {tiles.count:,} tiles, more than {MOST_TILES:,},", hint=hint)
+    return tiles
+
+
+def _cut(demands: Sequence[Demand], positions: int, room: TileRoom) -> Tiles:
     moved = dict.fromkeys(Path, 0)
     for demand in demands:
         for transfer in demand.transfers:

@@ -18,6 +18,7 @@ from engine.ops.other import Input
 from engine.plan.tiles import stripe_axes, tile_bytes, whole_values
 from engine.plan.types import Region, Resolution, ResolvedRegion, Unit
 from engine.precision import Precision
+from engine.target.relations import tile_room_bytes
 from engine.target.target import Target
 
 _GREEDY_STARTS = 4
@@ -376,8 +377,7 @@ def tile_fits(draft: Draft) -> Breach | None:
     """At least one tile of everything that the kernel reads, makes and writes fits the part of the on-chip memory that
     is kept for tiles.
     """
-    sram = draft.target.sram
-    limit = int(sram.capacity.value * (1.0 - sram.activation_share.value))
+    limit = tile_room_bytes(draft.target)
     alignment = int(draft.target.mac.output_channel_alignment.value)
     cascade = sum(isinstance(node.op, Mac) for node in draft.members) > 1
     axes = draft.stripes if cascade else None

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from engine.errors import CompileError
 from engine.simulate.timing import Bound, EngineTimes
 from engine.simulate.work import Product, Work
 from engine.target.target import Target
 
 _TICKS_PER_US = 2**20
+_LONGEST_US = 3.6e9
 
 
 @dataclass(frozen=True)
@@ -242,7 +244,13 @@ def ticked(us: float) -> float:
 
 
 def in_ticks(us: float) -> int:
-    """The nearest number of ticks of 2**-20 us."""
+    """The nearest number of ticks of 2**-20 us.
+
+    Raises:
+        CompileError: It is more than an hour, which only a figure of the target that cannot be meant brings about.
+    """
+    if us > _LONGEST_US:
+        raise CompileError(f"takes {us:.3g} us, more than an hour", hint="correct the rates of the target")
     return round(us * _TICKS_PER_US)
 
 

@@ -8,6 +8,9 @@ from enum import StrEnum
 
 import msgspec
 
+_LARGEST = 1e9
+_LARGEST_COUNT = 1e12
+
 
 class SourceKind(StrEnum):
     """How far a figure can be trusted: published, chosen here, or fitted to measurements."""
@@ -52,18 +55,23 @@ class Quantity:
 
 
 def positive(unit: str) -> Quantity:
-    """A finite number above 0."""
-    return Quantity(unit)
+    """A number above 0, and not so large that no chip has it."""
+    return Quantity(unit, maximum=_LARGEST)
 
 
 def count(unit: str) -> Quantity:
     """A whole number of at least 1."""
-    return Quantity(unit, minimum=1.0, exclusive_minimum=False, whole=True)
+    return Quantity(unit, minimum=1.0, maximum=_LARGEST_COUNT, exclusive_minimum=False, whole=True)
+
+
+def accumulator(unit: str) -> Quantity:
+    """The width of an accumulator: at least that of an int16 value."""
+    return Quantity(unit, minimum=16.0, maximum=64.0, exclusive_minimum=False, whole=True)
 
 
 def nonnegative(unit: str) -> Quantity:
-    """A finite number of at least 0."""
-    return Quantity(unit, exclusive_minimum=False)
+    """A number of at least 0."""
+    return Quantity(unit, maximum=_LARGEST, exclusive_minimum=False)
 
 
 def fraction() -> Quantity:

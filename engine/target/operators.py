@@ -48,3 +48,9 @@ def names_of(cls: type[Op]) -> tuple[str, ...]:
         names.append(base.__name__)
         names.extend(family for family, members in FAMILIES.items() if base in members)
     return tuple(names)
+
+
+def takes_tables(name: str) -> bool:
+    """Whether ``lut`` means something for a key of ``[operators]``: only functions of one tensor are tables."""
+    named = FAMILIES.get(name) or tuple(cls for cls in subclasses(Op) if cls.__name__ == name)
+    return all(issubclass(cls, elementwise.Unary) for cls in named)

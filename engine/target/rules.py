@@ -21,9 +21,20 @@ from engine.ops.elementwise import Ceil, Floor, ModScalar, Round, Shrink, Sign, 
 from engine.ops.layout import Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.other import OnnxOp
-from engine.ops.reduce import AveragePool, BatchNorm, GroupNorm, InstanceNorm, LayerNorm, RMSNorm
+from engine.ops.reduce import (
+    AveragePool,
+    BatchNorm,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LogSoftmax,
+    RMSNorm,
+    Softmax,
+)
 from engine.precision import Precision
 from engine.target.operators import names_of
+from engine.target.relations import tile_room_bytes
+from engine.target.smallest_tile import TileCase, smallest_tile_bytes
 from engine.target.target import Target, exact_limit
 from engine.target.values import foreign_value
 
@@ -231,6 +242,22 @@ def norm_positions(case: Case) -> Refusal | None:
     limit = exact_limit(case.target.limits.norm_positions)
     advice = "normalise the tensor in parts, or leave it on the CPU (float)"
     return _above("norm_positions", "the normalised positions (H·W) are", positions, limit, case.target, advice)
+
+
+@_rule(Conv, ConvTranspose, Linear, MatMul, Softmax, LogSoftmax, LayerNorm, RMSNorm)
+def smallest_tile(case: Case) -> Refusal | None:
+    """At least one tile of an operator fits the on-chip memory that is kept for tiles: of a product, one position with
+    the channels that the array takes at once; of a softmax or a normalisation, one whole row.
+    """
+    shapes = [case.graph.types[value].shape for value in case.node.inputs if value]
+    width = 2 if case.precision is Precision.INT16 else 1
+    measured = smallest_tile_bytes(TileCase(case.node.op, shapes, width, case.target.mac))
+    limit = tile_room_bytes(case.target)
+    if measured <= limit:
+        return None
+    message = f"its smallest tile takes {measured:,} B; {case.target.name} keeps {limit:,} B on the chip for tiles"
+    advice = "compute it in parts, or leave it on the CPU (float)"
+    return Refusal("smallest_tile", message, measured, limit, advice)
 
 
 @_rule(Ceil, Floor, ModScalar, Round, Shrink, Sign, ThresholdedRelu)

@@ -19,6 +19,7 @@ from engine.precision import Precision
 from engine.target.figures import (
     Figure,
     Quantity,
+    accumulator,
     count,
     figure_problem,
     fraction,
@@ -26,7 +27,8 @@ from engine.target.figures import (
     positive,
     source_problem,
 )
-from engine.target.operators import operator_names
+from engine.target.operators import operator_names, takes_tables
+from engine.target.relations import breaches
 
 _SOURCE_HINT = 'begin it with "datasheet: ", "assumed: " or "fitted: " and say where the figure comes from'
 _FOLDER = "targets"
@@ -144,7 +146,7 @@ class Limits(_Section, frozen=True):
     conv_spatial_axes: Annotated[Figure, count("axes")] | None = None
     linear_features: Annotated[Figure, count("features")] | None = None
     norm_positions: Annotated[Figure, count("positions")] | None = None
-    accumulator_bits: Annotated[Figure, count("bits")] | None = None
+    accumulator_bits: Annotated[Figure, accumulator("bits")] | None = None
     batch_transposes: Annotated[Figure, nonnegative("transposes")] | None = None
 
 
@@ -303,7 +305,7 @@ def _verify(target: Target, path: str | Path) -> None:
             raise TargetError(f"{key}: {problem}", path=path, hint="correct the figure")
     _verify_identity(target, path)
     _verify_operators(target, path)
-    _verify_sizes(target, path)
+    _verify_relations(target, path)
 
 
 def _verify_identity(target: Target, path: str | Path) -> None:
@@ -322,18 +324,21 @@ def _verify_operators(target: Target, path: str | Path) -> None:
         problem = source_problem(capability.source)
         if problem is not None:
             raise TargetError(f"{key}: {problem}", path=path, hint=_SOURCE_HINT)
+        if not capability.precisions:
+            hint = "list int8, int16 or lut, or remove the line: what is absent runs on the CPU"
+            raise TargetError(f"{key}: precisions is empty", path=path, hint=hint)
         if Precision.AUTO in capability.precisions or Precision.FLOAT in capability.precisions:
             message = f"{key}: precisions name 'auto' or 'float'"
             raise TargetError(message, path=path, hint="list integer precisions only: int8, int16, lut")
+        if Precision.LUT in capability.precisions and not takes_tables(name):
+            hint = "list int8 or int16; lut is for the family 'unary' and its operators"
+            message = f"{key}: precisions name 'lut', but it is no function of one tensor"
+            raise TargetError(message, path=path, hint=hint)
 
 
-def _verify_sizes(target: Target, path: str | Path) -> None:
-    """Relations between figures that no figure alone can break."""
-    buffer = target.sram.capacity.value
-    for key, figure in (("dma.burst", target.dma.burst), ("dma.gather", target.dma.gather)):
-        if figure.value > buffer:
-            message = f"{key}: {figure.value:g} B do not fit the {buffer:g} B of sram.capacity"
-            raise TargetError(message, path=path, hint="correct one of them")
+def _verify_relations(target: Target, path: str | Path) -> None:
+    for key, problem, hint in breaches(target):
+        raise TargetError(f"{key}: {problem}", path=path, hint=hint)
 
 
 def figures(target: Target) -> Iterator[tuple[str, Figure]]:

@@ -110,16 +110,22 @@ def test_what_cannot_be_asked_for(cli: Cli, project: Path, options: tuple[object
 
 
 def test_a_fixed_batch_is_no_silent_one(cli: Cli, tmp_path: Path) -> None:
-    import onnx
-    from onnx import TensorProto, helper
-
-    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in ("x", "y")]
-    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", values[:1], values[1:])
-    path = tmp_path / "fixed.onnx"
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    path = model_of("Relu", tmp_path, 4)
     record, text = cli("compile", path, "--batch", 2)
     assert record is None and f"{path}: its batch is fixed" in text
     assert cli("compile", path, "--batch", 1)[0]["batch"] == 1
+
+
+def model_of(op: str, folder: Path, size: int) -> Path:
+    """x [1, size] -> op -> y."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, size]) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node(op, ["x"], ["y"], name="only")], "g", values[:1], values[1:])
+    path = folder / "fixed.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
 
 
 def test_timeline_writes_a_trace(cli: Cli, project: Path, tmp_path: Path) -> None:
@@ -129,3 +135,31 @@ def test_timeline_writes_a_trace(cli: Cli, project: Path, tmp_path: Path) -> Non
     assert (record["frames"], record["events"], record["path"]) == (2, len(events), str(path))
     assert record["jobs"] == sum(event["ph"] == "X" and event["name"] != "inference" for event in events)
     assert "https://ui.perfetto.dev" in text
+
+
+def test_a_region_over_nodes_that_vanished_is_named(cli: Cli, project: Path) -> None:
+    project.write_text(project.read_text() + '\n[[regions]]\nname = "mine"\nnodes = ["ghost", "/stem/conv/Conv"]\n')
+    record, text = cli("compile", project)
+    assert "warning: region mine has no effect: the model has no 'ghost'" in text
+    assert [(region["legal"], region["reason"]) for region in record["regions"]] == [
+        (False, "the model has no 'ghost'")
+    ]
+    assert "region mine, 2 nodes: has no effect: the model has no 'ghost'" in cli("check", project)[1]
+    plain, _ = cli("compile", project, "--level", "O1")
+    assert all(kernel["region"] == "" for kernel in plain["kernels"])
+
+
+def test_an_operator_without_room_for_a_tile_is_named(cli: Cli, tmp_path: Path) -> None:
+    from importlib import resources
+
+    text = (resources.files("resources") / "targets" / "generic-int8.toml").read_text(encoding="utf-8")
+    target = tmp_path / "tiny.toml"
+    target.write_text(text.replace("value = 1048576", "value = 6000"), encoding="utf-8")
+    model = model_of("Softmax", tmp_path, 1000)
+    reason = "its smallest tile takes 4,000 B; generic-int8 keeps 1,500 B on the chip for tiles"
+    checked, _ = cli("check", model, "--target", target)
+    assert checked["cpu_nodes"] == ["only"]
+    assert [item["reason"] for item in checked["refusals"]] == [reason]
+    compiled, printed = cli("compile", model, "--target", target)
+    assert compiled["cpu_nodes"] == ["only"]
+    assert f"warning: 1 nodes run on the CPU, see `quantscope check`; the first is 'only': {reason}" in printed

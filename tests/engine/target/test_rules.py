@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -259,3 +260,42 @@ def test_check_graph_names_what_does_not_run_on_the_chip():
     assert [(node.id, refusal.rule) for node, refusal in found] == [("y", "conv_kernel")]
     assert list(check_graph(conv(), JOURNEY)) == []
     assert [node.id for node, _ in check_graph(graph_of(OnnxOp("Einsum", "", 17, b""), [(4,)], (4,)), JOURNEY)] == ["y"]
+
+
+def small(room_bytes, alignment=16):
+    """A target that keeps so many bytes for tiles, with an array of ``alignment`` channels each way."""
+    kind = type(GENERIC.sram.capacity)
+    figure = {name: kind(value, unit, "assumed: a test") for name, value, unit in (
+        ("capacity", 2 * room_bytes, "B"), ("share", 0.5, "fraction"), ("alignment", alignment, "channels"),
+    )}  # fmt: skip
+    replace = msgspec.structs.replace
+    sram = replace(GENERIC.sram, capacity=figure["capacity"], activation_share=figure["share"])
+    channels = dict.fromkeys(("input_channel_alignment", "output_channel_alignment"), figure["alignment"])
+    return replace(GENERIC, sram=sram, mac=replace(GENERIC.mac, **channels))
+
+
+@pytest.mark.parametrize(
+    ("graph", "int8_bytes", "int16_bytes"),
+    [
+        # Twice: taps of 16 inputs, taps of 16 by 16 weights, 16 results.
+        (conv(kernel=5, channels=(64, 64)), 2 * (25 * 16 + 25 * 256 + 16), 2 * (25 * 32 + 25 * 256 + 32)),
+        (conv(kernel=3, channels=(3, 8)), 2 * (9 * 3 + 9 * 24 + 8), 2 * (9 * 6 + 9 * 24 + 16)),
+        (graph_of(Linear(), [(4, 512)], (4, 32), [(32, 512)]), 2 * (16 + 256 + 16), 2 * (32 + 256 + 32)),
+        (graph_of(MatMul(), [(4, 20), (20, 9)], (4, 9)), 2 * (16 + 16 * 9 + 9), 2 * (32 + 16 * 9 + 18)),
+        # A row read and a row written, each twice.
+        (graph_of(Softmax(1), [(4, 3000)], (4, 3000)), 4 * 3000, 8 * 3000),
+        (graph_of(LayerNorm(2), [(4, 30, 50)], (4, 30, 50)), 4 * 1500, 8 * 1500),
+    ],
+)
+def test_the_smallest_tile_has_to_fit(graph, int8_bytes, int16_bytes):
+    for precision, needed in ((INT8, int8_bytes), (INT16, int16_bytes)):
+        assert ask(graph, precision, small(needed)) is None
+        refusal = refusal_of(graph, precision, small(needed - 1))
+        assert (refusal.rule, refusal.measured, refusal.limit) == ("smallest_tile", needed, needed - 1)
+        expected = f"its smallest tile takes {needed:,} B; generic-int8 keeps {needed - 1:,} B on the chip for tiles"
+        assert refusal.message == expected
+
+
+def test_what_streams_needs_no_memory():
+    graph = graph_of(Gelu(), [(4096, 4096)], (4096, 4096))
+    assert ask(graph, LUT, small(1)) is None

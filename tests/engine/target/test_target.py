@@ -114,6 +114,24 @@ def test_a_source_that_says_nothing(source):
         ('1, unit = "cores"', '1.5, unit = "cores"', "clock.cores: value is 1.5 cores, expected a whole number"),
         ('0.75, unit = "fraction"', '1.5, unit = "fraction"', "above 0 and at most 1"),
         ("1048576", "32", "dma.burst: 64 B do not fit the 32 B of sram.capacity"),
+        ("1048576", "4000", "sram.activation_share: 0.75 of the 4,000 B of sram.capacity leaves 1,000 B for tiles"),
+        ("1048576", "1e30", "sram.capacity: value is 1e+30 B, expected a whole number at least 1 and at most 1e+12"),
+        ("1048576", "0", "sram.capacity: value is 0 B"),
+        ('0.75, unit = "fraction"', '0, unit = "fraction"', "sram.activation_share: value is 0 fraction"),
+        ('0.75, unit = "fraction"', '1.0, unit = "fraction"', "sram.activation_share: 1 of the 1,048,576 B of"),
+        ('32, unit = "B"', '2097152, unit = "B"', "sram.access: 2,097,152 B do not fit the 1,048,576 B of sram.cap"),
+        ('1, unit = "B"', '2097152, unit = "B"', "dma.gather: 2,097,152 B do not fit"),
+        ('16, unit = "channels"', '8192, unit = "channels"', "mac: a tile of 8,192 by 32 channels and 1 positions"),
+        ('1, unit = "positions"', '1e6, unit = "positions"', "B; sram keeps 262,144 B for tiles; correct the alignm"),
+        ('0.256, unit = "TOPS"', '2, unit = "TOPS"', "mac.int16_peak: 2 TOPS is faster than the 1.024 TOPS of mac"),
+        ('16, unit = "elements/cycle"', '64, unit = "elements/cycle"', "vector.int16: 64 elements/cycle is faster"),
+        ('8, unit = "lookups/cycle"', '17, unit = "lookups/cycle"', "table.int16: 17 lookups/cycle is faster"),
+        ('1.0, unit = "GHz"', '0, unit = "GHz"', "clock.frequency: value is 0 GHz, expected a number above 0"),
+        ('1, unit = "cores"', '0, unit = "cores"', "clock.cores: value is 0 cores, expected a whole number at least 1"),
+        ('8.0, unit = "GB/s"', '-8.0, unit = "GB/s"', "dma.bandwidth: value is -8 GB/s"),
+        ('8.0, unit = "GB/s"', '1e10, unit = "GB/s"', "dma.bandwidth: value is 1e+10 GB/s, expected a number above 0"),
+        ('["lut", "int16"]', "[]", "operators.unary: precisions is empty"),
+        ('mac = { precisions = ["int8"', 'mac = { precisions = ["lut"', "operators.mac: precisions name 'lut', but it"),
         ("\nunary =", "\nunari =", "operators.unari: is no operator class or family; did you mean 'unary'?"),
         ('["lut", "int16"]', '["lut", "float"]', "operators.unary: precisions name 'auto' or 'float'"),
         ('["lut", "int16"]', '["lut", "int4"]', "Invalid enum value 'int4'"),
@@ -143,3 +161,10 @@ def test_every_target_states_its_error():
     assert load_target("generic-int8").stated_error.text == "Never compared with measurements."
     assert load_target("bayes-e-x5").stated_error.text.startswith("Throughput off by 24 % on average. ")
     assert "133 inferences" in load_target("journey5").stated_error.text
+
+
+@pytest.mark.parametrize("bits", [8, 65, 32.5])
+def test_an_accumulator_of_no_width(bits):
+    line = f'[limits]\naccumulator_bits = {{ value = {bits}, unit = "bits", source = "assumed: a test" }}\n'
+    text = text_of("generic-int8").replace("[limits]\n", line)
+    assert f"limits.accumulator_bits: value is {bits:g} bits, expected a whole number at least 16" in refused(text)
