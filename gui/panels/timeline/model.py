@@ -79,12 +79,21 @@ class TimelineModel:
         self.critical: Ints = _in_time_order(np.flatnonzero(self.is_critical & (self.end > self.start)), self.start)
         self.stretches = self._stretches()
         self.bounds = tuple(bound_of(kernel.bound) for kernel in self.kernels)
+        self._first, self._last = self._extents()
         self._kernel_of_node = {node: i for i, kernel in enumerate(self.kernels) for node in kernel.nodes}
 
     def _lane(self, number: int, name: str) -> Lane:
         jobs = np.flatnonzero((self.engine == number) & (self.end > self.start))
         share = self.compilation.utilisation.get(name, 0.0)
         return Lane(name, engine_title(name), share, _in_time_order(jobs, self.start))
+
+    def _extents(self) -> tuple[Floats, Floats]:
+        """From the first to the last job of each kernel; from infinity to minus infinity where it has none."""
+        first, last = np.full(len(self.kernels), np.inf), np.full(len(self.kernels), -np.inf)
+        jobs = np.flatnonzero((self.kernel >= 0) & (self.end > self.start))
+        np.minimum.at(first, self.kernel[jobs], self.start[jobs])
+        np.maximum.at(last, self.kernel[jobs], self.end[jobs])
+        return first, last
 
     def _stretches(self) -> Stretches:
         path = self.critical
@@ -147,8 +156,9 @@ class TimelineModel:
 
     def extent(self, kernels: Iterable[int]) -> tuple[float, float] | None:
         """From the first to the last job of some kernels; None where they have none."""
-        jobs = self.jobs_of(kernels)
-        return (float(self.start[jobs].min()), float(self.end[jobs].max())) if len(jobs) else None
+        chosen = list(kernels)
+        first = float(self._first[chosen].min(initial=np.inf)) if chosen else np.inf
+        return (first, float(self._last[chosen].max())) if first < np.inf else None
 
     def nodes_of(self, job: int) -> tuple[str, ...]:
         """The nodes of a job's kernel."""
