@@ -61,6 +61,7 @@ FIRST_SIZE = (1480, 920)
 LEFT_WIDTH = 240
 RIGHT_WIDTH = 340
 BOTTOM_HEIGHT = 250
+COMPILED_HEIGHT = 340
 
 
 class MainWindow(QMainWindow):
@@ -219,7 +220,7 @@ class MainWindow(QMainWindow):
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
             dock.hide()
-            self.panels.add(name, dock)
+            self.panels.add(name, dock, COMPILED_HEIGHT)
         compiler = self._dock(BY_ID[PANEL_COMMANDS["compiler"]].text, self.compiler, areas.RightDockWidgetArea)
         self.tabifyDockWidget(self._docks[1], compiler)
         self._docks[1].raise_()

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QDockWidget
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtWidgets import QDockWidget, QMainWindow
 
 from gui.actions.registry import PANEL_COMMANDS
+
+MOST_OF_WINDOW = 0.4
 
 
 class PanelCommands(QObject):
@@ -21,14 +23,16 @@ class PanelCommands(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._docks: dict[str, QDockWidget] = {}
+        self._good_heights: dict[str, int] = {}
         self.seen: frozenset[str] = frozenset()
 
     def handlers(self) -> Mapping[str, Callable[[], object]]:
         return {command: partial(self.toggle, name) for name, command in PANEL_COMMANDS.items()}
 
-    def add(self, name: str, dock: QDockWidget) -> None:
-        """Look after a dock from now on."""
+    def add(self, name: str, dock: QDockWidget, good_height: int = 0) -> None:
+        """Look after a dock from now on, which is given ``good_height`` pixels when it is brought to the front."""
         self._docks[name] = dock
+        self._good_heights[name] = good_height
         dock.visibilityChanged.connect(lambda is_seen: self._note(name, is_seen))
 
     def toggle(self, name: str) -> None:
@@ -39,6 +43,16 @@ class PanelCommands(QObject):
         else:
             dock.show()
             dock.raise_()
+            self._grow(dock, self._good_heights[name])
+
+    @staticmethod
+    def _grow(dock: QDockWidget, height: int) -> None:
+        """Make a dock as high as it should be, if it is lower and the graph keeps most of the window."""
+        window = dock.parentWidget()
+        if isinstance(window, QMainWindow) and not dock.isFloating():
+            height = min(height, round(MOST_OF_WINDOW * window.height()))
+            if dock.height() < height:
+                window.resizeDocks([dock], [height], Qt.Orientation.Vertical)
 
     def _note(self, name: str, is_seen: bool) -> None:
         if is_seen != (name in self.seen):

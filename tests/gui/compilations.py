@@ -210,7 +210,7 @@ def small() -> Compilation:
     )
     blocks = (
         MemoryBlock("stem tiles", "/stem/Conv", "sram", "tiles", 0, 600_000, 50.0, 78.0),
-        MemoryBlock("/stem/Relu_output_0", "/stem/Conv", "sram", "value", 600_000, 300_000, 52.0, 86.0),
+        MemoryBlock("/stem/Relu_output_0", "/stem/Relu", "sram", "value", 600_000, 300_000, 52.0, 86.0),
         MemoryBlock("/head/Reshape_output_0", "/head/Reshape", "sram", "value", 0, 65_536, 80.0, 130.0),
         MemoryBlock("/head/fc/weight", "/head/fc/Gemm", "sram", "weights", 900_000, 1_000_000, 86.0, 134.0),
         MemoryBlock("image_output_0", "image", "dram", "value", 0, 192, 0.0, 60.0),

@@ -142,13 +142,18 @@ class MemoryModel:
 
     def blocks_of(self, nodes: Iterable[str]) -> Ints:
         """The blocks that the kernels of nodes make."""
-        anchors = {self._anchor_of.get(node, node) for node in nodes}
-        return np.array([i for i, block in enumerate(self.blocks) if block.node in anchors], dtype=np.int64)
+        anchors = {self._anchor(node) for node in nodes}
+        found = [i for i, block in enumerate(self.blocks) if self._anchor(block.node) in anchors]
+        return np.array(found, dtype=np.int64)
 
     def nodes_of(self, block: int) -> tuple[str, ...]:
         """The nodes of the kernel that makes a block."""
-        anchor = self.blocks[block].node
+        anchor = self._anchor(self.blocks[block].node)
         return self._nodes_of.get(anchor, (anchor,))
+
+    def _anchor(self, node: str) -> str:
+        """The node that the kernel of a node is named after; the node itself where no kernel computes it."""
+        return self._anchor_of.get(node, node)
 
     # What it says
 

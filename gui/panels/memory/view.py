@@ -14,6 +14,7 @@ from gui.panels.time_view import FONT_PX, GUTTER, SharedTime, TimeView, rects
 from gui.theme import text_on
 
 OCCUPANCY_SHARE = 0.36
+LEAST_HEIGHT = 190
 LABEL_FROM_PX = 46.0
 LABEL_HEIGHT_PX = 13.0
 SLACK_PX = 2.0
@@ -35,7 +36,7 @@ class MemoryView(TimeView):
         self.model: MemoryModel | None = None
         self._selected = np.zeros(0, dtype=np.int64)
         self.setAccessibleName("Memory")
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(LEAST_HEIGHT)
 
     def show_model(self, model: MemoryModel, nodes: list[str]) -> None:
         """Show another plan, or another memory of it, with the blocks of ``nodes`` marked."""

@@ -28,9 +28,7 @@ class MemoryPanel(CompiledPanel):
         super().__init__(document, view, parent)
         self.plan = MemoryView(time)
         self.memory = Memory.SRAM
-        self.legend = QLabel(
-            " ".join(f'<span style="color:{kind.colour}">■</span> {kind.title}' for kind in KINDS.values())
-        )
+        self.legend = QLabel()
         self.switches: dict[Memory, QToolButton] = {}
         self._group = QButtonGroup(self)
         self._add_tools()
@@ -66,7 +64,10 @@ class MemoryPanel(CompiledPanel):
         self.plan.fit()
 
     def take(self, compilation: Compilation) -> None:
-        self.plan.show_model(MemoryModel(compilation, self.memory), self.selected_nodes())
+        model = MemoryModel(compilation, self.memory)
+        self.plan.show_model(model, self.selected_nodes())
+        occurring = [kind for number, kind in enumerate(KINDS.values()) if number in model.kind]
+        self.legend.setText(" ".join(f'<span style="color:{kind.colour}">■</span> {kind.title}' for kind in occurring))
 
     def headline(self, compilation: Compilation) -> str:
         assert self.plan.model is not None, "it is taken before its head line is asked for"

@@ -20,7 +20,8 @@ CHOSEN_Z = 10.0
 LABEL_AT = 0.5
 """Where along the slope in sight its name stands, to the left of it."""
 
-LEAST_HEIGHT = 120
+LABEL_ROOM_PX = 22.0
+LEAST_HEIGHT = 150
 NOTHING = -1
 
 
@@ -78,6 +79,7 @@ class RooflinePlot(pg.GraphicsView):
         for item in (self.roof, self.points, self.chosen, *self.limits):
             self.view.addItem(item, ignoreBounds=True)
         self.view.sigRangeChanged.connect(self._place_limits)
+        self.view.sigResized.connect(self._place_limits)
 
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme
@@ -129,14 +131,37 @@ class RooflinePlot(pg.GraphicsView):
 
     def kernel_at(self, position: QPointF) -> int:
         """The kernel whose point is at a position of the widget, the smallest of several; −1 for none."""
+        found = self.kernels_at(position)
+        return found[0] if found else NOTHING
+
+    def kernels_at(self, position: QPointF) -> list[int]:
+        """The kernels whose points are at a position of the widget, the smallest first: repeated blocks lie one upon
+        the other.
+        """
         if self.model is None or not len(self.model.points.kernel):
-            return NOTHING
+            return []
         points = self.model.points
         centre = self.view.mapSceneToView(self.mapToScene(position.toPoint()))
         pixel = self.view.viewPixelSize()
         away = np.hypot((points.intensity - centre.x()) / pixel[0], (points.rate - centre.y()) / pixel[1])
         hit = np.flatnonzero(away <= points.diameter / 2 + SLACK_PX)
-        return int(points.kernel[hit[np.argmin(points.diameter[hit])]]) if len(hit) else NOTHING
+        return points.kernel[hit[np.argsort(points.diameter[hit], kind="stable")]].tolist()
+
+    def _next_at(self, position: QPointF) -> int:
+        """What a click means: the smallest point, or of several the one after that which is selected."""
+        found = self.kernels_at(position)
+        if not found:
+            return NOTHING
+        chosen = [index for index, kernel in enumerate(found) if kernel in self._selected]
+        return found[(chosen[0] + 1) % len(found)] if len(chosen) == 1 else found[0]
+
+    def _read_out(self, position: QPointF) -> str:
+        found = self.kernels_at(position)
+        if self.model is None or not found:
+            return ""
+        chosen = next((kernel for kernel in found if kernel in self._selected), found[0])
+        more = f"<br>and {len(found) - 1} more here: click again for the next" if len(found) > 1 else ""
+        return self.model.card(chosen) + more
 
     # Painting
 
@@ -183,6 +208,8 @@ class RooflinePlot(pg.GraphicsView):
         x = low + LABEL_AT * (high - low)
         self.limits[0].setPos(x, x + slope)
         self.limits[0].setVisible(bool(low < high))
+        has_room_above = (top - ridge[1]) / (top - bottom) * self.view.height() >= LABEL_ROOM_PX
+        self.limits[1].setAnchor((1.0, 1.0 if has_room_above else 0.0))
         self.limits[1].setPos(right, ridge[1])
         self.limits[1].setVisible(bool(right > ridge[0] and bottom < ridge[1] < top))
 
@@ -195,9 +222,7 @@ class RooflinePlot(pg.GraphicsView):
     def mouseMoveEvent(self, ev: QMouseEvent) -> None:
         super().mouseMoveEvent(ev)
         if ev.buttons() == Qt.MouseButton.NoButton:
-            kernel = self.kernel_at(ev.position())
-            text = self.model.card(kernel) if self.model is not None and kernel >= 0 else ""
-            self.card.showText(text, ev.position().toPoint())
+            self.card.showText(self._read_out(ev.position()), ev.position().toPoint())
         else:
             self.card.hide()
 
@@ -208,7 +233,7 @@ class RooflinePlot(pg.GraphicsView):
             return
         if (ev.position() - pressed).manhattanLength() < QApplication.startDragDistance():
             adds = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
-            self.clicked.emit(self.kernel_at(ev.position()), bool(ev.modifiers() & adds))
+            self.clicked.emit(self._next_at(ev.position()), bool(ev.modifiers() & adds))
 
     def leaveEvent(self, ev: QEvent) -> None:
         self.card.hide()

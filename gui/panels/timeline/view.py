@@ -20,6 +20,7 @@ HEADER_ROWS = 2
 KERNELS_ROW, CRITICAL_ROW = range(HEADER_ROWS)
 LEAST_ROW_HEIGHT = 17.0
 MOST_ROW_HEIGHT = 34.0
+LEAST_HEIGHT = 190
 LABEL_FROM_PX = 40.0
 ASIDE_FADE = 0.62
 """How much of the background is in what is not on the critical path."""
@@ -49,7 +50,7 @@ class TimelineView(TimeView):
         self.model: TimelineModel | None = None
         self._selected: tuple[int, ...] = ()
         self.setAccessibleName("Timeline")
-        self.setMinimumHeight(120)
+        self.setMinimumHeight(LEAST_HEIGHT)
 
     def show_model(self, model: TimelineModel, selected: tuple[int, ...]) -> None:
         """Show another frame; ``selected`` are kernels."""

@@ -139,6 +139,9 @@ def test_the_switch_shows_ddr(panel: MemoryPanel, qtbot: QtBot) -> None:
     qtbot.mouseClick(panel.switches[Memory.SRAM], Qt.MouseButton.LeftButton)
     assert panel.head.text().startswith("Peak 1.9 MB")
     assert panel.note.text() == "planner: greedy by size"
+    assert "tiles" in panel.legend.text()
+    panel.show_memory(Memory.DRAM)
+    assert "tiles" not in panel.legend.text(), "only what occurs"
 
 
 def test_timeline_and_memory_share_their_time(panel: MemoryPanel, qtbot: QtBot) -> None:

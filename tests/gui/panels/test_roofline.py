@@ -123,6 +123,22 @@ def test_a_click_on_a_point_selects_its_nodes(panel: RooflinePanel, qtbot: QtBot
     assert panel._view.selection == (CONV, "/stem/Relu"), "a click beside all points changes nothing"
 
 
+def test_clicks_step_through_points_that_lie_on_each_other(panel: RooflinePanel, qtbot: QtBot) -> None:
+    kernels = list(SMALL.timeline.kernels)
+    kernels[HEAD] = msgspec.structs.replace(kernels[STEM], anchor=GEMM, nodes=(GEMM,), region="")
+    timeline = msgspec.structs.replace(SMALL.timeline, kernels=tuple(kernels))
+    panel._document.compile(panel._document.revision, msgspec.structs.replace(SMALL, timeline=timeline))
+    plot = plot_of(panel)
+    where = plot.point_centre(STEM).toPoint()
+    QTest.mouseMove(plot.viewport(), where)
+    qtbot.waitUntil(lambda: "and 1 more here" in plot.card.text())
+    picked = []
+    for _ in range(3):
+        qtbot.mouseClick(plot.viewport(), Qt.MouseButton.LeftButton, pos=where)
+        picked.append(panel._view.selection[0])
+    assert picked == [CONV, GEMM, CONV]
+
+
 def test_a_click_on_the_strip_selects_its_nodes(panel: RooflinePanel, qtbot: QtBot) -> None:
     assert panel.model is not None
     where = panel.strip.segment_place(panel.model.segments[0]).center().toPoint()
