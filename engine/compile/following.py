@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
-from engine.compile.orders import accepts, channels_last, longest_run, read_run, run_in_step
+from engine.compile.orders import Reach, accepts, channels_last, longest_run, read_run, run_in_step
 from engine.compile.roles import Form, Kind, Role
 from engine.compile.storages import LayoutBytes, LayoutPlan, Move, Rescaled, Storage
 from engine.compile.view_rules import VIEW
@@ -25,10 +25,11 @@ Loss = Callable[[int], float]
 class Following:
     """A plan and how it came about. ``plan`` is made at once; :meth:`edited` takes it over where little changed."""
 
-    def __init__(self, graph: Graph, roles: Sequence[Role], loss: Loss, rescaled: Rescaled) -> None:
+    def __init__(self, graph: Graph, roles: Sequence[Role], loss: Loss, reach: Reach, rescaled: Rescaled) -> None:
         self._graph = graph
         self._roles = roles
         self._loss = loss
+        self._reach = reach
         self._rescaled = rescaled
         self._producer: dict[str, Role] = {}
         self._readers: dict[str, list[Role]] = {}
@@ -42,6 +43,7 @@ class Following:
                 plain.update(role.reads)
         self._plain = frozenset(plain)
         self._forced: set[str] = set()
+        self._dear: set[str] = set()
         self._parts: dict[str, tuple[str, int, int]] = {}
         self._orders: dict[str, tuple[int, ...]] = {}
         self._storages: dict[str, Storage] = {}
@@ -205,15 +207,20 @@ class Following:
         found: set[str] = set()
         for value in values:
             storage = self._storages[value]
-            is_view = storage.root != value and self._producer[value].form.kind is Kind.VIEW
-            if not is_view or value in self._forced:
+            if storage.root == value or value in self._parts or value in self._forced:
                 continue
             readers = self._readers.get(value, ())
             kernels = [role for role in readers if role.form.kind is Kind.KERNEL and value not in role.converted]
-            refused = any(not accepts(role.form.order, storage.view) for role in kernels)
-            if refused or (len(kernels) > 1 and self._is_dear(value, storage.view, kernels)):
+            if any(not self._accepts(role, storage.view) for role in kernels):
                 found.add(value)
+            elif len(kernels) > 1 and self._is_dear(value, storage.view, kernels):
+                found.add(value)
+                self._dear.add(value)
         return found
+
+    def _accepts(self, role: Role, view: View) -> bool:
+        output = self._storages[role.writes[0]].view if role.writes else view
+        return accepts(role.form.order, view, output, self._reach)
 
     def _is_dear(self, value: str, view: View, kernels: Sequence[Role]) -> bool:
         """Whether short runs cost the readers more than one copy into their order, which they then read in full."""
@@ -252,10 +259,7 @@ class Following:
                 after += form.before
             elif moves:
                 moved[role.anchor] = moves
-                after += sum(move.size_bytes for move in moves)
-                for move in moves:
-                    runs[role.anchor, move.source] = move.read_run_bytes
-                    runs[role.anchor, move.value] = move.write_run_bytes
+                after += _book_moves(role.anchor, moves, runs)
             else:
                 eliminated.append(role.anchor)
         root = {value: storage.root for value, storage in self._storages.items()}
@@ -355,20 +359,24 @@ class Following:
         same = (old.anchor, old.writes, old.reads, old.converted) == (new.anchor, new.writes, new.reads, new.converted)
         if not same or (a.kind, a.order, a.writes, a.reads) != (b.kind, b.order, b.writes, b.reads):
             return False
-        if a.kind is Kind.JOIN or a.kind is Kind.MOVE or old.anchor in self.plan.moved:
+        if a.kind in (Kind.JOIN, Kind.MOVE):
             return False
         return not any(
-            value in self._forced or any(reader.form.kind is Kind.JOIN for reader in self._readers.get(value, ()))
+            value in self._dear or any(reader.form.kind is Kind.JOIN for reader in self._readers.get(value, ()))
             for value in (*old.reads, *old.writes)
         )
 
     def _patched(self, plan: LayoutPlan, pairs: Sequence[tuple[Role, Role]]) -> LayoutPlan:
-        runs, sizes, total = dict(plan.runs), dict(plan.sizes), plan.bytes
+        runs, sizes, moved, total = dict(plan.runs), dict(plan.sizes), dict(plan.moved), plan.bytes
         exported, before, after, strided = total.exported, total.before, total.after, total.strided
         for old, new in pairs:
             exported += new.form.exported - old.form.exported
             before += new.form.before - old.form.before
-            if new.form.kind is not Kind.VIEW:
+            moves = self._moves(new)
+            if moves:
+                after += _book_moves(new.anchor, moves, runs) - sum(move.size_bytes for move in moved[old.anchor])
+                moved[new.anchor] = moves
+            elif moves is None:
                 after += new.form.before - old.form.before
                 strided -= self._accesses(old)[1]
                 strided += self._book_runs(new, runs)
@@ -377,7 +385,15 @@ class Following:
                 for value in new.writes
                 if value in sizes
             }
-        return replace(plan, runs=runs, sizes=sizes, bytes=LayoutBytes(exported, before, after, strided))
+        return replace(plan, runs=runs, sizes=sizes, moved=moved, bytes=LayoutBytes(exported, before, after, strided))
+
+
+def _book_moves(anchor: str, moves: Sequence[Move], runs: dict[tuple[str, str], int]) -> int:
+    """Record the runs of a unit's copies; returns their bytes."""
+    for move in moves:
+        runs[anchor, move.source] = move.read_run_bytes
+        runs[anchor, move.value] = move.write_run_bytes
+    return sum(move.size_bytes for move in moves)
 
 
 def _views_of(role: Role, source: View) -> tuple[View | None, ...]:

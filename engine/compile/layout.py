@@ -9,7 +9,8 @@ A value is moved into a buffer of its own where
 
 - no view expresses it (padding, irregular indices, a reshape across a factor),
 - the CPU reads it or it leaves the model, and it does not lie there as the model has it,
-- a window slides over an axis that has more than one stride,
+- a window slides over an axis that has more than one stride, or engines cannot follow the view: a cyclic shift with the
+  window partition behind it, or a window reverse with the shift behind that, is then one copy,
 - its readers together would lose more time on short runs than the move costs.
 
 :mod:`engine.compile.replay` runs integer programs as a plan has it.
@@ -20,18 +21,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.compile.following import Following
+from engine.compile.orders import Reach
 from engine.compile.roles import Role, Roles
 from engine.compile.storages import LayoutBytes, LayoutPlan, Move, Rescaled, Storage
 from engine.compile.views import row_major
 from engine.graph.graph import Graph
 from engine.simulate.placement import Placement
 
-__all__ = ["LayoutBytes", "LayoutPlan", "LayoutPlanner", "Move", "Rescaled", "Storage", "plan_layout", "renamings"]
+__all__ = [
+    "LayoutBytes",
+    "LayoutPlan",
+    "LayoutPlanner",
+    "Move",
+    "Reach",
+    "Rescaled",
+    "Storage",
+    "plan_layout",
+    "renamings",
+]
 
 ACCESS_BYTES = 64
 GATHER_BYTES = 16
 """What a memory delivers at once, and what of it shorter runs fill together, where no target says so."""
 
+_ASSUMED = Reach()
 _ROLES_PER_UNIT = 8
 
 
@@ -40,10 +53,11 @@ def plan_layout(
     placed: Sequence[Placement],
     access_bytes: int = ACCESS_BYTES,
     gather_bytes: int = GATHER_BYTES,
+    reach: Reach = _ASSUMED,
     rescaled: Rescaled = frozenset(),
 ) -> LayoutPlan:
     """The layout of placed units. Keep a :class:`LayoutPlanner` where many plans of one graph are made."""
-    return LayoutPlanner(graph, access_bytes, gather_bytes).plan(placed, rescaled)
+    return LayoutPlanner(graph, access_bytes, gather_bytes, reach).plan(placed, rescaled)
 
 
 def renamings(graph: Graph, placed: Sequence[Placement]) -> LayoutPlan:
@@ -78,11 +92,19 @@ class LayoutPlanner:
 
     It remembers what it found for units of each form by the views that they read, and its last plan: where an edit only
     changes widths of elements, values stay where they are, and only what the edit touches is measured again.
-    ``access_bytes`` is what the memory delivers at once, ``gather_bytes`` what shorter runs are worth.
+    ``access_bytes`` is what the memory delivers at once, ``gather_bytes`` what shorter runs are worth, ``reach`` what
+    kernels can read through: beyond it, a chain of movements is one copy.
     """
 
-    def __init__(self, graph: Graph, access_bytes: int = ACCESS_BYTES, gather_bytes: int = GATHER_BYTES) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        access_bytes: int = ACCESS_BYTES,
+        gather_bytes: int = GATHER_BYTES,
+        reach: Reach = _ASSUMED,
+    ) -> None:
         self._graph = graph
+        self._reach = reach
         self._access_bytes = access_bytes
         self._gather_bytes = gather_bytes
         self._roles = Roles(graph)
@@ -103,7 +125,7 @@ class LayoutPlanner:
             roles.append(role)
         found = None if known is None else known[2].edited(roles)
         if found is None:
-            found = Following(self._graph, roles, self._loss, rescaled)
+            found = Following(self._graph, roles, self._loss, self._reach, rescaled)
         self._last = rescaled, units, found
         return found.plan
 

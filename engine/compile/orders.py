@@ -154,11 +154,47 @@ def is_spatial(op: Op) -> bool:
     return isinstance(op, Conv | ConvTranspose | Pool | Resize)
 
 
-def accepts(order: Order, view: View) -> bool:
-    """Whether an operator can read through a view."""
-    if not order.slides:
-        return True
-    return all(len(axis) < 2 and all(factor.ring == DIRECT for factor in axis) for axis in view.axes[2:])
+class Reach(NamedTuple):
+    """What the engines of a chip can follow when they read through a view.
+
+    Assumed where nobody says otherwise: four strides inside each other, as address generators of embedded chips have
+    them, and no cyclic shifts, which fall into several pieces an axis.
+
+    Attributes:
+        strides: Most strides inside each other; None for any number.
+        wraps: Whether they read cyclic shifts, each in its pieces.
+    """
+
+    strides: int | None = 4
+    wraps: bool = False
+
+
+ANYWHERE = Reach(strides=None, wraps=True)
+"""Engines that read through every view."""
+
+
+def accepts(order: Order, view: View, output: View, reach: Reach) -> bool:
+    """Whether an operator can read through a view, to store as ``output`` has it."""
+    if order.slides and any(len(axis) > 1 or any(f.ring != DIRECT for f in axis) for axis in view.axes[2:]):
+        return False
+    if view.rings and not reach.wraps:
+        return False
+    return reach.strides is None or strides_of(order, view, output) <= reach.strides
+
+
+def strides_of(order: Order, view: View, output: View) -> int:
+    """Strides inside each other, where an operator reads a view; 1 for a buffer from end to end."""
+    if order.in_step and view.shape == output.shape:
+        pieces = [(own, _step(view, factor), factor.size) for own, factor, _ in _steps(view, output)]
+    else:
+        first = len(view.axes) + min(order.inner) if order.apart and order.inner else 0
+        steps = [(_step(view, factor), factor.size) for axis in view.axes[first:] for factor in axis]
+        pieces = [(step, step, size) for step, size in steps if step]
+    count, expected = 0, 0
+    for _, step, size in sorted(pieces):
+        count += step != expected
+        expected = step * size
+    return max(count, 1)
 
 
 # -- lengths of runs -----------------------------------------------------------------------------------------

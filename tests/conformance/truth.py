@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.compile.layout import plan_layout
+from engine.compile.orders import ANYWHERE, Reach
 from engine.compile.replay import replay, rescaled_inputs
 from engine.errors import ExportError, QuantscopeError, ThirdPartyError
 from engine.export.integer_onnx import integer_model, program_model
@@ -162,12 +163,14 @@ def _judge_threads(verdict: Verdict, program: Program, samples: Sequence[Arrays]
 def _judge_layout(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:
     """Values read through views of buffers that share memory, without the movements that these stand for."""
     program, placed = session.program(), placements_of(session.graph, session.resolve())
-    plan = plan_layout(session.graph, placed, rescaled=rescaled_inputs(session.graph, program))
+    rescaled = rescaled_inputs(session.graph, program)
     for index, inputs in enumerate(samples):
         tensors = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
-        found = replay(session.graph, program, plan, tensors)
-        verdict.elements[LAYOUT] = verdict.elements.get(LAYOUT, 0) + found.elements
-        verdict.differences += [Difference(LAYOUT, name, 1, index) for name in found.differing]
+        for reach in (Reach(), ANYWHERE):
+            plan = plan_layout(session.graph, placed, reach=reach, rescaled=rescaled)
+            found = replay(session.graph, program, plan, tensors)
+            verdict.elements[LAYOUT] = verdict.elements.get(LAYOUT, 0) + found.elements
+            verdict.differences += [Difference(LAYOUT, name, 1, index) for name in found.differing]
 
 
 def _judge_batch(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.compile.layout import LayoutPlan, LayoutPlanner, plan_layout
+from engine.compile.orders import ANYWHERE, Reach
 from engine.compile.views import Factor, ordered, row_major
 from engine.graph.graph import Graph
 from engine.ops.elementwise import Add, Relu
@@ -21,8 +22,8 @@ POINTWISE = Conv((1, 1), (0, 0, 0, 0), (1, 1))
 SLIDING = Conv((1, 1), (1, 1, 1, 1), (1, 1))
 
 
-def planned(graph: Graph, precisions: dict[str, Precision] | None = None) -> LayoutPlan:
-    return plan_layout(graph, placements_of(graph, resolution_of(graph, precisions)))
+def planned(graph: Graph, precisions: dict[str, Precision] | None = None, reach: Reach = ANYWHERE) -> LayoutPlan:
+    return plan_layout(graph, placements_of(graph, resolution_of(graph, precisions)), reach=reach)
 
 
 def linear(builder: GraphBuilder, name: str, source: str, shape: tuple[int, ...], features: int) -> str:
@@ -73,6 +74,30 @@ def test_runs_of_shifted_windows_end_at_windows_and_cuts():
     assert plan.run_bytes("layer", "windows") == 4 * 32  # 14 positions in windows of 7, cut once: 3 pieces
     assert plan.run_bytes("sum", "back") == 4 * 32
     assert plan.run_bytes("sum", "rows") == plan.run_bytes("sum", "sum") == 196 * 32
+
+
+def test_a_shift_with_its_windows_is_one_copy_where_engines_do_not_wrap():
+    plan = planned(shifted_windows(), reach=Reach())
+    assert set(plan.moved) == {"windows", "back"}
+    (cut,), (back,) = plan.moved["windows"], plan.moved["back"]
+    assert (cut.source, cut.size_bytes, cut.read_run_bytes) == ("swap", 2 * 196 * 32, 4 * 32)
+    assert plan.root["swap"] == "rows" and plan.root["windows"] == "windows"
+    assert (back.source, back.write_run_bytes) == ("unroll", 196 * 32)
+    assert plan.bytes.after == 2 * 2 * 196 * 32 and plan.bytes.strided == 0
+
+
+def test_windows_without_a_shift_are_read_as_long_as_engines_have_strides_enough():
+    builder = GraphBuilder()
+    builder.input("x", (4, 49, 32))
+    linear(builder, "rows", "x", (4, 49, 32), 32)
+    builder.node("uncut", Reshape((1, 2, 2, 7, 7, 32)), ("rows",), (1, 2, 2, 7, 7, 32))
+    builder.node("unswap", Transpose((0, 1, 3, 2, 4, 5)), ("uncut",), (1, 2, 7, 2, 7, 32))
+    builder.node("back", Reshape((1, 196, 32)), ("unswap",), (1, 196, 32))
+    builder.input("y", (1, 196, 32))
+    builder.node("sum", Add(), ("y", "back"), (1, 196, 32))
+    graph = builder.build("sum")
+    assert not planned(graph, reach=Reach(strides=4)).moved  # two of windows, one of rows, one inside a row
+    assert set(planned(graph, reach=Reach(strides=3)).moved) == {"back"}
 
 
 def test_channels_last_needs_no_transposition_to_rows():
@@ -272,15 +297,18 @@ EDITABLE = tuple(node.id for node in shifted_windows().nodes)
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(EDITABLE), st.sampled_from(Precision), max_size=3), max_size=4))
-def test_a_plan_after_edits_is_the_plan_from_scratch(edits):
+@given(
+    st.lists(st.dictionaries(st.sampled_from(EDITABLE), st.sampled_from(Precision), max_size=3), max_size=4),
+    st.sampled_from((ANYWHERE, Reach(), Reach(strides=1))),
+)
+def test_a_plan_after_edits_is_the_plan_from_scratch(edits, reach):
     graph = shifted_windows()
-    planner = LayoutPlanner(graph)
+    planner = LayoutPlanner(graph, reach=reach)
     frames: Frames = {}
     for precisions in [{}, *edits, {}]:
         chosen = {name: p for name, p in precisions.items() if p is not Precision.AUTO}
         placed = placements_of(graph, resolution_of(graph, chosen), frames)
-        found, scratch = planner.plan(placed), plan_layout(graph, placed)
+        found, scratch = planner.plan(placed), plan_layout(graph, placed, reach=reach)
         assert planner.plan(placed) is found
         assert found.storages == scratch.storages and found.root == scratch.root
         assert found.runs == scratch.runs and found.sizes == scratch.sizes

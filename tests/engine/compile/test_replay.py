@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from engine.compile.layout import LayoutPlan, Storage, plan_layout
+from engine.compile.orders import ANYWHERE, Reach
 from engine.compile.replay import replay, rescaled_inputs
 from engine.ops.elementwise import Add
 from engine.ops.layout import Concat, Roll
@@ -26,9 +27,9 @@ IN_PLACE_SEEDS = (8, 135, 413, 496, 583)
 SHIFTED_SEEDS = (15, 107, 199, 221, 255, 258)
 
 
-def plan_of(session: Session) -> LayoutPlan:
+def plan_of(session: Session, reach: Reach = ANYWHERE) -> LayoutPlan:
     rescaled = rescaled_inputs(session.graph, session.program())
-    return plan_layout(session.graph, placements_of(session.graph, session.resolve()), rescaled=rescaled)
+    return plan_layout(session.graph, placements_of(session.graph, session.resolve()), reach=reach, rescaled=rescaled)
 
 
 def inputs_of(session: Session) -> Mapping[str, torch.Tensor]:
@@ -57,6 +58,14 @@ def test_the_demo_transformer_needs_no_movement(swin):
     assert found.arena_bytes < found.buffer_bytes / 4  # so buffers do share addresses
 
 
+@pytest.mark.parametrize(("reach", "most"), [(Reach(), 4), (Reach(strides=2), 12), (Reach(strides=1), 24)])
+def test_what_engines_cannot_follow_is_moved_with_the_same_bits(swin, reach, most):
+    plan = plan_of(swin, reach)
+    found = replay(swin.graph, swin.program(), plan, inputs_of(swin))
+    assert found.is_equal and 0 < found.moves == len(plan.moved) <= most
+    assert all(len(moves) == 1 for moves in plan.moved.values())
+
+
 def test_the_demo_of_convolutions_lies_channels_last():
     session = Session.open(MODELS / "mobile_fmnist.qscope")
     plan = plan_of(session)
@@ -76,12 +85,13 @@ def test_precisions_and_the_cpu_in_between_change_no_bits(swin, precision):
     assert replay(session.graph, session.program(), plan_of(session), inputs_of(session)).is_equal
 
 
-@pytest.mark.parametrize("seed", [*range(3000, 3024), *IN_PLACE_SEEDS, *SHIFTED_SEEDS])
+@pytest.mark.parametrize("seed", [*range(3000, 3016), *IN_PLACE_SEEDS, *SHIFTED_SEEDS])
 def test_random_graphs_compute_the_same_bits(seed, tmp_path):
     session = drawn(seed, tmp_path)
     plan = plan_of(session)
-    found = replay(session.graph, session.program(), plan, inputs_of(session))
-    assert found.differing == () and found.elements > 0
+    for reach in (ANYWHERE, Reach(), Reach(strides=1)):
+        found = replay(session.graph, session.program(), plan_of(session, reach), inputs_of(session))
+        assert found.differing == () and found.elements > 0
     assert bool(plan.written) or seed not in IN_PLACE_SEEDS
     assert any(storage.view.rings for storage in plan.storages.values()) or seed not in SHIFTED_SEEDS
 

@@ -129,7 +129,7 @@ def _through(op: Op, view: View) -> View:
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(st.data(), SHAPES)
 def test_a_chain_of_layout_operators_is_its_view(data, shape):
     order = data.draw(st.permutations(range(len(shape))))
