@@ -191,7 +191,7 @@ class MainWindow(QMainWindow):
             self._refresh_actions,
         )
         self.verifying = VerifyCommands(self.session, self.verification, self.notices, self._show_verification)
-        self.panels = PanelCommands(self)
+        self.panels = PanelCommands(self._fit_time, self)
         parts = (self.files, self.edits, self.regions, self.verifying, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
@@ -362,6 +362,10 @@ class MainWindow(QMainWindow):
         """Bring the panel to the front, beside the node table."""
         self._verification_dock.show()
         self._verification_dock.raise_()
+
+    def _fit_time(self) -> None:
+        """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
+        (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
 
     def _watch(self, name: str, is_seen: bool) -> None:
         """A panel of the compiled model came to the front, or went: only what is seen is asked for and kept up."""

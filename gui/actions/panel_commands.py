@@ -8,7 +8,7 @@ from functools import partial
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QDockWidget, QMainWindow
 
-from gui.actions.registry import PANEL_COMMANDS
+from gui.actions.registry import FIT_TIME_COMMAND, PANEL_COMMANDS
 
 MOST_OF_WINDOW = 0.4
 
@@ -20,14 +20,17 @@ class PanelCommands(QObject):
 
     seenChanged = Signal(str, bool)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, fit_selected: Callable[[], object], parent: QObject | None = None) -> None:
+        """``fit_selected`` brings the selected nodes into view on the axis of time."""
         super().__init__(parent)
+        self._fit_selected = fit_selected
         self._docks: dict[str, QDockWidget] = {}
         self._good_heights: dict[str, int] = {}
         self.seen: frozenset[str] = frozenset()
 
     def handlers(self) -> Mapping[str, Callable[[], object]]:
-        return {command: partial(self.toggle, name) for name, command in PANEL_COMMANDS.items()}
+        toggles = {command: partial(self.toggle, name) for name, command in PANEL_COMMANDS.items()}
+        return {**toggles, FIT_TIME_COMMAND: self._fit_selected}
 
     def add(self, name: str, dock: QDockWidget, good_height: int = 0) -> None:
         """Look after a dock from now on, which is given ``good_height`` pixels when it is brought to the front."""

@@ -208,6 +208,9 @@ PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline"
 """The commands that show and hide the panels of the compiled model."""
 
 
+FIT_TIME_COMMAND = "time.fit_selection"
+
+
 def _panels() -> tuple[ActionSpec, ...]:
     rows = (
         ("timeline", "Timeline", "Ctrl+T", "What each engine of the chip does over the time of a frame"),
@@ -429,6 +432,15 @@ ACTIONS: tuple[ActionSpec, ...] = (
     ),
     ActionSpec("view.reset_layout", "Reset Layout", "Put all panels back where they were first", "View", group=3),
     *_panels(),
+    ActionSpec(
+        FIT_TIME_COMMAND,
+        "Fit Selection in Time",
+        "Show on timeline and memory plan the stretch in which the selected nodes run",
+        "View",
+        group=4,
+        shortcuts=("Ctrl+Shift+T",),
+        unavailable=when.can_fit_time,
+    ),
     ActionSpec(
         "go.find",
         "Find …",

@@ -65,6 +65,12 @@ def has_selection(state: ActionState) -> str:
     return is_open(state) or ("" if state.selected else "Select a node first")
 
 
+def can_fit_time(state: ActionState) -> str:
+    if why := has_selection(state):
+        return why
+    return "" if {"timeline", "memory"} & state.panels else "Show the timeline or the memory plan first"
+
+
 def is_markable(state: ActionState) -> str:
     if why := has_selection(state):
         return why

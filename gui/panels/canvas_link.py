@@ -16,6 +16,7 @@ from gui.document.graph_view import GraphView
 from gui.document.overlay import Overlay
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels import formats
+from gui.panels.bounds import bound_title
 from gui.panels.facts import NodeFacts, shape_text
 from gui.panels.graph_faces import CompiledFace, GraphFace, SourceFace, caption_of, regions_on
 from gui.panels.overlays import Heat, heat_of
@@ -185,5 +186,7 @@ def node_card(document: Document, node_id: str) -> str:
         introduced = formats.decibels(facts.error.introduced_db, exact="none", unit="dB")
         lines.append(html.escape(f"accumulated {accumulated}, introduced {introduced}"))
     if facts.time is not None:
-        lines.append(html.escape(f"{formats.number(facts.time.latency_us, 'µs')}, bound by {facts.time.bound}"))
+        bound = bound_title(facts.time.bound)
+        time = formats.number(facts.time.latency_us, "µs")
+        lines.append(html.escape(f"{time}, bound by {bound}" if bound else time))
     return "<br>".join(lines)

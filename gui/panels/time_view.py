@@ -57,10 +57,11 @@ class SharedTime(QObject):
 class TimeView(QWidget):
     """A picture over time with a gutter for names on its left and a ruler below.
 
-    Wheel and Ctrl+drag zoom, drag and Shift+wheel move, Space shows the whole frame. ``clicked`` carries the item
-    that was clicked (−1: nothing) and whether to add it to what is selected.
+    Wheel and Ctrl+drag zoom, drag and Shift+wheel move, Space shows the whole frame and Z what is selected. ``clicked``
+    carries the item that was clicked (−1: nothing) and whether to add it to what is selected.
 
-    To be painted and known by those who derive from it: ``paint_picture``, ``paint_gutter``, ``item_at``, ``card``.
+    To be painted and known by those who derive from it: ``paint_picture``, ``paint_gutter``, ``item_at``, ``card``,
+    ``fit_selected``.
     """
 
     clicked = Signal(int, bool)
@@ -103,6 +104,10 @@ class TimeView(QWidget):
         """What the card at the pointer says, "" for no card."""
         item = self.item_at(position)
         return self.card(item) if item >= 0 else ""
+
+    def fit_selected(self) -> None:
+        """Show the stretch of what is selected, the whole frame where that is nothing."""
+        raise NotImplementedError
 
     # Looks
 
@@ -274,6 +279,8 @@ class TimeView(QWidget):
         match event.key():
             case Qt.Key.Key_Space | Qt.Key.Key_Home:
                 self.fit()
+            case Qt.Key.Key_Z:
+                self.fit_selected()
             case Qt.Key.Key_Left:
                 self.time.show_span(span.moved(-_KEY_STEP * span.width_us))
             case Qt.Key.Key_Right:

@@ -61,6 +61,8 @@ def test_all_panels_follow_the_plan_and_select_on_the_graph(window: MainWindow, 
     qtbot.mouseClick(timeline, Qt.MouseButton.LeftButton, pos=timeline.job_centre(longest).toPoint())
     nodes = timeline.model.nodes_of(longest)
     assert set(window.canvas.selection()) == set(nodes) & set(document.nodes)
+    window.actions_.trigger("time.fit_selection")
+    assert not timeline.time.span.is_whole
     # An edit is followed; what nobody sees is not asked for.
     before = window.timeline.head.text()
     document.mark([node for node in nodes if node in document.nodes][:1], "float")

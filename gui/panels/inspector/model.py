@@ -9,19 +9,10 @@ from dataclasses import dataclass
 
 from engine.reports import NodeDetail
 from gui.panels import formats
+from gui.panels.bounds import bound_of, bound_title
 from gui.panels.facts import NodeFacts, is_markable, shape_text
 
 PRECISIONS = ("auto", "int8", "int16", "lut", "float")
-
-BOUNDS = {
-    "mac": "the MAC array",
-    "vector": "the vector unit",
-    "lut": "table look-ups",
-    "dma": "memory traffic",
-    "layout": "data layout",
-    "cpu": "the CPU",
-    "launch": "kernel launch",
-}
 
 
 @dataclass(frozen=True)
@@ -159,7 +150,8 @@ def latency_rows(facts: Sequence[NodeFacts], total_us: float | None) -> list[Row
         rows.append(Row("Share of model", formats.percent(latency_us / total_us)))
     if len(timed) == 1:
         bound = timed[0].bound
-        rows.append(Row("Bound by", BOUNDS.get(bound, bound) or formats.MISSING))
+        found = bound_of(bound)
+        rows.append(Row("Bound by", bound_title(bound) or formats.MISSING, found.meaning if found is not None else ""))
         if timed[0].why:
             rows.append(Row("Why", timed[0].why))
     rows.append(Row("Moved by DMA", formats.size(sum(time.dma_bytes for time in timed))))

@@ -106,7 +106,7 @@ class MemoryModel:
         found = [Level("peak", self.peak_bytes)]
         if self.memory is Memory.SRAM:
             bound = self.compilation.memory.lower_bound_bytes
-            found = [Level("capacity", self.compilation.memory.capacity_bytes), *found, Level("least", bound)]
+            found = [Level("capacity", self.compilation.memory.capacity_bytes), *found, Level("bound", bound)]
         return tuple(level for level in found if 0 < level.size_bytes <= self.top_bytes)
 
     @property
@@ -186,5 +186,5 @@ class MemoryModel:
         ratio = f"{report.peak_bytes / bound:.2f}" if bound else formats.MISSING
         return (
             f"Peak {formats.size(report.peak_bytes)} of {formats.size(report.capacity_bytes)} · "
-            f"least possible {formats.size(bound)} · peak ÷ least {ratio}"
+            f"lower bound {formats.size(bound)} · peak ÷ bound {ratio}"
         )

@@ -24,7 +24,7 @@ _NOTHING = -1
 _STYLES = {
     "capacity": Qt.PenStyle.SolidLine,
     "peak": Qt.PenStyle.DashLine,
-    "least": Qt.PenStyle.DotLine,
+    "bound": Qt.PenStyle.DotLine,
 }
 
 
@@ -51,7 +51,7 @@ class MemoryView(TimeView):
             self._selected = self.model.blocks_of(nodes)
             self.redraw()
 
-    def zoom_to_selected(self) -> None:
+    def fit_selected(self) -> None:
         """Show the stretch in which the marked blocks live; the whole frame where there are none."""
         if self.model is None or not len(self._selected):
             self.fit()
@@ -112,7 +112,7 @@ class MemoryView(TimeView):
     def _levels(self, place: QRectF) -> tuple[Level, ...]:
         """What is marked: how much must be occupied at least says nothing about addresses."""
         levels = self.model.levels if self.model is not None else ()
-        return tuple(level for level in levels if level.title != "least" or place == self._occupancy)
+        return tuple(level for level in levels if level.title != "bound" or place == self._occupancy)
 
     def _paint_levels(self, painter: QPainter, levels: tuple[Level, ...], place: QRectF) -> None:
         """The names of the marked heights, pushed apart where they would overlap."""

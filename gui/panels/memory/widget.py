@@ -47,7 +47,7 @@ class MemoryPanel(CompiledPanel):
             self.switches[memory] = button
             self.tools.addWidget(button)
         for text, tip, pressed in (
-            ("Fit selection", "Show when the selected nodes have memory", self.plan.zoom_to_selected),
+            ("Fit selection", "Show when the selected nodes have memory (Z)", self.plan.fit_selected),
             ("Fit all", "Show the whole frame (Space)", self.plan.fit),
         ):
             self.tools.addWidget(tool_button(text, tip, pressed))

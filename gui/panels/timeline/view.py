@@ -64,7 +64,7 @@ class TimelineView(TimeView):
             self._selected = kernels
             self.redraw()
 
-    def zoom_to_selected(self) -> None:
+    def fit_selected(self) -> None:
         """Show the stretch in which the selected kernels run; the whole frame where none does."""
         extent = self.model.extent(self._selected) if self.model is not None else None
         self.time.show_span(self.time.span.around(*extent)) if extent is not None else self.fit()

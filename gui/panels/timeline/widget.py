@@ -28,7 +28,7 @@ class TimelinePanel(CompiledPanel):
         self.set_content(self.timeline)
         self.tools.addWidget(self.legend)
         for text, tip, pressed in (
-            ("Fit selection", "Show the stretch in which the selected nodes run", self.timeline.zoom_to_selected),
+            ("Fit selection", "Show the stretch in which the selected nodes run (Z)", self.timeline.fit_selected),
             ("Fit all", "Show the whole frame (Space)", self.timeline.fit),
         ):
             self.tools.addWidget(tool_button(text, tip, pressed))

@@ -33,6 +33,7 @@ READY = ActionState(
     has_nearest_region=True,
     overlay=Overlay.LATENCY,
     has_heat=True,
+    panels=frozenset({"timeline"}),
 )
 
 

@@ -28,7 +28,7 @@ TILES, RELU, FLAT, WEIGHTS = range(4)
 
 def test_the_head_line_has_peak_bound_and_their_ratio() -> None:
     on_chip = MemoryModel(SMALL, Memory.SRAM)
-    assert on_chip.headline() == "Peak 1.9 MB of 2 MB · least possible 1.07 MB · peak ÷ least 1.78"
+    assert on_chip.headline() == "Peak 1.9 MB of 2 MB · lower bound 1.07 MB · peak ÷ bound 1.78"
     assert MemoryModel(SMALL, Memory.DRAM).headline() == "Peak 4.11 KB of DDR"
     assert "–" in MemoryModel(compilations.empty(), Memory.SRAM).headline(), "nothing to divide by"
 
@@ -81,7 +81,7 @@ def test_a_small_plan_is_drawn_large() -> None:
     block = MemoryBlock("v", CONV, "sram", "value", 0, compilations.CAPACITY // 100, 0.0, 50.0)
     model = MemoryModel(compilations.with_blocks(SMALL, [block]), Memory.SRAM)
     assert model.top_bytes < compilations.CAPACITY / 50
-    assert [level.title for level in model.levels] == ["peak", "least"]
+    assert [level.title for level in model.levels] == ["peak", "bound"]
     assert MemoryModel(SMALL, Memory.SRAM).top_bytes > compilations.CAPACITY
 
 
@@ -114,11 +114,11 @@ def test_selected_nodes_mark_their_blocks_and_can_be_zoomed_to(panel: MemoryPane
     panel._view.select([RESHAPE])
     assert panel.plan._selected.tolist() == [FLAT]
     assert panel.plan.grab().toImage() != before
-    panel.plan.zoom_to_selected()
+    panel.plan.fit_selected()
     span = panel.plan.time.span
     assert (span.first_us, span.last_us) == pytest.approx((76.0, 133.0))
     panel._view.select(["image"])
-    panel.plan.zoom_to_selected()
+    panel.plan.fit_selected()
     assert span.total_us == panel.plan.time.span.width_us, "nothing of it lies on the chip"
 
 

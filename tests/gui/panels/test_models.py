@@ -166,7 +166,7 @@ def test_one_node_in_figures() -> None:
     assert by_label(inspector.error_rows(one, True))["Accumulated"] == "21.5 ± 0.5 dB"
     latency = by_label(inspector.latency_rows(one, 1000.0))
     assert latency["Share of model"] == "10.00 %"
-    assert latency["Bound by"] == "the MAC array"
+    assert latency["Bound by"] == "MAC"
     assert by_label(inspector.source_rows(one))["Id"] == "/head/fc/Gemm"
     assert by_label(inspector.tensor_rows(samples.detail("/head/fc/Gemm")))["Clipped"] == "2.00 %"
 

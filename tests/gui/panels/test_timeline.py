@@ -248,10 +248,10 @@ def test_selected_nodes_mark_their_jobs_and_can_be_zoomed_to(panel: TimelinePane
     panel._view.select(["/stem/Relu"])
     assert timeline._selected == (0,)
     assert timeline.grab().toImage() != before
-    timeline.zoom_to_selected()
+    timeline.fit_selected()
     assert timeline.time.span.first_us == pytest.approx(50.0 - 0.08 * 27.0)
     panel._view.select([])
-    timeline.zoom_to_selected()
+    timeline.fit_selected()
     assert timeline.time.span.is_whole
 
 
