@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from engine.errors import CompileError
+from engine.simulate.systolic import SystolicArray
 from engine.simulate.timing import Bound, EngineTimes
 from engine.simulate.work import Product, Work
 from engine.target.target import Target
@@ -20,6 +21,7 @@ class Rates:
     """A target's figures for one core, in units a microsecond."""
 
     macs: dict[int, float]
+    systolic: SystolicArray | None
     vector: dict[int, float]
     reduction: dict[int, float]
     lookups: dict[int, float]
@@ -47,11 +49,11 @@ class Rates:
         macs_per_tops_us = 0.5e6 * target.mac.sustained_fraction.value / target.core_count
         slowdown = target.vector.int16.value / target.vector.int8.value
         reduction = target.vector.reduction.value * cycles_per_us
+        systolic = SystolicArray.of(target)
+        peak = target.mac.int8_peak.value * macs_per_tops_us if systolic is None else systolic.size * cycles_per_us
         return Rates(
-            macs={
-                1: target.mac.int8_peak.value * macs_per_tops_us,
-                2: target.mac.int16_peak.value * macs_per_tops_us,
-            },
+            macs={1: peak, 2: peak * target.mac.int16_peak.value / target.mac.int8_peak.value},
+            systolic=systolic,
             vector={
                 1: target.vector.int8.value * cycles_per_us,
                 2: target.vector.int16.value * cycles_per_us,
@@ -122,9 +124,12 @@ def round_up(value: int, multiple: int) -> int:
 def array_slots(product: Product, rates: Rates) -> float:
     """Multiply-accumulate slots that a product occupies, idle ones included.
 
-    Channels and positions are padded to the array's alignment. Products of few channels in many groups are
-    mapped like a depthwise convolution instead where that is faster: unpadded, on a fraction of the array.
+    Those of a systolic array are its cycles times its size. In any other, channels and positions are padded to the
+    alignment. Products of few channels in many groups are mapped like a depthwise convolution instead where that is
+    faster: unpadded, on a fraction of the array.
     """
+    if rates.systolic is not None:
+        return float(rates.systolic.cycles(product) * rates.systolic.size)
     positions = round_up(product.positions, rates.position_alignment)
     padded = (
         positions

@@ -86,6 +86,35 @@ def an_array_tile_fits(target: Target) -> Breach | None:
 
 
 @_relation
+def a_systolic_array_is_whole(target: Target) -> Breach | None:
+    """A systolic array has a dataflow, rows and columns, or none of them."""
+    mac = target.mac
+    parts = {"dataflow": mac.dataflow, "rows": mac.rows, "columns": mac.columns}
+    missing = [name for name, value in parts.items() if value is None]
+    if not missing or len(missing) == len(parts):
+        return None
+    present = " and ".join(name for name in parts if name not in missing)
+    hint = "a systolic array has dataflow, rows and columns; any other array none of them"
+    return f"mac.{missing[0]}", f"is missing beside {present}", hint
+
+
+@_relation
+def a_systolic_array_has_its_peak(target: Target) -> Breach | None:
+    """The cells of all cores' systolic arrays, at the clock's rate, are the peak (to a hundredth)."""
+    mac, clock = target.mac, target.clock
+    if mac.dataflow is None or mac.rows is None or mac.columns is None:
+        return None
+    tops = 2e-3 * mac.rows.value * mac.columns.value * clock.frequency.value * clock.cores.value
+    if abs(tops - mac.int8_peak.value) <= 0.01 * tops:
+        return None
+    text = (
+        f"{mac.int8_peak.value:g} TOPS is not the {tops:.4g} TOPS of {mac.rows.value:g} rows by {mac.columns.value:g} "
+    )
+    text += f"columns in {clock.cores.value:g} cores at {clock.frequency.value:g} GHz"
+    return "mac.int8_peak", text, "correct one of them"
+
+
+@_relation
 def int16_is_not_faster(target: Target) -> Breach | None:
     """No engine is faster on wide elements than on narrow ones."""
     pairs = (

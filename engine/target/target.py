@@ -8,6 +8,7 @@ import re
 import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Literal
@@ -53,12 +54,21 @@ class Clock(_Section, frozen=True):
     cores: Annotated[Figure, count("cores")]
 
 
+class Dataflow(StrEnum):
+    """What stays in the cells of a systolic array while the rest passes through."""
+
+    WEIGHT_STATIONARY = "weight-stationary"
+
+
 class MacArray(_Section, frozen=True):
     """The multiply-accumulate array of all cores together; 1 TOPS is 0.5e12 multiply-accumulates a second.
 
     Channels and positions are rounded up to the alignments. A depthwise convolution uses
     ``depthwise_fraction`` of the array. ``sustained_fraction`` is what dense, well-aligned layers reach of
     the peak.
+
+    With a ``dataflow`` the array of a core is a systolic one of ``rows`` by ``columns``, and its cycles are those of
+    :mod:`engine.simulate.systolic`: filling and draining are counted there, and alignments and fractions take no part.
     """
 
     int8_peak: Annotated[Figure, positive("TOPS")]
@@ -68,6 +78,9 @@ class MacArray(_Section, frozen=True):
     output_channel_alignment: Annotated[Figure, count("channels")]
     position_alignment: Annotated[Figure, count("positions")]
     depthwise_fraction: Annotated[Figure, fraction()]
+    dataflow: Dataflow | None = None
+    rows: Annotated[Figure, count("rows")] | None = None
+    columns: Annotated[Figure, count("columns")] | None = None
 
 
 class VectorUnit(_Section, frozen=True):
