@@ -1,10 +1,11 @@
 """How fast the real window follows a key: Swin-T, one middle MatMul to int16 and back, with the real engine process.
 
-    python -m tests.benchmarks.window [--edits 10] [--profile]
+    python -m tests.benchmarks.window [--edits 10] [--panel timeline] [--profile]
 
 For each edit: milliseconds from the key press to the end of the paint that shows the new latency map, from the key
 press to the paint of the first new error map, and both for Ctrl+Z. Painting is into memory (Qt's offscreen platform),
-all panels as a user first sees them. ``--profile`` prints where the window's own process spends that time.
+all panels as a user first sees them; with ``--panel`` one of the compiled model too, and how long until it is painted.
+``--profile`` prints where the window's own process spends that time.
 """
 
 from __future__ import annotations
@@ -170,6 +171,30 @@ def _follow(
     note(f"{name}: first error map", (time.perf_counter() - start) * 1e3)
 
 
+class Following(QObject):
+    """Notes when a panel of the compiled model is painted after a key press."""
+
+    def __init__(self, window: MainWindow, panel: str, note: Callable[[str, float], None]) -> None:
+        super().__init__()
+        self._panel, self._name = window.compiled[panel], panel
+        self._note = note
+        self._start = 0.0
+        self._key = ""
+        window.document.planChanged.connect(self._on_edit)
+        window.document.compilationChanged.connect(self._on_compiled)
+        self._document = window.document.document
+
+    def _on_edit(self) -> None:
+        self._start = time.perf_counter()
+        self._key = "flip" if self._document.redo_label == "" else "undo"
+
+    def _on_compiled(self) -> None:
+        if self._document.is_compiled and self._start:
+            self._panel.repaint()
+            self._note(f"{self._key}: {self._name}", (time.perf_counter() - self._start) * 1e3)
+            self._start = 0.0
+
+
 def _ignore(name: str, milliseconds: float) -> None:
     pass
 
@@ -178,6 +203,7 @@ def main() -> None:
     """Print medians over edits of different nodes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edits", type=int, default=10)
+    parser.add_argument("--panel", choices=("timeline", "memory", "roofline"), help="show it, and time it too")
     parser.add_argument("--profile", action="store_true", help="also print the window's own functions by time")
     options = parser.parse_args()
     os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
@@ -186,10 +212,16 @@ def main() -> None:
     profiler = cProfile.Profile()
     with swin_window() as (window, waiting):
         nodes = len(window.document.document.nodes)
+        following = None
+        if options.panel:
+            window.actions_.trigger(f"panel.{options.panel}")
+            waiting.until(lambda: window.document.document.is_compiled)
+            following = Following(window, options.panel, lambda key, value: figures.setdefault(key, []).append(value))
         if options.profile:
             profiler.enable()
         measure(window, waiting, options.edits, lambda name, value: figures.setdefault(name, []).append(value))
         profiler.disable()
+        del following
     print(f"{nodes} nodes, {options.edits} edits, median (largest) in ms from the key press to the end of the paint")
     for name, values in figures.items():
         print(f"{name:24} {statistics.median(values):8.1f} ({max(values):.1f})")
