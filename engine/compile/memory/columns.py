@@ -24,6 +24,7 @@ class Columns:
     Attributes:
         index: Which of the problem's buffers it is.
         first, last: Sections of its lifetime, both included.
+        steps: How many of the schedule's steps it is live.
         size: Bytes.
         alignment: Its address is a multiple of it.
         live: Bytes that each section needs at least, shape [sections]; gaps forced by alignment included.
@@ -33,6 +34,7 @@ class Columns:
     index: Integers
     first: Integers
     last: Integers
+    steps: Integers
     size: Integers
     alignment: Integers
     live: Integers
@@ -64,7 +66,7 @@ def columns_of(rows: Sequence[tuple[int, int, int, int]]) -> Columns:
     first = first.astype(np.int64)
     unit = int(np.gcd.reduce(alignment)) if index.size else 1
     live = _live(first, last, size, unit, starts.size)
-    return Columns(index.astype(np.int64), first, last, size, alignment, live, len(rows))
+    return Columns(index.astype(np.int64), first, last, end - begin + 1, size, alignment, live, len(rows))
 
 
 def _live(first: Integers, last: Integers, size: Integers, unit: int, sections: int) -> Integers:
