@@ -12,6 +12,7 @@ from gui.canvas.compound import CompoundBuilder, CompoundLayout
 from gui.canvas.folding import Viewport
 from gui.canvas.heat import colour_index, positions, quantiles, shares, worst_first
 from gui.canvas.hierarchy import Hierarchy
+from gui.canvas.layout import LayoutCache
 from gui.canvas.scene import Decoration, GroupDecoration, HeatScale, Scene, SceneRegion
 
 STRIP_BINS = 32
@@ -58,6 +59,7 @@ class CanvasModel:
         self.decorations: Mapping[str, Decoration] = {}
         self.regions: tuple[SceneRegion, ...] = ()
         self.scale: HeatScale | None = None
+        self._layouts = LayoutCache()  # by content: a graph that is shown again, or one with equal modules, is there
         self.set_scene(Scene())
 
     # -- structure ---------------------------------------------------------------------------------------------
@@ -66,7 +68,7 @@ class CanvasModel:
         self.scene = scene
         self.hierarchy = Hierarchy(scene)
         self.expanded: frozenset[int] = self.hierarchy.default_expanded(most_boxes)
-        self._builder = CompoundBuilder(self.hierarchy)
+        self._builder = CompoundBuilder(self.hierarchy, self._layouts)
         self.values: NDArray[np.float64] = np.full(len(scene.nodes), np.nan)
         self.positions: NDArray[np.float64] = self.values.copy()
         self.weights: NDArray[np.float64] = np.zeros(len(scene.nodes))

@@ -13,24 +13,24 @@ class Newest(Generic[Question]):
 
     def __init__(self, send: Callable[[Question], object]) -> None:
         self._send = send
-        self._is_out = False
+        self.is_out = False
         self._waiting: Question | None = None
 
     def ask(self, question: Question) -> None:
         """Send the question, or keep it until the one that is on its way is answered."""
-        if self._is_out:
+        if self.is_out:
             self._waiting = question
         else:
-            self._is_out = True
+            self.is_out = True
             self._send(question)
 
     def answered(self) -> bool:
         """The question on its way is answered, the waiting one follows. Whether it is the newest that was answered."""
-        waiting, self._waiting, self._is_out = self._waiting, None, False
+        waiting, self._waiting, self.is_out = self._waiting, None, False
         if waiting is not None:
             self.ask(waiting)
         return waiting is None
 
     def forget(self) -> None:
         """No answer will come."""
-        self._waiting, self._is_out = None, False
+        self._waiting, self.is_out = None, False

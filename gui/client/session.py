@@ -263,6 +263,11 @@ class EngineSession(QObject):
         else:
             self._wanting_compilation.discard(wanter)
 
+    @property
+    def is_judging(self) -> bool:
+        """Whether a question of :meth:`judge_region` is on its way."""
+        return self._judging.is_out
+
     def judge_region(self, nodes: Sequence[str]) -> None:
         """Ask whether nodes can run as one kernel, while they are still being chosen: of several questions only the
         newest is answered, by ``regionJudged``, and none where the plan changed meanwhile.

@@ -14,7 +14,7 @@ from engine.reports import Compilation, EdgeInfo, GraphInfo, KernelReport, NodeI
 from gui.canvas.scene import KINDS, Scene, SceneEdge, SceneNode
 from gui.panels.facts import is_markable, shape_text
 
-_OPERATORS_NAMED = 3
+_OPERATORS_NAMED = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +78,8 @@ def _box(nodes: Mapping[str, NodeInfo], kernel: KernelReport | None, box: str, i
 
 
 def operators_text(operators: Iterable[str]) -> str:
-    """What a kernel computes, in order: "Conv + Relu", "MatMul + Add + Softmax + 2"."""
-    names = list(operators)
+    """What a kernel computes, in order, short enough for a box: "Conv + Relu", "MatMul + LayerNorm + 2"."""
+    names = [name.replace("Normalization", "Norm") for name in operators]
     shown = names if len(names) <= _OPERATORS_NAMED + 1 else names[:_OPERATORS_NAMED]
     more = len(names) - len(shown)
     return " + ".join([*shown, *([str(more)] if more else [])])

@@ -14,12 +14,13 @@ SHOW_COMMAND = "region.show_nodes"
 
 
 def saving_text(verdict: RegionVerdict) -> str:
-    """What a legal region saves: "saves 12.3 µs and 45 KB of memory traffic", with the engine's note."""
+    """What a legal region saves: "saves 12.3 µs and 45 KB of memory traffic", or costs, with the engine's note."""
     saving_us, saved_bytes = verdict.saving_us or 0.0, verdict.saved_bytes or 0
-    parts = [f"{formats.number(saving_us, 'µs')}"] if saving_us > 0 else []
-    if saved_bytes > 0:
-        parts.append(f"{formats.size(saved_bytes)} of memory traffic")
-    text = f"saves {' and '.join(parts)}" if parts else "saves nothing by the estimate"
+    time, traffic = formats.number(abs(saving_us), "µs"), f"{formats.size(abs(saved_bytes))} of memory traffic"
+    saved = [text for text, value in ((time, saving_us), (traffic, saved_bytes)) if value > 0]
+    costs = [text for text, value in ((time, saving_us), (traffic, saved_bytes)) if value < 0]
+    parts = [f"{verb} {' and '.join(what)}" for verb, what in (("saves", saved), ("costs", costs)) if what]
+    text = ", but ".join(parts) or "saves nothing by the estimate"
     return f"{text}; {verdict.note}" if verdict.note else f"{text}."
 
 

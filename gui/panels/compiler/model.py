@@ -104,7 +104,7 @@ def _change(before: float, after: float, unit: str) -> str:
     if not before or before == after:
         return text
     percent = 100 * (after - before) / before
-    return f"{text}  ({'+' if percent > 0 else '−'}{abs(percent):.0f} %)"
+    return f"{text}  ({'+' if percent > 0 else '−'}{abs(percent):.0f}\u00a0%)"
 
 
 def _figure(value: float, unit: str) -> str:

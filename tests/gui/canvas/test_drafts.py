@@ -141,6 +141,13 @@ def test_a_draft_shows_what_breaks_the_rule_and_what_could_be_instead(canvas: Gr
     assert canvas.grab().toImage() == plain
 
 
+def test_a_draft_of_nodes_is_one_of_the_boxes_that_they_are_in() -> None:
+    draft = RegionDraft(("a", "b"), False, CARD, offending=("b",), nearest=("a",))
+    boxes = draft.on(lambda nodes: dict.fromkeys(node.upper() for node in nodes))
+    assert (boxes.nodes, boxes.offending, boxes.nearest) == (("A", "B"), ("B",), ("A",))
+    assert boxes.card is draft.card
+
+
 def test_the_card_stays_with_its_place_on_the_graph(canvas: GraphCanvas, qtbot: QtBot) -> None:
     nodes = chain(canvas, 2)
     qtbot.mousePress(canvas, LEFT, SHIFT, canvas.nodeCenter(nodes[0]).toPoint())

@@ -100,14 +100,14 @@ def test_passes_and_totals(bench: Bench) -> None:
     document.compile(document.revision, COMPILATION)
     assert panel.status.isHidden()
     totals = panel.totals.texts()
-    assert totals["Data movement"] == "2 MB → 200 KB  (−90 %)"
+    assert totals["Data movement"] == "2 MB → 200 KB  (−90 %)"
     memory = COMPILATION.memory
     assert totals["Peak ÷ bound"] == f"{memory.peak_bytes / memory.lower_bound_bytes:.2f}"
     assert totals["Stated error"] == COMPILATION.stated_error
     assert panel.passes.texts() == {
-        "Layout": "9 of 20 units move nothing any more\n2 MB → 200 KB  (−90 %)",
+        "Layout": "9 of 20 units move nothing any more\n2 MB → 200 KB  (−90 %)",
         "Tiling": "12 tiles",
-        "Schedule": "31 jobs\n40 µs → 50 µs  (+25 %)",
+        "Schedule": "31 jobs\n40 µs → 50 µs  (+25 %)",
         "Verify": "no overlap",
     }
     document.set_compile(level=Level.O0)

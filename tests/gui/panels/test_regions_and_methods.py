@@ -56,6 +56,9 @@ def facts(document: Document, *ids: str) -> list[NodeFacts]:
 def test_savings_name_only_what_there_is() -> None:
     assert saving_text(LEGAL) == "saves 12.3 µs and 45 KB of memory traffic."
     assert saving_text(msgspec.structs.replace(LEGAL, saved_bytes=0)) == "saves 12.3 µs."
+    slower = msgspec.structs.replace(LEGAL, saving_us=-3.5)
+    assert saving_text(slower) == "saves 45 KB of memory traffic, but costs 3.5 µs."
+    assert saving_text(msgspec.structs.replace(slower, saved_bytes=-2000)) == "costs 3.5 µs and 2 KB of memory traffic."
     nothing = msgspec.structs.replace(LEGAL, saved_bytes=0, saving_us=0.0, note="runs unit by unit")
     assert saving_text(nothing) == "saves nothing by the estimate; runs unit by unit"
 
