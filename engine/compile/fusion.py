@@ -92,6 +92,13 @@ class _Fuser:
     def _root_of(self, value: str) -> str:
         return self.root.get(value, value)
 
+    def _written(self, unit: Placement) -> Iterable[str]:
+        """Roots that a unit writes: of a movement only those of its copies, as its other outputs are views."""
+        copies = self.layout.moved.get(unit.anchor)
+        if copies is None:
+            return map(self._root_of, unit.frame.writes)
+        return dict.fromkeys(copy.target.root for copy in copies)
+
     def _sources(self, unit: Placement) -> list[tuple[str, int]]:
         """Roots of what a unit reads of other units, with the places of these, the last first."""
         roots = dict.fromkeys(self._root_of(value) for value in unit.frame.reads)
@@ -106,8 +113,7 @@ class _Fuser:
         group.ends_in_softmax = isinstance(unit.frame.nodes[-1].op, Softmax)
         group.is_open = group.is_open and unit.is_on_chip
         self.group_of[index] = group
-        for value in unit.frame.writes:
-            root = self._root_of(value)
+        for root in self._written(unit):
             self.makers.setdefault(root, []).append(index)
             group.made.add(root)
 
@@ -192,11 +198,7 @@ class _Fuser:
             units=units,
             region=group.region,
             reads=tuple(root for root in reads if root not in group.made),
-            writes=tuple(
-                dict.fromkeys(
-                    root for unit in units for root in map(self._root_of, unit.frame.writes) if root not in inner
-                )
-            ),
+            writes=tuple(dict.fromkeys(root for unit in units for root in self._written(unit) if root not in inner)),
             inner=inner,
         )
 

@@ -1,12 +1,13 @@
 # pyright: reportUnknownMemberType=false
-"""The proof of a layout plan: the integer program run in planned memory, beside the program as it is.
+"""The proof of what the compiler does with memory: the integer program run in planned memory, beside the ordinary run.
 
-All buffers of a run lie in one array of bytes, at addresses that the memory planner gives them by their lifetimes, over
-bytes that mean nothing. Eliminated units are not run: who reads their outputs gathers the elements of another buffer
-through the view. What is left to move is one gather. Every operand that is read, and every value that is made, is
-compared with the ordinary program's: a wrong view, a missing copy or two live buffers that overlap change bits.
+Buffers lie in arrays of bytes at planned addresses, over bytes that mean nothing. Eliminated units are not run: who
+reads their outputs gathers the elements of another buffer through the view. What is left to move is one gather. Every
+operand that is read, and every value that is made, is compared with the ordinary program's: a wrong view, a missing
+copy, two live buffers that overlap, or a kernel that runs too early change bits.
 
-Values inside a unit, constants, and what is converted between float and integers at a seam lie outside of this memory.
+Values inside a unit, constants, and what is converted between float and integers at a seam lie outside of this memory;
+what stays inside a kernel lies there whole, not tile by tile.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.compile.layout import LayoutPlan, Rescaled, Storage
 from engine.compile.memory import Buffer, MemoryProblem, plan_greedy
+from engine.compile.storages import LayoutPlan, Rescaled, Storage
+from engine.compile.types import Compiled
 from engine.compile.view_rules import VIEW
 from engine.compile.views import View, sliced
 from engine.graph.graph import Graph
@@ -41,7 +43,7 @@ class Replay:
         elements: How many were compared.
         skipped: Instructions that were not run.
         moves: Instructions that were run as a copy.
-        arena_bytes: The memory that held all buffers; ``buffer_bytes`` is their sum.
+        arena_bytes: The memories that held the buffers; ``buffer_bytes`` is the sum of these.
     """
 
     differing: tuple[str, ...]
@@ -71,47 +73,133 @@ def rescaled_inputs(graph: Graph, program: Program) -> Rescaled:
     return frozenset(found)
 
 
+def stands(plan: LayoutPlan, rescaled: Rescaled) -> bool:
+    """Whether a plan made without scales holds with those of a program: what it lets vanish computes nothing."""
+    return not any(anchor in plan.eliminated or value in plan.written for anchor, value in rescaled)
+
+
 def _is_join(item: Instruction) -> bool:
     return isinstance(item.op, DataMovement) and isinstance(item.op.op, Concat)
 
 
 def replay(graph: Graph, program: Program, plan: LayoutPlan, inputs: Mapping[str, Tensor]) -> Replay:
-    """Run a program as a layout plan has it. ``inputs`` are the model's float inputs by name.
+    """Run a program as a layout plan has it, in its own order. ``inputs`` are the model's float inputs by name.
+
+    All buffers lie in one memory, each from the first instruction that touches it to the last.
 
     Raises:
         DataError: An input is missing.
         QuantscopeError: A kernel cannot compute.
     """
+    values = _values_of(program, inputs)
+    buffers: list[Buffer] = []
+    for root, (first, last) in _lifetimes(program, plan).items():
+        size_bytes = graph.types[root].element_count * values[root].element_size()
+        buffers.append(Buffer(root, first, last, size_bytes, _ALIGNMENT_BYTES))
+    found = plan_greedy(MemoryProblem(tuple(buffers)))
+    memory = _Memory(values)
+    memory.add_arena({b.name: (a, b.size_bytes) for b, a in zip(buffers, found.addresses, strict=True)})
+    return _Replayer(graph, program, plan, values, memory).run(program.instructions)
+
+
+def replay_compiled(graph: Graph, program: Program, compiled: Compiled, inputs: Mapping[str, Tensor]) -> Replay:
+    """Run a program in the order of a compiled model's kernels, with their values at its addresses on the chip and in
+    DRAM. Needs a plan that :func:`stands`. Raises as :func:`replay`."""
+    values = _values_of(program, inputs)
+    memory = _Memory(values)
+    for planned in (compiled.sram, compiled.dram):
+        places = zip(planned.problem.buffers, planned.plan.addresses, strict=True)
+        memory.add_arena({buffer.name: (address, buffer.size_bytes) for buffer, address in places})
+    order = [unit.anchor for unit in compiled.placed if unit.frame.is_input]
+    order += [unit.anchor for costed in compiled.kernels for unit in costed.kernel.units]
+    own: dict[str, list[Instruction]] = {anchor: [] for anchor in order}
+    rest: list[Instruction] = []
+    for item in program.instructions:
+        own.get(item.unit, rest).append(item)
+    instructions = [item for anchor in order for item in own[anchor]] + rest
+    return _Replayer(graph, program, compiled.layout, values, memory).run(instructions)
+
+
+def _values_of(program: Program, inputs: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Every value of the program as it is."""
     values: dict[str, Tensor] = {value: inputs[name] for name, value in program.inputs.items() if name in inputs}
 
     def keep(item: Instruction, _operands: Sequence[Tensor | None], results: Sequence[Tensor]) -> None:
         values.update((name, result.clone()) for name, result in zip(item.outputs, results, strict=True))
 
     run_program(program, inputs, visit=keep)
-    return _Replayer(graph, program, plan, values).run()
+    return values
+
+
+def _is_eliminated(item: Instruction, plan: LayoutPlan) -> bool:
+    return isinstance(item.op, DataMovement) and item.unit in plan.eliminated
+
+
+def _lifetimes(program: Program, plan: LayoutPlan) -> dict[str, tuple[int, int]]:
+    """First and last instruction that touches each buffer; outputs are needed to the end."""
+    touched = [
+        (step, name)
+        for step, item in enumerate(program.instructions)
+        if not _is_eliminated(item, plan)
+        for name in (*item.inputs, *item.outputs)
+    ]
+    end = len(program.instructions)
+    found: dict[str, tuple[int, int]] = {}
+    for step, name in [*touched, *((end, value) for value in program.outputs.values())]:
+        storage = plan.storages.get(name)
+        if storage is not None:
+            first, last = found.get(storage.root, (step, step))
+            found[storage.root] = min(first, step), max(last, step)
+    return found
+
+
+class _Memory:
+    """Buffers by the values that they are named after; what has no address gets a buffer of its own when it is used."""
+
+    def __init__(self, values: Mapping[str, Tensor]) -> None:
+        self._values = values
+        self._buffers: dict[str, NDArray[np.generic]] = {}
+        self.arena_bytes = 0
+
+    def add_arena(self, places: Mapping[str, tuple[int, int]]) -> None:
+        """One more memory, with the address and bytes of each buffer in it."""
+        size_bytes = max((address + size for address, size in places.values()), default=0)
+        arena = np.full(size_bytes, _NOTHING, np.uint8)
+        self.arena_bytes += size_bytes
+        for name, (address, size) in places.items():
+            self._buffers[name] = arena[address : address + size].view(self._values[name].numpy().dtype)
+
+    def __getitem__(self, name: str) -> NDArray[np.generic]:
+        found = self._buffers.get(name)
+        if found is None:
+            array = self._values[name].numpy()
+            found = self._buffers[name] = np.full(array.nbytes, _NOTHING, np.uint8).view(array.dtype)
+        return found
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of all buffers together."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
 
 
 class _Replayer:
-    def __init__(self, graph: Graph, program: Program, plan: LayoutPlan, values: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, graph: Graph, program: Program, plan: LayoutPlan, values: Mapping[str, Tensor], memory: _Memory
+    ) -> None:
         self._graph = graph
         self._program = program
         self._plan = plan
         self._values = values
+        self._memory = memory
         self._outside: dict[str, Tensor] = {name: values[name] for name in program.inputs.values()}
-        self._buffers, self._arena_bytes = self._memory()
+        self._maker = {name: item for item in program.instructions for name in item.outputs}
         self._differing: dict[str, None] = {}
         self._elements = self._skipped = self._moves = 0
 
-    def run(self) -> Replay:
+    def run(self, instructions: Sequence[Instruction]) -> Replay:
         with torch.inference_mode():
-            for item in self._program.instructions:
-                if isinstance(item.op, DataMovement) and item.unit in self._plan.eliminated:
-                    self._skipped += 1
-                elif isinstance(item.op, DataMovement) and item.unit in self._plan.moved:
-                    self._move(item)
-                    self._moves += 1
-                else:
-                    self._compute(item)
+            for item in instructions:
+                self._run(item)
             for value in self._program.outputs.values():
                 self._read(value)
         return Replay(
@@ -119,46 +207,20 @@ class _Replayer:
             elements=self._elements,
             skipped=self._skipped,
             moves=self._moves,
-            arena_bytes=self._arena_bytes,
-            buffer_bytes=sum(buffer.nbytes for buffer in self._buffers.values()),
+            arena_bytes=self._memory.arena_bytes,
+            buffer_bytes=self._memory.buffer_bytes,
         )
 
-    # -- memory ----------------------------------------------------------------------------------------------
-
-    def _memory(self) -> tuple[dict[str, NDArray[np.generic]], int]:
-        """Every buffer at its planned address of one array, and the size of that."""
-        lives = self._lifetimes()
-        buffers: list[Buffer] = []
-        for root, (first, last) in lives.items():
-            element_bytes = self._values[root].element_size()
-            size = self._graph.types[root].element_count * element_bytes
-            buffers.append(Buffer(root, first, last, size, _ALIGNMENT_BYTES))
-        plan = plan_greedy(MemoryProblem(tuple(buffers)))
-        arena_bytes = max((a + b.size_bytes for a, b in zip(plan.addresses, buffers, strict=True)), default=0)
-        arena = np.full(arena_bytes, _NOTHING, np.uint8)
-        found: dict[str, NDArray[np.generic]] = {}
-        for buffer, address in zip(buffers, plan.addresses, strict=True):
-            dtype = self._values[buffer.name].numpy().dtype
-            found[buffer.name] = arena[address : address + buffer.size_bytes].view(dtype)
-        return found, arena_bytes
-
-    def _lifetimes(self) -> dict[str, tuple[int, int]]:
-        """First and last instruction that touches each buffer."""
-        found: dict[str, tuple[int, int]] = {}
-        end = len(self._program.instructions)
-        touched = [(step, name) for step, item in enumerate(self._program.instructions) for name in self._touched(item)]
-        for step, name in [*touched, *((end, value) for value in self._program.outputs.values())]:
-            storage = self._plan.storages.get(name)
-            if storage is not None:
-                first, last = found.get(storage.root, (step, step))
-                found[storage.root] = min(first, step), max(last, step)
-        return found
-
-    def _touched(self, item: Instruction) -> tuple[str, ...]:
-        eliminated = isinstance(item.op, DataMovement) and item.unit in self._plan.eliminated
-        return () if eliminated else (*item.inputs, *item.outputs)
-
     # -- instructions ----------------------------------------------------------------------------------------
+
+    def _run(self, item: Instruction) -> None:
+        if _is_eliminated(item, self._plan):
+            self._skipped += 1
+        elif isinstance(item.op, DataMovement) and item.unit in self._plan.moved:
+            self._move(item)
+            self._moves += 1
+        else:
+            self._compute(item)
 
     def _compute(self, item: Instruction) -> None:
         """What the CPU computes in float is taken as it is, once its operands are the same."""
@@ -213,15 +275,16 @@ class _Replayer:
 
     def _read(self, name: str) -> Tensor:
         storage = self._plan.storages.get(name)
-        if storage is None:
-            found = self._outside.get(name)
-            return self._constant(name) if found is None else found
-        found = self._gather(storage)
-        self._compare(name, found)
-        return found
+        if storage is not None:
+            found = self._gather(storage)
+            self._compare(name, found)
+            return found
+        if name not in self._outside and name not in self._program.constants:
+            self._compute(self._maker[name])  # a conversion that stands before another of its readers
+        return self._outside[name] if name in self._outside else self._constant(name)
 
     def _gather(self, storage: Storage) -> Tensor:
-        return torch.from_numpy(np.asarray(self._buffers[storage.root][storage.view.addresses()]))
+        return torch.from_numpy(np.asarray(self._memory[storage.root][storage.view.addresses()]))
 
     def _write(self, name: str, result: Tensor) -> None:
         storage = self._plan.storages.get(name)
@@ -232,7 +295,7 @@ class _Replayer:
         self._scatter(storage, result)
 
     def _scatter(self, storage: Storage, result: Tensor) -> None:
-        self._buffers[storage.root][storage.view.addresses()] = result.numpy()
+        self._memory[storage.root][storage.view.addresses()] = result.numpy()
 
     def _compare(self, name: str, found: Tensor) -> None:
         expected = self._values[name]

@@ -1,4 +1,4 @@
-"""Random graphs: executor = compiled layout = TOSA reference model = integer-onnx in ONNX Runtime = package.
+"""Random graphs: executor = compiled = TOSA reference model = integer-onnx in ONNX Runtime = package.
 
     python -m tests.conformance.random_graphs [--count 500] [--seed N] [--only SEED ...] [--without-tosa]
 

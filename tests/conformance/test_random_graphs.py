@@ -27,7 +27,7 @@ def test_some_graphs_agree_in_every_form() -> None:
     tally = random_graphs.run(range(1000, 1000 + GRAPHS), tosa=bool(reference_version()))
     assert tally.failures == []
     assert tally.graphs + tally.refused.total() >= GRAPHS
-    assert {"two threads", "batch", "layout", "integer-onnx", "package"} <= set(tally.elements)
+    assert {"two threads", "batch", "layout", "compiled", "integer-onnx", "package"} <= set(tally.elements)
     assert any(line.startswith(f"{tally.graphs} graphs with a program") for line in random_graphs.table(tally))
 
 

@@ -1,8 +1,8 @@
 """One integer truth: every form of a session's program computes the executor's bits, every value of it.
 
 The executor with one thread is the measure. Beside it: itself with two threads, and with several samples as one batch;
-the compiler's layout, run in planned memory; the ``integer-onnx`` export in ONNX Runtime, the ``package`` export, the
-``tosa`` export on the TOSA reference model.
+the compiler's layout, and its kernels in their order, run in planned memory; the ``integer-onnx`` export in ONNX
+Runtime, the ``package`` export, the ``tosa`` export on the TOSA reference model.
 Values that follow a float node are compared where the form computes float nodes with the same bits (the package); for
 the others each integer segment is fed the executor's values, so that they are compared all the same.
 """
@@ -21,9 +21,11 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from engine.clock.check import check_compiled
+from engine.clock.estimate import Estimator
 from engine.compile.layout import plan_layout
 from engine.compile.orders import ANYWHERE, Reach
-from engine.compile.replay import replay, rescaled_inputs
+from engine.compile.replay import replay, replay_compiled, rescaled_inputs, stands
 from engine.errors import ExportError, QuantscopeError, ThirdPartyError
 from engine.export.integer_onnx import integer_model, program_model
 from engine.export.package import value_type
@@ -33,6 +35,7 @@ from engine.export.segments import INTEGER, Segment, cut
 from engine.export.tosa.segment import TosaSegment
 from engine.export.tosa.write import tosa_steps
 from engine.graph.graph import TensorType
+from engine.plan.compile_options import CompileOptions, Level
 from engine.program.types import Program
 from engine.session import Session
 from engine.simulate.placement import placements_of
@@ -43,6 +46,7 @@ from engine.verify.values import Arrays, from_float, program_values
 BATCH = 3
 TOSA = "tosa"
 LAYOUT = "layout"
+COMPILED = "compiled"
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,7 @@ def judged(session: Session, samples: Sequence[Arrays], folder: Path, *, tosa: b
     _judge_batch(verdict, session, samples)
     forms: dict[str, Callable[[], None]] = {
         LAYOUT: lambda: _judge_layout(verdict, session, samples),
+        COMPILED: lambda: _judge_compiled(verdict, session, samples),
         "integer-onnx": lambda: _judge_integer_onnx(verdict, session, samples, wanted),
         "package": lambda: _judge_package(verdict, session, samples, wanted, folder / "model.qspkg"),
         TOSA: lambda: _add_tosa(verdict, session, wanted) if tosa else None,
@@ -171,6 +176,20 @@ def _judge_layout(verdict: Verdict, session: Session, samples: Sequence[Arrays])
             found = replay(session.graph, program, plan, tensors)
             verdict.elements[LAYOUT] = verdict.elements.get(LAYOUT, 0) + found.elements
             verdict.differences += [Difference(LAYOUT, name, 1, index) for name in found.differing]
+
+
+def _judge_compiled(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:
+    """Kernels in their order, fused and unfused, values at their addresses on the chip and in DRAM."""
+    program, estimator = session.program(), Estimator(session.graph, session.target)
+    rescaled = rescaled_inputs(session.graph, program)
+    for level in (Level.O0, Level.O1, Level.O2):
+        simulation = estimator.simulate(session.resolve(), CompileOptions(level=level))
+        check_compiled(simulation.compiled, simulation.trace, session.target)
+        for index, inputs in enumerate(samples) if stands(simulation.compiled.layout, rescaled) else ():
+            tensors = {name: torch.from_numpy(np.array(array)) for name, array in inputs.items()}
+            found = replay_compiled(session.graph, program, simulation.compiled, tensors)
+            verdict.elements[COMPILED] = verdict.elements.get(COMPILED, 0) + found.elements
+            verdict.differences += [Difference(COMPILED, name, 1, index) for name in found.differing]
 
 
 def _judge_batch(verdict: Verdict, session: Session, samples: Sequence[Arrays]) -> None:

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from engine.clock.check import check_compiled
+from engine.clock.estimate import Estimator
 from engine.compile.layout import LayoutPlan, Storage, plan_layout
 from engine.compile.orders import ANYWHERE, Reach
-from engine.compile.replay import replay, rescaled_inputs
+from engine.compile.replay import replay, replay_compiled, rescaled_inputs, stands
+from engine.compile.types import Compiled
 from engine.ops.elementwise import Add
 from engine.ops.layout import Concat, Roll
 from engine.ops.reduce import LayerNorm
+from engine.plan.compile_options import CompileOptions, Level
 from engine.precision import Precision
 from engine.session import Session
 from engine.simulate.placement import placements_of
@@ -85,13 +89,53 @@ def test_precisions_and_the_cpu_in_between_change_no_bits(swin, precision):
     assert replay(session.graph, session.program(), plan_of(session), inputs_of(session)).is_equal
 
 
-@pytest.mark.parametrize("seed", [*range(3000, 3016), *IN_PLACE_SEEDS, *SHIFTED_SEEDS])
+def compiled(session: Session, level: Level) -> Compiled:
+    options = CompileOptions(level=level)
+    simulation = Estimator(session.graph, session.target).simulate(session.resolve(), options)
+    check_compiled(simulation.compiled, simulation.trace, session.target)
+    return simulation.compiled
+
+
+@pytest.mark.parametrize("level", [Level.O0, Level.O1, Level.O2])
+@pytest.mark.parametrize("name", ["swin_fmnist", "mobile_fmnist"])
+def test_fused_and_unfused_kernels_at_their_addresses_compute_the_same_bits(name, level):
+    session = Session.open(MODELS / f"{name}.qscope")
+    found = replay_compiled(session.graph, session.program(), compiled(session, level), inputs_of(session))
+    assert found.differing == () and found.elements > 500_000
+
+
+def test_a_region_of_the_user_computes_the_same_bits():
+    session = Session.open(MODELS / "swin_fmnist.qscope")
+    fused = max(compiled(session, Level.O2).kernels, key=lambda costed: len(costed.kernel.units)).kernel
+    verdict = session.region_verdict([node for unit in fused.units for node in unit.frame.unit.nodes])
+    assert len(verdict.nearest) > 2
+    session.fuse(verdict.nearest, "mine")
+    again = compiled(session, Level.O1)
+    assert [costed.kernel.region for costed in again.kernels].count("mine") == 1
+    assert replay_compiled(session.graph, session.program(), again, inputs_of(session)).is_equal
+
+
+def test_an_address_that_is_shared_too_early_changes_bits():
+    session = Session.open(MODELS / "swin_fmnist.qscope")
+    form = compiled(session, Level.O1)
+    buffers, plan = form.sram.problem.buffers, form.sram.plan
+    long = max(range(len(buffers)), key=lambda index: buffers[index].last - buffers[index].first)
+    inside = next(i for i, b in enumerate(buffers) if buffers[long].first < b.first <= b.last < buffers[long].last)
+    addresses = [plan.addresses[long] if index == inside else at for index, at in enumerate(plan.addresses)]
+    bent = replace(form, sram=replace(form.sram, plan=replace(plan, addresses=tuple(addresses))))
+    assert not replay_compiled(session.graph, session.program(), bent, inputs_of(session)).is_equal
+
+
+@pytest.mark.parametrize("seed", [*range(3000, 3016), *IN_PLACE_SEEDS, *SHIFTED_SEEDS, 29])
 def test_random_graphs_compute_the_same_bits(seed, tmp_path):
     session = drawn(seed, tmp_path)
     plan = plan_of(session)
     for reach in (ANYWHERE, Reach(), Reach(strides=1)):
         found = replay(session.graph, session.program(), plan_of(session, reach), inputs_of(session))
         assert found.differing == () and found.elements > 0
+    form = compiled(session, Level.O2)
+    if stands(form.layout, rescaled_inputs(session.graph, session.program())):
+        assert replay_compiled(session.graph, session.program(), form, inputs_of(session)).is_equal
     assert bool(plan.written) or seed not in IN_PLACE_SEEDS
     assert any(storage.view.rings for storage in plan.storages.values()) or seed not in SHIFTED_SEEDS
 
