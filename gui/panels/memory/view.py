@@ -9,12 +9,16 @@ from PySide6.QtWidgets import QWidget
 
 from gui.canvas.batch import draw_lines, draw_rects
 from gui.panels import formats
-from gui.panels.memory.model import KINDS, Level, MemoryModel
+from gui.panels.memory.model import KINDS, Level, Memory, MemoryModel
 from gui.panels.time_view import FONT_PX, GUTTER, SharedTime, TimeView, rects
 from gui.theme import text_on
 
 OCCUPANCY_SHARE = 0.36
 LEAST_HEIGHT = 190
+NOTHING_HERE = {
+    Memory.SRAM: "Nothing stays on the chip: every value goes through DDR.",
+    Memory.DRAM: "No value lies in DDR.",
+}
 LABEL_FROM_PX = 46.0
 LABEL_HEIGHT_PX = 13.0
 SLACK_PX = 2.0
@@ -132,6 +136,9 @@ class MemoryView(TimeView):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
         self._paint_occupancy(painter, self.model)
         self._paint_blocks(painter, self.model)
+        if not self.model.blocks:
+            painter.setPen(QColor(self.theme.muted_text))
+            painter.drawText(self._map, Qt.AlignmentFlag.AlignCenter, NOTHING_HERE[self.model.memory])
         for place in (self._occupancy, self._map):
             self._paint_lines(painter, place)
             painter.setPen(QColor(self.theme.outline))

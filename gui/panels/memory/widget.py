@@ -74,7 +74,8 @@ class MemoryPanel(CompiledPanel):
         return self.plan.model.headline()
 
     def remark(self, compilation: Compilation) -> str:
-        return f"planner: {compilation.memory.planner}" if self.memory is Memory.SRAM else ""
+        has_plan = self.memory is Memory.SRAM and compilation.memory.peak_bytes > 0
+        return f"planner: {compilation.memory.planner}" if has_plan else ""
 
     def set_theme(self, theme: Theme) -> None:
         self.plan.set_theme(theme)

@@ -135,7 +135,7 @@ class RooflineModel:
         if shown.macs:
             rate = shown.macs / time_us(shown)
             limit = self.compilation.ceiling.macs_per_us
-            of = f", {formats.percent(rate / limit)} of the ceiling" if limit > 0 else ""
+            of = f", {formats.number(100 * rate / limit, '%')} of the ceiling" if limit > 0 else ""
             lines.append(f"{quantity(shown.macs, ' MACs')} at {quantity(rate, ' MACs/µs')}{of}")
             lines.append(_traffic_text(shown))
         else:
@@ -146,7 +146,7 @@ class RooflineModel:
         """How much of the chip the frame uses."""
         total, macs = self.compilation.timeline.total_us, sum(kernel.macs for kernel in self.kernels)
         limit = self.compilation.ceiling.macs_per_us
-        share = formats.percent(macs / total / limit) if total > 0 and limit > 0 else formats.MISSING
+        share = formats.number(100 * macs / total / limit if total > 0 and limit > 0 else None, "%")
         return f"{quantity(macs, ' MACs')} in {duration_text(total)}: {share} of the ceiling"
 
     def strip_title(self) -> str:

@@ -50,6 +50,7 @@ class RooflinePlot(pg.GraphicsView):
         self._theme = LIGHT
         self._selected: frozenset[int] = frozenset()
         self._pressed: QPointF | None = None
+        self._is_fitted = True
         self.view = pg.ViewBox(enableMenu=False)
         self.axes = {side: DecadeAxis(side, linkView=self.view) for side in ("bottom", "left")}
         self.axes["bottom"].setLabel("MACs per byte of DDR")
@@ -80,6 +81,7 @@ class RooflinePlot(pg.GraphicsView):
             self.view.addItem(item, ignoreBounds=True)
         self.view.sigRangeChanged.connect(self._place_limits)
         self.view.sigResized.connect(self._place_limits)
+        self.view.sigRangeChangedManually.connect(self._on_moved)
 
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme
@@ -98,11 +100,11 @@ class RooflinePlot(pg.GraphicsView):
             self._paint()
 
     def show_model(self, model: RooflineModel, selected: frozenset[int]) -> None:
-        """Show other kernels; the view stays where it is unless there was none."""
-        is_first = self.model is None
+        """Show other kernels, all of them unless the user looks at a part; under another roof all in any case."""
+        is_under_same_roof = self.model is not None and self.model.ceiling == model.ceiling
         self.model, self._selected = model, selected
         self._paint()
-        if is_first:
+        if self._is_fitted or not is_under_same_roof:
             self.fit()
 
     def forget(self) -> None:
@@ -120,6 +122,7 @@ class RooflinePlot(pg.GraphicsView):
         if self.model is not None:
             x, y = self.model.view
             self.view.setRange(xRange=x, yRange=y, padding=0)
+            self._is_fitted = True
 
     def point_centre(self, kernel: int) -> QPointF:
         """The middle of a kernel's point, in pixels of the widget."""
@@ -214,6 +217,10 @@ class RooflinePlot(pg.GraphicsView):
         self.limits[1].setVisible(bool(right > ridge[0] and bottom < ridge[1] < top))
 
     # Gestures
+
+    def _on_moved(self) -> None:
+        """The user looks at a part."""
+        self._is_fitted = False
 
     def mousePressEvent(self, ev: QMouseEvent) -> None:
         self._pressed = ev.position()

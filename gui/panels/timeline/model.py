@@ -189,6 +189,13 @@ class TimelineModel:
         shown = self.kernels[kernel]
         return shown.region or self._titles.get(shown.anchor, shown.anchor)
 
+    def long_title(self, kernel: int) -> str:
+        """What it is called where there is more room: with the module around it."""
+        title = self.title(kernel)
+        path = self.kernels[kernel].anchor.strip("/").split("/")
+        around = path[path.index(title) - 1 : path.index(title)] if title in path else []
+        return "/".join([*around, title])
+
     def headline(self) -> str:
         """The totals of the frame."""
         compilation = self.compilation

@@ -166,7 +166,7 @@ class TimelineView(TimeView):
         for index in named:
             painter.setPen(QColor(self.theme.marker_text if chosen[index] else self.theme.text))
             place = (float(left[index]) + 4, row.top, float(right[index] - left[index]) - 8, row.height)
-            title = model.title(int(kernel[index]))
+            title = self._title(model, int(kernel[index]), place[2])
             self.texts.draw(painter, title, place, FONT_PX, elide=Qt.TextElideMode.ElideRight)
 
     def _paint_critical(self, painter: QPainter, model: TimelineModel, area: QRectF) -> None:
@@ -234,9 +234,14 @@ class TimelineView(TimeView):
             right = min(float(bars[index, 1]), float(area.width())) + area.left()
             tiles = model.kernels[kernel].tiles
             tile = f"{model.timeline.tile[job] + 1}/{tiles} " if tiles > 1 else ""
-            text = tile + model.title(kernel)
             place = (left + 4, row.top, right - left - 8, row.height)
+            text = tile + self._title(model, kernel, place[2] - self.texts.width(tile, FONT_PX))
             self.texts.draw(painter, text, place, FONT_PX, elide=Qt.TextElideMode.ElideRight)
+
+    def _title(self, model: TimelineModel, kernel: int, width: float) -> str:
+        """The long title where it fits."""
+        title = model.long_title(kernel)
+        return title if self.texts.width(title, FONT_PX) <= width else model.title(kernel)
 
     def _paint_marks(self, painter: QPainter, model: TimelineModel, lane: Lane, row: _Row, area: QRectF) -> None:
         """The selected kernels' jobs: outlined where wide enough, and underlined at any magnification."""

@@ -144,6 +144,14 @@ def test_the_switch_shows_ddr(panel: MemoryPanel, qtbot: QtBot) -> None:
     assert "tiles" not in panel.legend.text(), "only what occurs"
 
 
+def test_it_says_when_nothing_lies_there(panel: MemoryPanel) -> None:
+    panel._document.compile(panel._document.revision, compilations.with_blocks(SMALL, []))
+    assert panel.note.text() == ""
+    nothing = panel.plan.grab().toImage()
+    panel.show_memory(Memory.DRAM)
+    assert panel.plan.grab().toImage() != nothing, "the words are about the one memory or the other"
+
+
 def test_timeline_and_memory_share_their_time(panel: MemoryPanel, qtbot: QtBot) -> None:
     timeline = TimelinePanel(panel.owner, panel._view, panel.plan.time)  # type: ignore[attr-defined]
     qtbot.addWidget(timeline)

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 import msgspec
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
+from engine.reports import Ceiling
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.roofline.model import MOST_DIAMETER_PX, RooflineModel, decade_text, quantity, time_us
 from gui.panels.roofline.plot import RooflinePlot
@@ -165,12 +167,32 @@ def test_the_pointer_reads_out_points_and_strip(panel: RooflinePanel, qtbot: QtB
     qtbot.waitUntil(lambda: RESHAPE in plot.card.text() and plot.card.isVisible())
 
 
+def look_closer(plot: RooflinePlot) -> None:
+    """Turn the wheel over the plot: the user looks at a part."""
+    viewport = plot.viewport()
+    at, none = QPointF(viewport.rect().center()), Qt.MouseButton.NoButton
+    plain, phase = Qt.KeyboardModifier.NoModifier, Qt.ScrollPhase.NoScrollPhase
+    event = QWheelEvent(at, viewport.mapToGlobal(at), QPoint(), QPoint(0, 240), none, plain, phase, False)
+    before = plot.view.viewRange()
+    QApplication.sendEvent(viewport, event)
+    assert plot.view.viewRange() != before
+
+
 def test_an_edit_keeps_the_view_and_another_model_starts_anew(panel: RooflinePanel, qtbot: QtBot) -> None:
     plot, document = plot_of(panel), panel._document
-    plot.view.setRange(xRange=(0.0, 0.5), yRange=(3.0, 4.0), padding=0)
+    QTest.keyClick(plot, Qt.Key.Key_Space)
+    document.compile(document.revision, compilations.many(500))
+    many = RooflineModel(compilations.many(500))
+    assert plot.view.viewRange()[0] == pytest.approx(list(many.view[0])), "all is shown as long as nobody moved"
+    look_closer(plot)
+    before = plot.view.viewRange()[0]
     document.mark([CONV], "int16")
     document.compile(document.revision, SMALL)
-    assert plot.view.viewRange()[0] == pytest.approx([0.0, 0.5])
+    assert plot.view.viewRange()[0] == pytest.approx(before)
+    other_chip = msgspec.structs.replace(SMALL, ceiling=Ceiling(5e6, 1e4))
+    document.compile(document.revision, other_chip)
+    assert plot.view.viewRange()[0] == pytest.approx(list(RooflineModel(other_chip).view[0]))
+    look_closer(plot)
     document.open(samples.opened(), "/models/other.onnx")
     document.compile(document.revision, SMALL)
     assert panel.model is not None

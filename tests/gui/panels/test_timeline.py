@@ -162,6 +162,7 @@ def test_kernels_are_called_by_their_module(panel: TimelinePanel) -> None:
     timeline = compiled(panel)
     assert timeline.model is not None
     assert [timeline.model.title(kernel) for kernel in range(3)] == ["region 1", "Reshape", "fc"]
+    assert [timeline.model.long_title(kernel) for kernel in range(3)] == ["region 1", "head/Reshape", "head/fc"]
 
 
 def test_an_empty_frame_is_no_trouble() -> None:
