@@ -197,7 +197,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 def _conformance(arguments: argparse.Namespace) -> int:
     """Exports on programs that nobody here wrote: the tests that need them, the TOSA suite, random graphs, then whole
-    models (ARGS: which); and the float executor on ONNX's own node tests."""
+    models (ARGS: which); the float executor on ONNX's own node tests; and what each of torch's exporters becomes."""
     _install(development=True, x11=False)
     _install_beside(TOSA, TOSA_PACKAGES, "the TOSA reference model")
     _install_beside(TOSA_SUITE, TOSA_SUITE_PACKAGES, "what the TOSA conformance suite needs")
@@ -212,6 +212,7 @@ def _conformance(arguments: argparse.Namespace) -> int:
         [python, "-m", "tests.benchmarks.verify"],
         [python, "-m", "tests.benchmarks.ethos"],
         [python, "-m", "tests.conformance.onnx_nodes"],
+        [python, "-m", "tests.conformance.exporters"],
     )
     return max(subprocess.run(command, check=False).returncode for command in commands)
 

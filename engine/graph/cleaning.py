@@ -6,6 +6,7 @@ from collections import Counter
 
 from engine.graph.draft import Draft
 from engine.graph.patterns import rewrite
+from engine.graph.patterns.duplicates import merge_duplicates
 from engine.graph.patterns.partitions import merge_partitions
 
 
@@ -22,7 +23,8 @@ def clean(draft: Draft) -> tuple[str, ...]:
         recognised += fired
         identities += draft.drop_identities()
         draft.drop_dead()
-    if partitions := merge_partitions(draft):
-        recognised["slices that take a value apart are a split"] = partitions
+    recognised["slices that take a value apart are a split"] = merge_partitions(draft)
+    recognised["nodes dropped that compute what another does"] = merge_duplicates(draft)
+    draft.drop_dead()
     lines = [f"{identities} nodes that do nothing were removed"] if identities else []
-    return (*lines, *(f"{count} x {what}" for what, count in sorted(recognised.items())))
+    return (*lines, *(f"{count} x {what}" for what, count in sorted(recognised.items()) if count))

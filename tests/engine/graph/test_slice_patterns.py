@@ -149,7 +149,7 @@ def test_a_piece_that_is_an_output_stays() -> None:
 def test_other_orders_stay(order: Sequence[tuple[int, int]]) -> None:
     x = numbered(1, 4, 4, 3)
     graph = assert_same(merging(x, order, 1, 3, 2, False), {"x": x})
-    assert type_names(graph) == ["Slice"] * len(order) + ["Concat"]
+    assert type_names(graph) == ["Slice"] * len(set(order)) + ["Concat"]
 
 
 def test_pieces_that_do_not_come_out_even_stay() -> None:
