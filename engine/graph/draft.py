@@ -16,9 +16,14 @@ _GAP = 1 << 60
 
 
 class Draft:
-    """Nodes in topological order in numbered slots; a removed node leaves its slot empty."""
+    """Nodes in topological order in numbered slots; a removed node leaves its slot empty.
+
+    ``symbolic_batch``: the file leaves the batch open. Its graph must be the same for every batch: axes of size one may
+    be the batch, and no constant may have it in its shape.
+    """
 
     def __init__(self) -> None:
+        self.symbolic_batch = False
         self.names = NodeNames()
         self.types: dict[str, TensorType] = {}
         self.constants: dict[str, Constant] = {}

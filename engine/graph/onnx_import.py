@@ -64,6 +64,7 @@ def import_onnx(
         importer.convert_blocks()
     importer.make_outputs()
     draft = importer.draft
+    draft.symbolic_batch = not open_inputs and has_symbolic_batch(importer.fed_inputs())
     notes = (*importer.notes(), *clean(draft))
     nodes = tuple(draft.nodes())
     return Graph(
@@ -76,7 +77,7 @@ def import_onnx(
         source=source.path,
         opset=source.model.opset_imports.get("", 0),
         notes=notes,
-        symbolic_batch=not open_inputs and has_symbolic_batch(importer.fed_inputs()),
+        symbolic_batch=draft.symbolic_batch,
         open_sizes=importer.open_sizes(),
     )
 

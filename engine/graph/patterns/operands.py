@@ -92,7 +92,8 @@ def reshaped_for_a_constant(draft: Draft, root: Node) -> Match | None:
         first, constant = _reshape_before(draft, root, node, value), draft.constants.get(other)
         if first is None or constant is None:
             continue
-        turned = _in_shape(constant, draft.types[value].shape, draft.types[first.inputs[0]].shape)
+        between, before = draft.types[value].shape, draft.types[first.inputs[0]].shape
+        turned = _in_shape(constant, between, before, open_batch=draft.symbolic_batch)
         if turned is not None:
             name = draft.add_constant(f"{other}/reshaped", turned)
             return Match(node.op, (first.inputs[0], name), (first, node), keep=node)
@@ -109,16 +110,21 @@ def _reshape_before(draft: Draft, root: Node, node: Node, value: str) -> Node | 
     return first if taken_back and 0 not in before else None
 
 
-def _in_shape(constant: Constant, broadcast_to: tuple[int, ...], shape: tuple[int, ...]) -> Constant | None:
+def _in_shape(
+    constant: Constant, broadcast_to: tuple[int, ...], shape: tuple[int, ...], *, open_batch: bool
+) -> Constant | None:
     """The constant, which is broadcast to one shape, as it is broadcast to the other; None where it would be large.
 
-    Axes that are reshaped together stay of size one where the constant varies along none of them.
+    Axes that are reshaped together stay of size one where the constant varies along none of them. With an open batch
+    the first axis must not be among others along which it varies: the constant would grow with the batch.
     """
     given = (1,) * (len(broadcast_to) - len(constant.type.shape)) + constant.type.shape
     full: list[int] = []
     wanted: list[int] = []
     for axes, others in _groups(broadcast_to, shape):
         varies = any(given[axis] != 1 for axis in axes)
+        if varies and open_batch and 0 in axes and len(axes) > 1:
+            return None
         full += [broadcast_to[axis] if varies else 1 for axis in axes]
         wanted += [shape[axis] if varies else 1 for axis in others]
     if math.prod(full) > _MOST_ELEMENTS:

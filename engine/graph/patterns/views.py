@@ -44,6 +44,8 @@ def only_units_moved(draft: Draft, root: Node) -> Match | None:
     """A Transpose whose axes longer than one stay in their order."""
     op, shape = root.op, draft.types[root.inputs[0]].shape
     assert isinstance(op, Transpose)
+    if draft.symbolic_batch:
+        return None
     longer = [axis for axis in op.perm if shape[axis] != 1]
     if longer != sorted(longer):
         return None
@@ -55,7 +57,7 @@ def only_units_moved(draft: Draft, root: Node) -> Match | None:
 def merged_around_units(draft: Draft, root: Node) -> Match | None:
     """Transpose(Reshape(Transpose(x))) where the reshape adds and removes axes of size one alone."""
     reshape, op = draft.producer(root.inputs[0]), root.op
-    if reshape is None or not isinstance(reshape.op, Reshape):
+    if reshape is None or not isinstance(reshape.op, Reshape) or draft.symbolic_batch:
         return None
     first = draft.producer(reshape.inputs[0])
     if first is None or not isinstance(first.op, Transpose):

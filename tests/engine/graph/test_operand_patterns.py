@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.engine.graph.onnx_models import Array, assert_same, build, node, type_names
+from tests.engine.graph.onnx_models import Array, assert_same, build, loaded, node, type_names
 
 RNG = np.random.default_rng(6)
 
@@ -64,6 +64,18 @@ def test_a_mask_of_windows(batch: int, operator: str, shape: tuple[int, ...]) ->
 def test_a_mask_behind_a_reshape_that_is_not_taken_back() -> None:
     kinds = windows(1, floats(4, 1, 3, 3), (1, 4, 2, 3, 3), back=(4, 2, 9))
     assert kinds == ["Reshape", "Add", "Reshape", "Softmax"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("mask", "kinds"), [((4, 1, 3, 3), 4), ((1, 3, 3), 2)], ids=["of windows", "of places"])
+def test_a_mask_does_not_take_an_open_batch_into_its_shape(batch: int, mask: tuple[int, ...], kinds: int) -> None:
+    nodes = [
+        node("Abs", ["x"], ["f"]), node("Reshape", ["f", "between"], ["r"]), node("Add", ["r", "mask"], ["a"]),
+        node("Reshape", ["a", "back"], ["y"]),
+    ]  # fmt: skip
+    constants = {"between": ints(-1, 4, 2, 3, 3), "back": ints(-1, 2, 3, 3), "mask": floats(*mask)}
+    model = build(nodes, {"x": ["N", 2, 3, 3]}, ["y"], constants)
+    assert len(type_names(loaded(model, batch=4 * batch))) == kinds
 
 
 def test_a_function_between_a_reshape_and_its_way_back() -> None:

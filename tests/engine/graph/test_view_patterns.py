@@ -14,7 +14,7 @@ from onnx import ModelProto
 from engine.graph.graph import Graph
 from engine.ops.base import Op
 from engine.ops.layout import Reshape, Transpose
-from tests.engine.graph.onnx_models import Array, assert_same, build, node, operators, type_names
+from tests.engine.graph.onnx_models import Array, assert_same, build, loaded, node, operators, type_names
 
 Movement = tuple[str, tuple[int, ...]]
 """Reshape and its shape, or Transpose and its permutation."""
@@ -117,6 +117,14 @@ def test_movements_of_an_input_straight_to_an_output() -> None:
     x = numbered(2, 6)
     nodes = [node(T, ["x"], ["t"], perm=(1, 0)), node(T, ["t"], ["y"], perm=(1, 0))]
     assert type_names(assert_same(build(nodes, {"x": x}, ["y"]), {"x": x})) == ["Identity"]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_open_batch_is_no_axis_of_size_one(batch: int) -> None:
+    """The graph is the same for every batch, so that exports can leave it open."""
+    nodes = [node(T, ["x"], ["t"], perm=(1, 0, 2)), node("Relu", ["t"], ["y"])]
+    graph = loaded(build(nodes, {"x": ["N", 3, 4]}, ["y"]), batch=batch)
+    assert type_names(graph) == ["Transpose", "Relu"]
 
 
 @st.composite
