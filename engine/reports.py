@@ -319,6 +319,24 @@ class Refusal(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Rewrite(msgspec.Struct, frozen=True):
+    """A refused node, and what would run on the chip in its place.
+
+    ``rule`` is the broken rule of the target, with what was ``measured`` and the ``limit`` ("" and None: there is
+    none). ``rewrite`` is how to write the node anew: ``checked`` against the target's rules, or advice; ``change_us``
+    is what it changes the latency by (None: it was not estimated).
+    """
+
+    id: str
+    rule: str = ""
+    reason: str = ""
+    measured: float | None = None
+    limit: float | None = None
+    rewrite: str = ""
+    change_us: float | None = None
+    checked: bool = False
+
+
 class ExportSummary(msgspec.Struct, frozen=True):
     """What an export wrote."""
 

@@ -68,10 +68,12 @@ from engine.reports import (
     RegionPlan,
     RegionSplit,
     RegionVerdict,
+    Rewrite,
     Stage,
     Timing,
     Verification,
 )
+from engine.rewrites.advice import Adviser
 from engine.session_file import DataSource, SavedSession, read_session, write_session
 from engine.target.target import Target, load_target
 
@@ -673,6 +675,12 @@ class Session:
     def refusals(self) -> tuple[Refusal, ...]:
         """Nodes that are not computed as requested, or on the CPU unasked, each with its reason."""
         return refusals(self.graph, self.plan, self.resolve())
+
+    def rewrites(self) -> tuple[Rewrite, ...]:
+        """For each of :meth:`refusals` the rule that it breaks, and a rewrite that the target takes, with what that
+        does to the latency: the model is compiled with it."""
+        latency_us = self._timing.estimate(self.resolve(), self.plan.compile).latency_us
+        return Adviser(self.graph, self.plan, self.target, has_lowering, latency_us).advise(self.refusals())
 
     def accumulators(self) -> tuple[Accumulator, ...]:
         """For every kernel that adds values up, how large its sums can become, against the width they are kept in.

@@ -11,7 +11,7 @@ from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError
 from engine.ops.other import Unsupported
 from engine.project import SUFFIX
-from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
+from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Rewrite, Stage, Timing, Verification
 from engine.session import Session
 
 
@@ -99,8 +99,12 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
         f"{session.graph.name} on {session.target.name}: {len(session.graph.nodes)} nodes, {len(cpu)} on the CPU, "
         f"{len(refusals)} not as requested"
     )
-    rows = [(item.id, item.op_type, item.effective, item.reason) for item in refusals]
-    print_table(title, ("node", "operator", "effective", "reason"), rows)
+    rewrites = session.rewrites()
+    rows = [
+        (item.id, item.op_type, item.effective, item.reason, other.rewrite or "–", _effect(other, session))
+        for item, other in zip(refusals, rewrites, strict=True)
+    ]
+    print_table(title, ("node", "operator", "effective", "reason", "what would", "latency"), rows)
     nodes, regions = session.node_plans(), session.regions()
     for region in regions:
         state = "one kernel" if region.legal else f"has no effect: {region.reason}"
@@ -108,11 +112,18 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
     sums = session.accumulators() if session.calibration is not None else ()
     _print_accumulators(session, sums, accumulators)
     record = {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes, "regions": regions}
-    write_json(json, {**record, "accumulators": sums})
+    write_json(json, {**record, "rewrites": rewrites, "accumulators": sums})
     stopped = _unsupported(session)
     if stopped:
         (first, problem), *others = stopped
         raise GraphError(f"{problem} (and {len(others)} more)" if others else problem, path=path, node=first)
+
+
+def _effect(rewrite: Rewrite, session: Session) -> str:
+    """What a rewrite does to the latency, in microseconds and as a part of it."""
+    if rewrite.change_us is None:
+        return "not estimated"
+    return f"{rewrite.change_us:+,.1f} us of {1e3 * session.estimate().latency_ms:,.1f}"
 
 
 def _unsupported(session: Session) -> list[tuple[str, str]]:
