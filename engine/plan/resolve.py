@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from engine.graph.graph import Graph, Node
@@ -14,7 +15,7 @@ from engine.ops.other import Input, Unsupported
 from engine.ops.reduce import ArgExtreme, AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
 from engine.plan.regions import resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
-from engine.plan.units import build_units, is_scaling, unit_precision
+from engine.plan.units import build_units, chains_of, is_scaling, unit_precision
 from engine.precision import Precision
 from engine.target.rules import Refusal, allowed, check_node
 from engine.target.target import Target
@@ -47,17 +48,70 @@ def resolve(graph: Graph, plan: Plan, target: Target, lowers: Callable[[Op], boo
 
 
 class Resolver:
-    """Resolves plans of one graph for one target; what a node alone may be is asked once."""
+    """Resolves plans of one graph for one target; an edit costs little more than what it changes.
+
+    Nodes that may share a unit are a *chain* (:func:`engine.plan.units.chains_of`): what a chain becomes depends on
+    what is asked for its own nodes, and on the types that it reads. A plan is resolved from the plan before it: chains
+    whose choices changed, then those that read what changed.
+    """
 
     def __init__(self, graph: Graph, target: Target, lowers: Callable[[Op], bool]) -> None:
         self._verdicts = _Verdicts(graph, target, lowers)
         self._graph = graph
         self._target = target
+        self._chains = chains_of(graph)
+        self._chain_of = {node.id: index for index, chain in enumerate(self._chains) for node in chain}
+        self._order = {node.id: index for index, node in enumerate(graph.nodes)}
+        self._newest: tuple[Plan, Resolution, list[tuple[Unit, ...]]] | None = None
 
     def resolve(self, plan: Plan) -> Resolution:
         """As :func:`resolve`."""
-        found = _Resolution(self._graph, plan, self._verdicts).run()
-        return resolve_regions(self._graph, found, self._target, plan.regions)
+        if self._newest is None or self._newest[0].choices is not plan.choices:
+            self._newest = self._resolved(plan)
+        return resolve_regions(self._graph, self._newest[1], self._target, plan.regions)
+
+    def _resolved(self, plan: Plan) -> tuple[Plan, Resolution, list[tuple[Unit, ...]]]:
+        if self._newest is None:
+            changed = set(range(len(self._chains)))
+            resolution = _Resolution(self._graph, plan, self._verdicts, {}, {})
+            units: list[tuple[Unit, ...]] = [()] * len(self._chains)
+        else:
+            before, known, units = self._newest
+            changed = {self._chain_of[node] for node in _differences(before.choices, plan.choices)}
+            resolution = _Resolution(self._graph, plan, self._verdicts, dict(known.dtypes), dict(known.effective))
+            units = list(units)
+        if not changed and self._newest is not None:
+            return plan, self._newest[1], units
+        self._settle(resolution, changed, units)
+        joined = sorted((unit for chain in units for unit in chain), key=lambda unit: self._order[unit.nodes[-1]])
+        effective, dtypes = MappingProxyType(resolution.effective), MappingProxyType(resolution.dtypes)
+        return plan, Resolution(effective, tuple(joined), dtypes), units
+
+    def _settle(self, resolution: _Resolution, changed: set[int], units: list[tuple[Unit, ...]]) -> None:
+        """Work through the changed chains in graph order, and through those that read values whose type changed."""
+        pending = [(self._order[self._chains[index][0].id], index) for index in changed]
+        heapq.heapify(pending)
+        asked = set(changed)
+        while pending:
+            _, index = heapq.heappop(pending)
+            chain = self._chains[index]
+            values = [value for node in chain for value in node.outputs if value]
+            before = [resolution.dtypes.get(value) for value in values]
+            found = resolution.settle(chain, units[index] if index not in changed else None)
+            units[index] = units[index] if found == units[index] else found
+            for value, dtype in zip(values, before, strict=True):
+                if resolution.dtypes[value] != dtype:
+                    for reader in self._graph.consumers.get(value, ()):
+                        place = self._chain_of[reader.id]
+                        if place not in asked:
+                            asked.add(place)
+                            heapq.heappush(pending, (self._order[self._chains[place][0].id], place))
+
+
+def _differences(before: Mapping[str, Precision], after: Mapping[str, Precision]) -> Iterator[str]:
+    """Nodes for which two plans ask for different precisions."""
+    yield from (node for node, wanted in before.items() if after.get(node) is not wanted)
+    yield from (node for node in after if node not in before)
 
 
 def passes_through(node: Node, precision: Precision, requested: Precision) -> bool:
@@ -141,23 +195,31 @@ class _Verdicts:
 
 
 class _Resolution:
-    """One resolution in the making."""
+    """One resolution in the making; ``dtypes`` and ``effective`` are what is known of it."""
 
-    def __init__(self, graph: Graph, plan: Plan, verdicts: _Verdicts) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        plan: Plan,
+        verdicts: _Verdicts,
+        dtypes: dict[str, str],
+        effective: dict[str, Effective],
+    ) -> None:
         self.graph = graph
         self.plan = plan
         self.verdicts = verdicts
-        self.dtypes: dict[str, str] = {}
-        self.effective: dict[str, Effective] = {}
+        self.dtypes = dtypes
+        self.effective = effective
 
-    def run(self) -> Resolution:
+    def settle(self, chain: Sequence[Node], units: tuple[Unit, ...] | None) -> tuple[Unit, ...]:
+        """Fix the types of a chain's nodes; ``units`` are its units where these are known."""
         requested, verdict = self.plan.requested, self.verdicts.verdict
-        verdicts = {node.id: verdict(node, requested(node.id)) for node in self.graph.nodes}
+        verdicts = {node.id: verdict(node, requested(node.id)) for node in chain}
         chosen = {node_id: verdict[0] for node_id, verdict in verdicts.items()}
-        units = build_units(self.graph, self.plan, chosen, self.verdicts.permits)
-        for unit in units:
+        found = units or build_units(self.graph, chain, self.plan, chosen, self.verdicts.permits)
+        for unit in found:
             self._settle(unit, verdicts, chosen)
-        return Resolution(MappingProxyType(self.effective), units, MappingProxyType(self.dtypes))
+        return found
 
     def _settle(self, unit: Unit, verdicts: dict[str, Verdict], chosen: dict[str, Precision]) -> None:
         """Fix the unit's output type, following the inputs where the unit only passes integers on."""
@@ -192,7 +254,9 @@ class _Resolution:
                 self.dtypes[value] = _DTYPE[precision] if kind.is_float else kind.dtype
         own = self._own_precision(unit, node, precision)
         dtype = self.dtypes[node.outputs[0]]
-        self.effective[node.id] = Effective(own, dtype, self._difference(unit, node, own, refusal), unit.anchor)
+        made = Effective(own, dtype, self._difference(unit, node, own, refusal), unit.anchor)
+        if self.effective.get(node.id) != made:
+            self.effective[node.id] = made
 
     def _own_precision(self, unit: Unit, node: Node, precision: Precision) -> Precision:
         """What the unit's precision is called for one of its nodes: an elementwise int8 function is a table."""

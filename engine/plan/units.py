@@ -7,7 +7,7 @@ than quantising inside it (``../shared/peers-measured.md``: 7.5 dB on EfficientN
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine, Clip, Div, Mul, Relu, Sub, Unary
@@ -34,13 +34,38 @@ Permits = Callable[[Node, Precision], bool]
 """Whether the target computes a node in a precision."""
 
 
-def build_units(graph: Graph, plan: Plan, chosen: Mapping[str, Precision], permits: Permits) -> tuple[Unit, ...]:
-    """Partition the nodes, given the precision that each would have alone.
+def chains_of(graph: Graph) -> tuple[tuple[Node, ...], ...]:
+    """The nodes in groups, in graph order, none of which shares a unit with a node of another group under any plan."""
+    chain_of: dict[str, list[Node]] = {}
+    chains: list[list[Node]] = []
+    for node in graph.nodes:
+        producer = _only_producer(graph, node) if isinstance(node.op, Unary) else None
+        chain = None if producer is None else chain_of[producer.id]
+        if chain is None:
+            chain = []
+            chains.append(chain)
+        chain.append(node)
+        chain_of[node.id] = chain
+    return tuple(tuple(chain) for chain in chains)
+
+
+def _only_producer(graph: Graph, node: Node) -> Node | None:
+    """The node whose only reader this is, or None."""
+    value = node.inputs[0]
+    if len(graph.consumers[value]) > 1 or value in graph.outputs:
+        return None
+    return graph.producer.get(value)
+
+
+def build_units(
+    graph: Graph, nodes: Iterable[Node], plan: Plan, chosen: Mapping[str, Precision], permits: Permits
+) -> tuple[Unit, ...]:
+    """Partition nodes (whole chains of :func:`chains_of`), given the precision that each would have alone.
 
     Returns units in topological order of their last nodes; every node is in exactly one.
     """
     absorbed: dict[str, list[Node]] = {}
-    for node in graph.nodes:
+    for node in nodes:
         host = _host(graph, plan, chosen, permits, node, absorbed)
         if host is None:
             absorbed[node.id] = [node]
@@ -65,10 +90,8 @@ def _host(
     """The node whose unit ``node`` continues, or None where it starts one."""
     if not isinstance(node.op, Unary) or chosen[node.id] is Precision.FLOAT:
         return None
-    producer = graph.producer.get(node.inputs[0])
+    producer = _only_producer(graph, node)
     if producer is None or chosen[producer.id] is Precision.FLOAT or producer.id not in absorbed:
-        return None
-    if len(graph.consumers[node.inputs[0]]) > 1 or node.inputs[0] in graph.outputs:
         return None
     members = absorbed[producer.id]
     if not _compatible(plan, chosen, permits, (*members, node)):

@@ -17,7 +17,7 @@ from engine.ops.linear import Linear
 from engine.ops.logic import Equal, Greater, Not
 from engine.ops.other import Input
 from engine.ops.reduce import ArgMax, MaxPool, Softmax
-from engine.plan.resolve import resolve
+from engine.plan.resolve import Resolver, resolve
 from engine.plan.scales import assign_types
 from engine.plan.types import Plan, Resolution
 from engine.plan.units import CLAMPING, REQUANTISING
@@ -118,6 +118,21 @@ def test_only_clamps_and_tables_are_fused(case: tuple[Graph, Plan, Target]) -> N
         else:
             assert all(isinstance(node.op, Unary) for node in (first, *rest))
             assert unit.anchor == rest[-1].id
+
+
+@given(planned(), st.data())
+def test_a_resolver_that_has_seen_other_plans_gives_the_same_resolution(
+    case: tuple[Graph, Plan, Target], data: st.DataObject
+) -> None:
+    graph, plan, target = case
+    resolver = Resolver(graph, target, has_lowering)
+    ids = st.sampled_from([node.id for node in graph.nodes])
+    for _ in range(data.draw(st.integers(1, 6))):
+        nodes = tuple(data.draw(st.lists(ids, min_size=1, max_size=3)))
+        plan = plan.mark(nodes, data.draw(st.sampled_from(Precision)))
+        found, fresh = resolver.resolve(plan), resolve(graph, plan, target, has_lowering)
+        assert found == fresh
+        assert list(found.units) == list(fresh.units)
 
 
 @given(planned(), st.data())
