@@ -47,7 +47,6 @@ from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.memory import release_free_memory
 from engine.plan.compile_options import Level
-from engine.plan.regions import check_region, resolve_regions
 from engine.plan.resolve import Resolver
 from engine.plan.scales import ScaleOf, ValueTypes, assign_types
 from engine.plan.types import Plan, Region, Resolution
@@ -307,7 +306,7 @@ class Session:
     def _verdict(self, plan: Plan, region: Region) -> RegionVerdict:
         """Whether a region is legal beside the others of a plan (of its choices, the session's are meant)."""
         resolution = self._with_regions(plan)
-        verdict = check_region(self.graph, resolution, self.target, region.nodes, region.name)
+        verdict = self._resolver.check_region(resolution, region.nodes, region.name)
         if not verdict.legal:
             return describe_verdict(region.name, verdict)
         sides = (plan.without_region(region.name), plan.with_region(region))
@@ -317,7 +316,7 @@ class Session:
     def _with_regions(self, plan: Plan) -> Resolution:
         """The present resolution with a plan's fusion regions in place of its own."""
         resolution = self.resolve()
-        return resolution if plan is self.plan else resolve_regions(self.graph, resolution, self.target, plan.regions)
+        return resolution if plan is self.plan else self._resolver.with_regions(resolution, plan)
 
     def split_verdict(self, name: str, nodes: str | Sequence[str]) -> RegionSplit:
         """What cutting a fusion region in two gives: ``nodes`` (ids, or a pattern) on one side, the rest of the region

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -71,6 +71,8 @@ class Estimator:
         self._target = target
         self._compiler = Compiler(graph, target)
         self._elsewhere: dict[str, NodeTiming] = {}
+        self._free: tuple[Mapping[str, str], frozenset[str], list[bool], dict[str, NodeTiming]] | None = None
+        self._booked: dict[str, tuple[Costed, list[int], dict[str, NodeTiming]]] = {}
         self._newest: tuple[Resolution, CompileOptions, Simulation] | None = None
 
     def estimate(self, resolution: Resolution, options: CompileOptions = _DEFAULTS) -> Timing:
@@ -88,14 +90,13 @@ class Estimator:
         return known[2]
 
     def _timing(self, compiled: Compiled, trace: Trace, options: CompileOptions) -> Timing:
-        nodes: dict[str, NodeTiming] = dict.fromkeys(self._graph.by_id, _IDLE)
-        for unit in compiled.placed:
-            if unit.anchor in compiled.layout.eliminated:
-                gone = _RENAMED if unit.is_free else self._read_elsewhere(compiled, unit)
-                nodes.update(dict.fromkeys(unit.frame.unit.nodes, gone))
+        nodes = self._free_nodes(compiled)
         critical = critical_ticks(compiled, trace)
-        for kernel, ticks in zip(compiled.kernels, critical.tolist(), strict=True):
-            _book(nodes, kernel, ticks)
+        for costed, ticks in zip(compiled.kernels, critical.tolist(), strict=True):
+            known = self._booked.get(costed.kernel.anchor)
+            if known is None or known[0] is not costed or known[1] != ticks:
+                known = self._booked[costed.kernel.anchor] = (costed, ticks, _booked(costed, ticks))
+            nodes.update(known[2])
         host_us = microseconds(int(compiled.schedule.ticks[0]))
         self._book_inference(nodes, host_us)
         cpu_us = microseconds(int(compiled.schedule.ticks[compiled.schedule.engine == Engine.CPU].sum()))
@@ -113,6 +114,19 @@ class Estimator:
             macs=sum([node.macs for node in nodes.values()]),
             sram_peak_bytes=compiled.sram.plan.peak_bytes,
         )
+
+    def _free_nodes(self, compiled: Compiled) -> dict[str, NodeTiming]:
+        """All nodes, with the time of those that take none."""
+        layout, renames = compiled.layout, [unit.is_free for unit in compiled.placed]
+        known = self._free
+        if known is None or known[0] is not layout.root or known[1] != layout.eliminated or known[2] != renames:
+            nodes: dict[str, NodeTiming] = dict.fromkeys(self._graph.by_id, _IDLE)
+            for unit in compiled.placed:
+                if unit.anchor in layout.eliminated:
+                    gone = _RENAMED if unit.is_free else self._read_elsewhere(compiled, unit)
+                    nodes.update(dict.fromkeys(unit.frame.unit.nodes, gone))
+            self._free = known = (layout.root, layout.eliminated, renames, nodes)
+        return dict(known[3])
 
     def _read_elsewhere(self, compiled: Compiled, unit: Placement) -> NodeTiming:
         """The time of movement that vanished."""
@@ -155,15 +169,15 @@ def critical_ticks(compiled: Compiled, trace: Trace) -> np.ndarray:
     return sums.reshape(len(compiled.kernels), engines)
 
 
-def _book(nodes: dict[str, NodeTiming], costed: Costed, critical: Sequence[int]) -> None:
+def _booked(costed: Costed, critical: Sequence[int]) -> dict[str, NodeTiming]:
     """The kernel's part of the critical path on its units' anchors, each engine's by the units' own use of it."""
+    nodes: dict[str, NodeTiming] = {}
     kernel_bound = _BOUND[Engine(max(range(len(_BOUND)), key=critical.__getitem__))]
     on_path = any(critical)
     where = _path_text(costed, critical)
     shares = _shares(costed, critical)
     for unit, ticks, times, reason in zip(costed.kernel.units, shares, costed.times, costed.reasons, strict=True):
-        for node in unit.frame.unit.nodes:
-            nodes[node] = unit.frame.fused
+        nodes.update(dict.fromkeys(unit.frame.unit.nodes, unit.frame.fused))
         nodes[unit.anchor] = NodeTiming(
             microseconds(ticks),
             kernel_bound if on_path else reason.bound,
@@ -173,6 +187,7 @@ def _book(nodes: dict[str, NodeTiming], costed: Costed, critical: Sequence[int])
             reason.macs,
             times,
         )
+    return nodes
 
 
 def _path_text(costed: Costed, critical: Sequence[int]) -> str:

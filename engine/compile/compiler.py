@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+import operator
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from math import prod
+from typing import cast
 
 from engine.compile.addresses import PlannedMemory, place_residents
 from engine.compile.ethos import cost_kernel
@@ -37,18 +40,58 @@ from engine.target.target import Target
 _MEMORY_PER_NODE = 8
 """Remembered placements and kernels for each node of the graph, beyond which all are forgotten."""
 
-_Structure = tuple[tuple[Placement, ...], tuple[ResolvedRegion, ...], Level]
+_MOST_STATES = 4
+"""Compiled models that are kept to start from: levels, and fusions with and without a region that is asked about."""
+
+_StateKey = tuple[Level, tuple[ResolvedRegion, ...]]
 _Border = tuple[tuple[bool, ...], tuple[int | None, ...], tuple[LayoutMove, ...]]
 """What of a unit's border lies near, the runs in which it is read and written, and what the unit copies."""
 
 _KernelKey = tuple[tuple[Placement, ...], tuple[_Border, ...], tuple[int, ...]]
 
 
+@dataclass(frozen=True, eq=False)
+class _Uses:
+    """Which kernels need which values, for kernels in an order.
+
+    Attributes:
+        made, last: First and last place of the kernels that need a value that one of them makes.
+        readers: How many kernels read it.
+        barred: Values that never stay on the chip: model outputs, and what the CPU reads or makes.
+    """
+
+    made: dict[str, int]
+    last: dict[str, int]
+    readers: dict[str, int]
+    barred: frozenset[str]
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """A compiled model to start from: where an edit leaves a part alone, that part is taken over.
+
+    Attributes:
+        place: Node to the place of its unit in ``placed``.
+        kernel_of: Place of a unit to the place of its kernel; absent for what belongs to none.
+    """
+
+    resolution: Resolution
+    placed: tuple[Placement, ...]
+    place: Mapping[str, int]
+    layout: LayoutPlan
+    kernels: tuple[Kernel, ...]
+    kernel_of: Mapping[int, int]
+    uses: _Uses
+    values: tuple[Lifetime, ...]
+    compiled: Compiled
+
+
 class Compiler:
     """Compiles resolutions of one graph for one target.
 
-    It remembers what it made of each kernel under everything that its cost depends on, so an edit costs only what it
-    changes. Pure: equal resolutions and options give equal results.
+    It remembers what it made of each kernel under everything that its cost depends on, and starts from the newest
+    model of the same kind: an edit costs little more than what it changes. Pure: equal resolutions and options give
+    equal results.
     """
 
     def __init__(self, graph: Graph, target: Target) -> None:
@@ -62,7 +105,7 @@ class Compiler:
         self._declared = {value: kind.dtype for value, kind in graph.types.items()}
         self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
         self._costed: dict[_KernelKey, Costed] = {}
-        self._newest: tuple[_Structure, LayoutPlan, tuple[Kernel, ...]] | None = None
+        self._states: dict[_StateKey, _State] = {}
         self._stored: tuple[tuple[Lifetime, ...], frozenset[str], PlannedMemory] | None = None
 
     def compile(self, resolution: Resolution, options: CompileOptions) -> Compiled:
@@ -71,25 +114,69 @@ class Compiler:
         Raises:
             CompileError: A kernel takes absurdly long, or is cut into absurdly many tiles, by the target's figures.
         """
-        placed = self._placed(resolution)
-        layout, kernels = self._structure(placed, resolution.regions, options)
-        values = self._values(layout, kernels)
-        resident, sram = self._resident(layout, kernels, values, options)
-        costed = self._costs(kernels, layout, resident)
+        key = (options.level, resolution.regions)
+        base = self._states.pop(key, None)
+        start = base or next((known for (level, _), known in self._states.items() if level is options.level), None)
+        placed, place = self._placed(resolution, start)
+        layout = self._layout(placed, options)
+        if base is not None and _keeps_kernels(base, placed, layout):
+            kernels, kernel_of, uses = _with_placements(base, placed), base.kernel_of, base.uses
+        else:
+            base = None
+            found = kernels_of(self._graph, placed, layout, resolution.regions, self._fuses(options))
+            kernels = found if start is None else _taken_over(found, start.kernels)
+            kernel_of = _kernel_of(kernels, place)
+            uses = _uses(self._graph, layout, kernels)
+        values = _values(uses, layout, base)
+        resident, sram = self._resident(uses, len(kernels), values, options)
+        costed = self._costs(kernels, layout, resident, start)
         schedule = schedule_of(costed, resident, in_ticks(self.rates.inference_us))
-        return Compiled(placed, layout, costed, values, resident, sram, schedule)
+        compiled = Compiled(placed, layout, costed, values, resident, sram, schedule)
+        while len(self._states) >= _MOST_STATES:
+            self._states.pop(next(iter(self._states)))
+        self._states[key] = _State(resolution, placed, place, layout, kernels, kernel_of, uses, values, compiled)
+        return compiled
 
-    def _placed(self, resolution: Resolution) -> tuple[Placement, ...]:
-        """The units of the resolution, placed; the same objects as last time where nothing changed."""
+    def _fuses(self, options: CompileOptions) -> bool:
+        return options.level in (Level.O2, Level.O3) and self._ethos is None
+
+    def _layout(self, placed: tuple[Placement, ...], options: CompileOptions) -> LayoutPlan:
+        """Vela compiles for an Ethos-U: what it does not fuse or eliminate is left as it is."""
+        plain = options.level is Level.O0 or self._ethos is not None
+        return renamings(self._graph, placed) if plain else self._planner.plan(placed)
+
+    def _placed(self, resolution: Resolution, start: _State | None) -> tuple[tuple[Placement, ...], Mapping[str, int]]:
+        """The units of the resolution, placed, and the place of each node's unit; the same objects as in ``start``
+        where nothing changed."""
         most = _MEMORY_PER_NODE * max(len(self._graph.nodes), 1)
         if len(self._frames) > most:
             self._frames.clear()
         if len(self._costed) > most:
             self._costed.clear()
+        units = resolution.units
+        if start is not None and _are_same(units, start.resolution.units):
+            return self._placed_again(resolution, start), start.place
         dtypes = {**self._declared, **resolution.dtypes}
-        return tuple([self._place(unit, resolution, dtypes) for unit in resolution.units])
+        place = {node: index for index, unit in enumerate(units) for node in unit.nodes}
+        return tuple([self._place(unit, resolution, dtypes) for unit in units]), place
 
-    def _place(self, unit: Unit, resolution: Resolution, dtypes: dict[str, str]) -> Placement:
+    def _placed_again(self, resolution: Resolution, start: _State) -> tuple[Placement, ...]:
+        """The same units under other types: those whose nodes changed, and those that read these, are placed anew."""
+        if resolution.effective is start.resolution.effective:
+            return start.placed
+        before = start.resolution.effective
+        changed = [node for node, effective in resolution.effective.items() if before[node] is not effective]
+        touched = {start.place[node] for node in changed}
+        for node in changed:
+            for value in self._graph.by_id[node].outputs:
+                touched.update(start.place[reader.id] for reader in self._graph.consumers.get(value, ()))
+        dtypes = ChainMap(cast("dict[str, str]", resolution.dtypes), self._declared)
+        placed = list(start.placed)
+        for index in touched:
+            placed[index] = self._place(resolution.units[index], resolution, dtypes)
+        return tuple(placed)
+
+    def _place(self, unit: Unit, resolution: Resolution, dtypes: Mapping[str, str]) -> Placement:
         frame_key = (unit.anchor, unit.nodes)
         frame = self._frames.get(frame_key)
         if frame is None:
@@ -101,59 +188,28 @@ class Compiler:
             known = frame.placements[key] = place(self._graph, frame, *key)
         return known
 
-    def _structure(
-        self, placed: tuple[Placement, ...], regions: tuple[ResolvedRegion, ...], options: CompileOptions
-    ) -> tuple[LayoutPlan, tuple[Kernel, ...]]:
-        """Layout and kernels; those of last time where nothing changed. Vela compiles for an Ethos-U: what it does not
-        fuse or eliminate is left as it is."""
-        key = (placed, regions, options.level)
-        if self._newest is None or self._newest[0] != key:
-            plain = options.level is Level.O0 or self._ethos is not None
-            layout = renamings(self._graph, placed) if plain else self._planner.plan(placed)
-            fuses = options.level in (Level.O2, Level.O3) and self._ethos is None
-            self._newest = key, layout, kernels_of(self._graph, placed, layout, regions, fuses)
-        return self._newest[1], self._newest[2]
-
-    def _values(self, layout: LayoutPlan, kernels: Sequence[Kernel]) -> tuple[Lifetime, ...]:
-        """What kernels make for others; the caller of the model needs its outputs to the end."""
-        made: dict[str, int] = {}
-        last: dict[str, int] = {}
-        readers: dict[str, int] = {}
-        for index, kernel in enumerate(kernels):
-            for root in kernel.writes:
-                made.setdefault(root, index)
-                last[root], readers[root] = index, 0
-        for index, kernel in enumerate(kernels):
-            for root in kernel.reads:
-                if root in made:
-                    last[root], readers[root] = max(last[root], index), readers[root] + 1
-        outputs = (layout.root.get(value, value) for value in self._graph.outputs)
-        last.update((root, len(kernels) - 1) for root in outputs if root in made)
-        sizes = layout.sizes
-        return tuple(
-            Lifetime(root, sizes[root], first, last[root], sizes[root] * (1 + readers[root]))
-            for root, first in made.items()
-        )
-
     def _resident(
-        self, layout: LayoutPlan, kernels: Sequence[Kernel], values: tuple[Lifetime, ...], options: CompileOptions
+        self, uses: _Uses, kernels: int, values: tuple[Lifetime, ...], options: CompileOptions
     ) -> tuple[frozenset[str], PlannedMemory]:
-        """Values that stay on the chip, and where: never a model output, nor what the CPU reads or makes."""
-        barred = {layout.root.get(value, value) for value in self._graph.outputs}
-        for kernel in kernels:
-            if kernel.on_cpu:
-                barred.update(kernel.reads, kernel.writes)
-        stays = options.level is not Level.O0
-        candidates = tuple(value for value in values if stays and value.value not in barred)
+        """Values that stay on the chip, and where."""
+        stays, barred = options.level is not Level.O0, uses.barred
+        candidates = tuple([value for value in values if stays and value.value not in barred])
         if self._stored is None or self._stored[0] != candidates:
-            kept = residents(candidates, len(kernels), self._capacity_bytes)
+            kept = residents(candidates, kernels, self._capacity_bytes)
             alignment = self.rates.access_bytes
             self._stored = candidates, *place_residents(kept, self._capacity_bytes, alignment)
         return self._stored[1:]
 
-    def _costs(self, kernels: Iterable[Kernel], layout: LayoutPlan, resident: frozenset[str]) -> tuple[Costed, ...]:
+    def _costs(
+        self, kernels: Sequence[Kernel], layout: LayoutPlan, resident: frozenset[str], start: _State | None
+    ) -> tuple[Costed, ...]:
+        # What a kernel's cost depends on is its placements, what is near, seams in front of it, and the runs of its
+        # units, which are others only where placements or the layout are.
+        known: dict[int, Costed] = {}
+        if start is not None and start.compiled.resident == resident and _are_laid_out_alike(start.layout, layout):
+            known = {id(costed.kernel): costed for costed in start.compiled.kernels if not costed.kernel.has_seams}
         converted: set[str] = set()
-        return tuple([self._cost(kernel, layout, resident, converted) for kernel in kernels])
+        return tuple([known.get(id(kernel)) or self._cost(kernel, layout, resident, converted) for kernel in kernels])
 
     def _cost(self, kernel: Kernel, layout: LayoutPlan, resident: frozenset[str], converted: set[str]) -> Costed:
         """The kernel with its cost. A value is converted for the CPU or the chip once, for its first reader."""
@@ -204,6 +260,92 @@ class Compiler:
         """Rows of the largest result: a kernel can be cut between any two."""
         shapes = [self._graph.types[unit.frame.writes[-1]].shape for unit in kernel.units]
         return max(prod(shape[:-1]) for shape in shapes)
+
+
+def _are_same(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
+    return len(units) == len(others) and all(map(operator.is_, units, others))
+
+
+def _are_laid_out_alike(one: LayoutPlan, other: LayoutPlan) -> bool:
+    return one is other or (one.root is other.root and one.eliminated == other.eliminated)
+
+
+def _taken_over(kernels: Sequence[Kernel], known: Sequence[Kernel]) -> tuple[Kernel, ...]:
+    """The kernels; those that are as known ones are these."""
+    by_units = {kernel.units: kernel for kernel in known}
+    found: list[Kernel] = []
+    for kernel in kernels:
+        old = by_units.get(kernel.units)
+        same = old is not None and old.border == kernel.border
+        found.append(old if old is not None and same else kernel)
+    return tuple(found)
+
+
+def _keeps_kernels(base: _State, placed: Sequence[Placement], layout: LayoutPlan) -> bool:
+    """Whether units would be fused as they were: types alone differ."""
+    if layout.root is not base.layout.root and layout.root != base.layout.root:
+        return False
+    if layout.eliminated != base.layout.eliminated or len(placed) != len(base.placed):
+        return False
+    return all(old is new or _is_alike(old, new) for old, new in zip(base.placed, placed, strict=True))
+
+
+def _is_alike(old: Placement, new: Placement) -> bool:
+    if old.frame is not new.frame or old.is_on_chip != new.is_on_chip or old.is_free != new.is_free:
+        return False
+    return all(a.is_rearranging == b.is_rearranging for a, b in zip(old.works, new.works, strict=True))
+
+
+def _with_placements(base: _State, placed: Sequence[Placement]) -> tuple[Kernel, ...]:
+    """The same kernels with other placements of their units; a unit whose runs or seams may differ has another."""
+    changed = [index for index, unit in enumerate(placed) if unit is not base.placed[index]]
+    kernels = list(base.kernels)
+    for number in {base.kernel_of[index] for index in changed if index in base.kernel_of}:
+        units = tuple(placed[base.place[unit.anchor]] for unit in kernels[number].units)
+        kernels[number] = replace(kernels[number], units=units)
+    return tuple(kernels)
+
+
+def _kernel_of(kernels: Sequence[Kernel], place: Mapping[str, int]) -> dict[int, int]:
+    return {place[unit.anchor]: index for index, kernel in enumerate(kernels) for unit in kernel.units}
+
+
+def _uses(graph: Graph, layout: LayoutPlan, kernels: Sequence[Kernel]) -> _Uses:
+    """The caller of the model needs its outputs to the end."""
+    made: dict[str, int] = {}
+    last: dict[str, int] = {}
+    readers: dict[str, int] = {}
+    for index, kernel in enumerate(kernels):
+        for root in kernel.writes:
+            made.setdefault(root, index)
+            last[root], readers[root] = index, 0
+    for index, kernel in enumerate(kernels):
+        for root in kernel.reads:
+            if root in made:
+                last[root], readers[root] = max(last[root], index), readers[root] + 1
+    outputs = [layout.root.get(value, value) for value in graph.outputs]
+    last.update((root, len(kernels) - 1) for root in outputs if root in made)
+    on_cpu = (root for kernel in kernels if kernel.on_cpu for root in (*kernel.reads, *kernel.writes))
+    return _Uses(made, last, readers, frozenset((*outputs, *on_cpu)))
+
+
+def _values(uses: _Uses, layout: LayoutPlan, base: _State | None) -> tuple[Lifetime, ...]:
+    """What kernels make for others; the same objects as in ``base`` where the size is the same."""
+    sizes = layout.sizes
+    if base is not None:
+        known = base.values
+        size = sizes.__getitem__
+        return tuple([v if size(v.value) == v.size_bytes else _resized(v, size(v.value), uses) for v in known])
+    return tuple(
+        [
+            Lifetime(root, sizes[root], first, uses.last[root], sizes[root] * (1 + uses.readers[root]))
+            for root, first in uses.made.items()
+        ]
+    )
+
+
+def _resized(old: Lifetime, size_bytes: int, uses: _Uses) -> Lifetime:
+    return replace(old, size_bytes=size_bytes, traffic_bytes=size_bytes * (1 + uses.readers[old.value]))
 
 
 def _borders(kernel: Kernel, layout: LayoutPlan, resident: frozenset[str]) -> tuple[_Border, ...]:

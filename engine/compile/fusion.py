@@ -8,6 +8,7 @@ product of an attention joins the first through its softmax. What is computed in
 from __future__ import annotations
 
 import heapq
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -66,6 +67,7 @@ class _Fuser:
         self.makers: dict[str, list[int]] = {}
         self.root = layout.root
         self.group_of: dict[int, _Group] = {}
+        self.sources: dict[int, Sequence[tuple[str, int]]] = {}
         self.after: list[int] = [0] * len(placed)
 
     def _regions(self, regions: Iterable[ResolvedRegion]) -> dict[int, _Group]:
@@ -83,7 +85,8 @@ class _Fuser:
         for index, unit in enumerate(self.placed):
             if unit.frame.is_input or unit.anchor in self.layout.eliminated:
                 continue
-            group = self.region_of.get(index) or self._joined(index, unit) or _Group([])
+            sources = self.sources[index] = self._sources(unit)
+            group = self.region_of.get(index) or self._joined(unit, sources) or _Group([])
             group.members.append(index)
             self._note(group, index, unit, last.get(id(group), index))
             groups[id(group)] = group
@@ -101,14 +104,13 @@ class _Fuser:
 
     def _sources(self, unit: Placement) -> list[tuple[str, int]]:
         """Roots of what a unit reads of other units, with the places of these, the last first."""
-        roots = dict.fromkeys(self._root_of(value) for value in unit.frame.reads)
-        found = ((root, place) for root in roots for place in self.makers.get(root, ()))
-        return sorted(found, key=lambda item: -item[1])
+        roots = dict.fromkeys([self.root.get(value, value) for value in unit.frame.reads])
+        found = [(root, place) for root in roots for place in self.makers.get(root, ())]
+        return sorted(found, key=_by_place, reverse=True) if len(found) > 1 else found
 
     def _note(self, group: _Group, index: int, unit: Placement, last: int) -> None:
         """Keep what later units ask of this one."""
-        sources = self._sources(unit)
-        self.after[index] = max([last, *(self.after[place] for _, place in sources)])
+        self.after[index] = max([last, *[self.after[place] for _, place in self.sources[index]]])
         group.products += sum(isinstance(node.op, Mac) for node in unit.frame.nodes)
         group.ends_in_softmax = isinstance(unit.frame.nodes[-1].op, Softmax)
         group.is_open = group.is_open and unit.is_on_chip
@@ -117,11 +119,10 @@ class _Fuser:
             self.makers.setdefault(root, []).append(index)
             group.made.add(root)
 
-    def _joined(self, index: int, unit: Placement) -> _Group | None:
+    def _joined(self, unit: Placement, sources: Sequence[tuple[str, int]]) -> _Group | None:
         """The group that a unit joins, or None where it starts one."""
         if not self.fuses or not unit.is_on_chip or any(work.is_rearranging for work in unit.works):
             return None
-        sources = self._sources(unit)
         for root, source in sources:
             group = self.group_of[source]
             if group.is_open and len(self.makers[root]) == 1 and self._continues(group, root, unit):
@@ -161,7 +162,7 @@ class _Fuser:
             sources = {
                 number[id(self.group_of[place])]
                 for member in group.members
-                for _, place in self._sources(self.placed[member])
+                for _, place in self.sources[member]
             } - {index}
             waits[index] = len(sources)
             for source in sources:
@@ -206,6 +207,9 @@ class _Fuser:
         """Whether only the group itself makes and reads a value."""
         alone = all(self.group_of[place] is group for place in self.makers[root])
         return alone and read_by.get(root) == {id(group)}
+
+
+_by_place = operator.itemgetter(1)
 
 
 def _is_rowwise(graph: Graph, node: Node) -> bool:

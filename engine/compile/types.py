@@ -66,6 +66,16 @@ class Kernel:
     inner: frozenset[str]
 
     @property
+    def border(self) -> tuple[str, tuple[str, ...], tuple[str, ...], frozenset[str]]:
+        """All but the units: kernels of the same units with the same border are the same."""
+        return self.region, self.reads, self.writes, self.inner
+
+    @cached_property
+    def has_seams(self) -> bool:
+        """Whether something is converted in front of it."""
+        return any(unit.seams for unit in self.units)
+
+    @cached_property
     def anchor(self) -> str:
         """The unit that gives the kernel its name: the first with a product, else the last."""
         for unit in self.units:

@@ -8,6 +8,7 @@ Fusing is scheduling. A legal region changes when units run and where values lie
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -80,6 +81,21 @@ class UnitGraph:
     graph: Graph
     resolution: Resolution
 
+    def under(self, resolution: Resolution) -> UnitGraph:
+        """The same for another resolution; what is known is kept where its units are the same."""
+        found = UnitGraph(self.graph, resolution)
+        if len(resolution.units) == len(self.resolution.units) and all(
+            map(operator.is_, resolution.units, self.resolution.units)
+        ):
+            known = ("position", "order", "by_anchor", "before", "after", "unit_of")
+            found.__dict__.update({name: self.__dict__[name] for name in known if name in self.__dict__})
+        return found
+
+    @cached_property
+    def unit_of(self) -> Mapping[str, Unit]:
+        """Node to its unit."""
+        return self.resolution.unit_of
+
     @cached_property
     def position(self) -> Mapping[str, int]:
         """Anchor to place in the order of units."""
@@ -111,7 +127,7 @@ class UnitGraph:
     def _sources(self, unit: Unit) -> Iterator[str]:
         for node_id in unit.nodes:
             for value in self.graph.activations(self.graph.by_id[node_id]):
-                source = self.resolution.unit_of[self.graph.producer[value].id]
+                source = self.unit_of[self.graph.producer[value].id]
                 if source.anchor != unit.anchor:
                     yield source.anchor
 
@@ -154,7 +170,7 @@ class Draft:
     @cached_property
     def anchors(self) -> frozenset[str]:
         """The units that the nodes belong to."""
-        return frozenset(self.units.resolution.unit_of[node].anchor for node in self.nodes)
+        return frozenset(self.units.unit_of[node].anchor for node in self.nodes)
 
     @cached_property
     def members(self) -> tuple[Node, ...]:
@@ -199,15 +215,21 @@ def _rule(check: RuleCheck) -> RuleCheck:
 
 
 def check_region(
-    graph: Graph, resolution: Resolution, target: Target, nodes: Sequence[str], name: str = ""
+    graph: Graph,
+    resolution: Resolution,
+    target: Target,
+    nodes: Sequence[str],
+    name: str = "",
+    units: UnitGraph | None = None,
 ) -> RegionVerdict:
     """Whether the nodes can run as one kernel beside the legal regions of the resolution.
 
+    ``units`` is that of an earlier resolution of the graph, where there is one: a question then costs little.
     ``name`` is the region that the nodes are (to be), if it has one: it does not stand in its own way.
     """
     others = (region for region in resolution.regions if region.legal and region.name != name)
     taken = {unit.anchor: region.name for region in others for unit in region.units}
-    draft = Draft.asked(UnitGraph(graph, resolution), target, nodes, taken)
+    draft = Draft.asked(units.under(resolution) if units else UnitGraph(graph, resolution), target, nodes, taken)
     broken = _first_breach(draft)
     asked = (*draft.nodes, *draft.unknown)
     if broken is None:
@@ -216,9 +238,18 @@ def check_region(
     return RegionVerdict(asked, rule.name, rule.text, breach, _nearest(draft))
 
 
-def resolve_regions(graph: Graph, resolution: Resolution, target: Target, regions: Sequence[Region]) -> Resolution:
-    """The resolution with the plan's regions; of two that share a node, the first counts."""
-    units = UnitGraph(graph, resolution)
+def resolve_regions(
+    graph: Graph,
+    resolution: Resolution,
+    target: Target,
+    regions: Sequence[Region],
+    known: UnitGraph | None = None,
+) -> Resolution:
+    """The resolution with the plan's regions; of two that share a node, the first counts. ``known`` as for
+    :func:`check_region`."""
+    if not regions:
+        return replace(resolution, regions=()) if resolution.regions else resolution
+    units = known.under(resolution) if known else UnitGraph(graph, resolution)
     taken: dict[str, str] = {}
     resolved: list[ResolvedRegion] = []
     for region in regions:
@@ -289,7 +320,7 @@ def on_the_chip(draft: Draft) -> Breach | None:
 @_rule
 def in_no_other_region(draft: Draft) -> Breach | None:
     """A node is in one region at the most."""
-    unit_of = draft.units.resolution.unit_of
+    unit_of = draft.units.unit_of
     shared = tuple(node for node in draft.nodes if unit_of[node].anchor in draft.taken)
     if shared:
         name = draft.taken[unit_of[shared[0]].anchor]
@@ -303,7 +334,7 @@ def whole_units(draft: Draft) -> Breach | None:
     asked = set(draft.nodes)
     missing = tuple(node.id for node in draft.members if node.id not in asked)
     if missing:
-        unit = draft.units.resolution.unit_of[missing[0]]
+        unit = draft.units.unit_of[missing[0]]
         partner = next(node for node in unit.nodes if node in asked)
         message = f"{_listed(missing)} is missing: it is computed together with '{partner}'"
         return Breach(message, missing, len(missing), 0)

@@ -13,7 +13,7 @@ from engine.ops.layout import Layout
 from engine.ops.logic import Cast, Comparison, NumberTest
 from engine.ops.other import Input, Unsupported
 from engine.ops.reduce import ArgExtreme, AveragePool, MaxPool, ReduceMax, ReduceMin, Resize
-from engine.plan.regions import resolve_regions
+from engine.plan.regions import RegionVerdict, UnitGraph, check_region, resolve_regions
 from engine.plan.types import Effective, Plan, Resolution, Unit
 from engine.plan.units import build_units, chains_of, is_scaling, unit_precision
 from engine.precision import Precision
@@ -62,13 +62,27 @@ class Resolver:
         self._chains = chains_of(graph)
         self._chain_of = {node.id: index for index, chain in enumerate(self._chains) for node in chain}
         self._order = {node.id: index for index, node in enumerate(graph.nodes)}
+        self._units: UnitGraph | None = None
         self._newest: tuple[Plan, Resolution, list[tuple[Unit, ...]]] | None = None
 
     def resolve(self, plan: Plan) -> Resolution:
         """As :func:`resolve`."""
         if self._newest is None or self._newest[0].choices is not plan.choices:
             self._newest = self._resolved(plan)
-        return resolve_regions(self._graph, self._newest[1], self._target, plan.regions)
+        return self.with_regions(self._newest[1], plan)
+
+    def with_regions(self, resolution: Resolution, plan: Plan) -> Resolution:
+        """A resolution of this resolver with a plan's fusion regions."""
+        return resolve_regions(self._graph, resolution, self._target, plan.regions, self.units(resolution))
+
+    def check_region(self, resolution: Resolution, nodes: Sequence[str], name: str = "") -> RegionVerdict:
+        """As :func:`engine.plan.regions.check_region`."""
+        return check_region(self._graph, resolution, self._target, nodes, name, self.units(resolution))
+
+    def units(self, resolution: Resolution) -> UnitGraph:
+        """Who reads whom among the units of a resolution; remembered for the newest units."""
+        self._units = self._units.under(resolution) if self._units else UnitGraph(self._graph, resolution)
+        return self._units
 
     def _resolved(self, plan: Plan) -> tuple[Plan, Resolution, list[tuple[Unit, ...]]]:
         if self._newest is None:

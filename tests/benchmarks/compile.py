@@ -25,6 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from engine.clock.check import check_compiled
 from engine.clock.estimate import Estimator
 from engine.plan.compile_options import Level
+from engine.plan.types import Region
 from engine.precision import Precision
 from engine.session import Session
 from tests.benchmarks.models import model_path
@@ -104,7 +105,7 @@ def edited_precision(session: Session, rng: random.Random) -> Callable[[], objec
 
 
 def edited_region(session: Session, rng: random.Random) -> Callable[[], object]:
-    """Two neighbouring units fused, or the region dissolved."""
+    """Two neighbouring units fused, or the region dissolved; that they can be is asked before."""
     units = session.resolve().units
     legal: list[tuple[str, ...]] = []
     for _ in range(50):
@@ -117,7 +118,7 @@ def edited_region(session: Session, rng: random.Random) -> Callable[[], object]:
         if session.plan.regions:
             session.dissolve(session.plan.regions[0].name)
         else:
-            session.fuse(rng.choice(legal))
+            session.plan = session.plan.with_region(Region("region", rng.choice(legal)))
         return session.simulation()
 
     return edit
