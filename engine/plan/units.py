@@ -42,7 +42,7 @@ def chains_of(graph: Graph) -> tuple[tuple[Node, ...], ...]:
         producer = _only_producer(graph, node) if isinstance(node.op, Unary) else None
         chain = None if producer is None else chain_of[producer.id]
         if chain is None:
-            chain = []
+            chain = list[Node]()
             chains.append(chain)
         chain.append(node)
         chain_of[node.id] = chain

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -47,7 +48,7 @@ def chain(path: Path, blocks: int = 1000) -> None:
     nodes, value = [], "x"
     for block in range(blocks):
         name = f"b{block}."
-        rows = (
+        rows: tuple[tuple[str, tuple[str, ...], str, dict[str, Any]], ...] = (
             ("LayerNormalization", (value, "scale"), "norm", {}),
             ("MatMul", (f"{name}norm", "weight"), "up", {}),
             ("Gelu", (f"{name}up",), "gelu", {}),
