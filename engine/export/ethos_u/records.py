@@ -14,7 +14,8 @@ class NodeRow(msgspec.Struct, frozen=True):
     ``where`` is ``npu``, ``host`` (integers that Vela refuses, ``reason`` says why) or ``cpu`` (float). ``operators``
     are Vela's; without any, the unit costs nothing, or other units have taken it up. ``estimate_us`` is our time on
     the session's target, ``bound`` what bounds it. ``macs`` are multiply-accumulates of Vela's convolutions and matrix
-    products, ``estimate_macs`` ours.
+    products, ``estimate_macs`` ours. ``memory_cycles`` are those of operators that wait for a memory, ``moved_bytes``
+    are read and written by memory, in whole bursts; ``weight_bytes`` are those of the encoded weights.
     """
 
     id: str
@@ -25,6 +26,9 @@ class NodeRow(msgspec.Struct, frozen=True):
     operators: int
     cycles: int
     npu_cycles: int
+    memory_cycles: int
+    moved_bytes: dict[str, int]
+    weight_bytes: int
     vela_us: float
     macs: int
     estimate_us: float
@@ -35,7 +39,8 @@ class NodeRow(msgspec.Struct, frozen=True):
 class OperatorRow(msgspec.Struct, frozen=True):
     """An operator that Vela reports: the file it is in, its place among that file's TOSA operators, and its unit.
 
-    ``access_cycles`` are by memory; ``cycles`` is the slowest of all. One that runs as part of another has 0.
+    ``access_cycles`` and ``moved_bytes`` are by memory; ``cycles`` is the slowest of all. One that runs as part of
+    another has 0.
     """
 
     file: str
@@ -48,6 +53,8 @@ class OperatorRow(msgspec.Struct, frozen=True):
     macs: int
     staging_bytes: int
     access_cycles: dict[str, int]
+    moved_bytes: dict[str, int]
+    weight_bytes: int
 
 
 class SegmentRow(msgspec.Struct, frozen=True):

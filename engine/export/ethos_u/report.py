@@ -12,6 +12,9 @@ from engine.errors import ExportError
 
 _TABLE = re.compile(r'<table name="(\w+)">\s*<!\[CDATA\[\n(.*?)\n?\]\]>\s*</table>', re.DOTALL)
 _ACCESS = "_ac"
+_WEIGHTS = "weight_total_bytes"
+_MOVED = re.compile(r"(Sram|Dram|OnChipFlash|OffChipFlash)[A-Z]\w*_(?:read|write)")
+_MEMORY_NAME = {"Sram": "sram", "Dram": "dram", "OnChipFlash": "on_chip_flash", "OffChipFlash": "off_chip_flash"}
 _PASSED_THROUGH = "Passthrough"
 _KIB = 1024
 _MEMORIES = ("sram", "dram", "on_chip_flash", "off_chip_flash")
@@ -23,7 +26,8 @@ class VelaOperator:
 
     ``source`` is the place in the network file of the operator that it comes from, None where it comes from none. One
     that runs as part of another has 0 cycles. ``cycles`` are those of the slowest of the array and the memories,
-    ``npu_cycles`` of the array alone.
+    ``npu_cycles`` of the array alone. ``moved_bytes`` are read and written by memory, in whole bursts;
+    ``weight_bytes`` are those of its encoded weights.
     """
 
     operator: str
@@ -34,6 +38,13 @@ class VelaOperator:
     macs: int
     staging_bytes: int
     access_cycles: Mapping[str, int]
+    moved_bytes: Mapping[str, int]
+    weight_bytes: int
+
+    @property
+    def is_memory_bound(self) -> bool:
+        """Whether it takes as long as a memory does, not the array."""
+        return self.cycles > self.npu_cycles
 
 
 @dataclass(frozen=True)
@@ -79,6 +90,7 @@ def _tables(text: str) -> dict[str, list[str]]:
 def _report(summary: Mapping[str, str], tables: Mapping[str, list[str]]) -> VelaReport:
     places = _places(tables["source"])
     header = next(csv.reader(tables["perf"][:1]))
+    details = {row["id"]: row for row in csv.DictReader(tables["perf_debug"])}
     return VelaReport(
         accelerator=summary["accelerator_configuration"],
         system_config=summary["system_config"],
@@ -87,7 +99,7 @@ def _report(summary: Mapping[str, str], tables: Mapping[str, list[str]]) -> Vela
         cycles=int(float(summary["cycles_total"])),
         macs=int(float(summary["nn_macs"])),
         memory_bytes={name: round(float(summary[f"{name}_memory_used"]) * _KIB) for name in _MEMORIES},
-        operators=tuple(_operator(header, line, places) for line in tables["perf"][1:]),
+        operators=tuple(_operator(header, line, places, details) for line in tables["perf"][1:]),
     )
 
 
@@ -99,7 +111,20 @@ def _places(lines: list[str]) -> dict[str, int]:
     return {row[identity]: int(row[place]) for row in rows}
 
 
-def _operator(header: list[str], line: str, places: Mapping[str, int]) -> VelaOperator:
+def _moved(row: Mapping[str, str]) -> dict[str, int]:
+    """Bytes that an operator reads and writes by memory."""
+    sums: dict[str, int] = {}
+    for title, text in row.items():
+        match = _MOVED.fullmatch(title)
+        if match is not None and text:
+            memory = _MEMORY_NAME[match[1]]
+            sums[memory] = sums.get(memory, 0) + int(text)
+    return sums
+
+
+def _operator(
+    header: list[str], line: str, places: Mapping[str, int], details: Mapping[str, Mapping[str, str]]
+) -> VelaOperator:
     name_at = header.index("name")
     behind = len(header) - name_at - 1
     # The name is a value's, may hold commas and quotes, and is not needed: cells are taken from both ends.
@@ -109,6 +134,7 @@ def _operator(header: list[str], line: str, places: Mapping[str, int]) -> VelaOp
     values = dict(zip(header[:name_at], cells[:name_at], strict=True))
     values.update(zip(header[-behind:], cells[-behind:], strict=True))
     operator = values["operator"].strip('"')
+    detail = details.get(values["id"], {})
     return VelaOperator(
         operator=operator,
         source=places.get(values["source_id"]),
@@ -120,4 +146,6 @@ def _operator(header: list[str], line: str, places: Mapping[str, int]) -> VelaOp
         access_cycles={
             key.removesuffix(_ACCESS).lower(): int(text) for key, text in values.items() if key.endswith(_ACCESS)
         },
+        moved_bytes=_moved(detail),
+        weight_bytes=int(detail.get(_WEIGHTS) or 0),
     )

@@ -34,12 +34,19 @@ class _Booked:
     operators: int = 0
     cycles: int = 0
     npu_cycles: int = 0
+    memory_cycles: int = 0
+    moved_bytes: dict[str, int] = field(default_factory=dict[str, int])
+    weight_bytes: int = 0
     macs: int = 0
 
     def add(self, item: VelaOperator) -> None:
         self.operators += 1
         self.cycles += item.cycles
         self.npu_cycles += item.npu_cycles
+        self.memory_cycles += item.cycles if item.is_memory_bound else 0
+        for memory, size in item.moved_bytes.items():
+            self.moved_bytes[memory] = self.moved_bytes.get(memory, 0) + size
+        self.weight_bytes += item.weight_bytes
         self.macs += macs_of(item)
 
 
@@ -145,6 +152,8 @@ def _operator_row(file: str, unit: str, item: VelaOperator) -> OperatorRow:
         macs_of(item),
         item.staging_bytes,
         dict(item.access_cycles),
+        dict(item.moved_bytes),
+        item.weight_bytes,
     )
 
 
@@ -168,6 +177,9 @@ def _node_rows(
                 operators=told.operators,
                 cycles=told.cycles,
                 npu_cycles=told.npu_cycles,
+                memory_cycles=told.memory_cycles,
+                moved_bytes=told.moved_bytes,
+                weight_bytes=told.weight_bytes,
                 vela_us=told.cycles / clock_hz * 1e6,
                 macs=told.macs,
                 estimate_us=ours.latency_us,

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
-from engine.simulate.ethos.npu import U55, U85, Npu, round_up, volume
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.simulate.ethos.npu import U55, U85, Npu, Sizes, round_up, volume
 from engine.simulate.ethos.passes import EQUAL_DEPTH, Block, Part, Pass
 
 _WINDOW_LIMIT = 8
 """Larger windows are computed in parts of at most so many rows and columns."""
 _DEPTH_STEP = 16
 _SMALL = 4
-_TIE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,10 @@ def blocks_of(item: Pass, npu: Npu) -> Blocks:
     return _searched(item, npu, micro, part_kernel)
 
 
-def needed(results: int, stride: int, window: int, dilation: int) -> int:
+_Count = TypeVar("_Count", int, Sizes)
+
+
+def needed(results: _Count, stride: int, window: int, dilation: int) -> _Count:
     """Inputs along an axis for so many results, of one part of the window."""
     return (results - 1) * stride + min((window - 1) * dilation + 1, _WINDOW_LIMIT)
 
@@ -78,40 +85,95 @@ def _elementwise(item: Pass, npu: Npu, micro: Block) -> Blocks:
 
 
 def _searched(item: Pass, npu: Npu, micro: Block, part_kernel: bool) -> Blocks:
-    """The block that reads fewest inputs and weights for each result; among equal ones, a small one."""
-    shape, taps = item.result, item.kernel[0] * item.kernel[1]
+    """The block that reads fewest inputs and weights for each result; among equal ones, a small one.
+
+    Of equal ones the first, by depth, height and width, unless later ones are small: then the last of those that cover
+    the inputs in fewest pieces.
+    """
+    depths = _depths(item.result[2], micro[2], npu.largest_block[2])
+    tried = [_of_depth(item, npu, micro, depth, part_kernel) for depth in depths]
+    least = min(found.cost.min() for found in tried)
+    chosen: _Tried | None = None
+    place = (-1, -1)
+    cover = math.inf
+    for found in tried:
+        for row, column in np.argwhere(found.cost == least).tolist():
+            if chosen is None:
+                chosen, place = found, (row, column)
+                continue
+            height, width, _ = found.block(row, column)
+            pieces = _pieces(item, found.ifm_block(row, column))
+            if height <= _SMALL and width <= _SMALL and pieces <= cover:
+                chosen, place, cover = found, (row, column), pieces
+    assert chosen is not None, f"no block of {item}"
+    return Blocks(chosen.block(*place), chosen.ifm_block(*place), micro, part_kernel)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """Blocks of one depth: [heights, widths] of what each costs, infinite where the buffers do not take it."""
+
+    heights: Sizes
+    widths: Sizes
+    depth: int
+    ifm_heights: Sizes
+    ifm_widths: Sizes
+    ifm_depth: int
+    cost: NDArray[np.float32]
+
+    def block(self, row: int, column: int) -> Block:
+        return int(self.heights[row, 0]), int(self.widths[0, column]), self.depth
+
+    def ifm_block(self, row: int, column: int) -> Block:
+        return int(self.ifm_heights[row, 0]), int(self.ifm_widths[0, column]), self.ifm_depth
+
+
+def _pieces(item: Pass, ifm: Block) -> int:
+    return -(-item.ifm.height // ifm[0]) * -(-item.ifm.width // ifm[1])
+
+
+def _of_depth(item: Pass, npu: Npu, micro: Block, depth: int, part_kernel: bool) -> _Tried:
+    """All heights and widths of blocks of a depth."""
+    shape = item.result
     equal = item.part in EQUAL_DEPTH
-    has_weights = item.part in (Part.CONVOLUTION, Part.DEPTHWISE)
-    inputs = item.ifm.elements
-    fixed = npu.ifm_block_depth(item, part_kernel)
-    best: tuple[float, Block, Block] | None = None
-    small: tuple[float, Block, Block] | None = None
-    for depth in _depths(shape[2], micro[2], npu.largest_block[2]):
-        for height in range(micro[0], _limit(shape[0], micro[0], npu.largest_block[0]) + 1, micro[0]):
-            for width in range(micro[1], _limit(shape[1], micro[1], npu.largest_block[1]) + 1, micro[1]):
-                ofm = (height, width, depth)
-                ifm = _ifm_block(item, npu, micro, ofm, depth if equal else fixed)
-                if not npu.fits(item, ofm, ifm):
-                    break
-                rows, columns, pieces = shape[0] / height, shape[1] / width, shape[2] / depth
-                whole = math.ceil(rows) * math.ceil(columns)
-                read = ifm[0] * ifm[1] * item.ifm.depth * window_parts(item) * rows * columns
-                if not equal:
-                    read *= math.ceil(pieces)
-                if has_weights:
-                    read += taps * item.ifm.depth * whole * (1 if equal else pieces * depth)
-                if item.part is Part.PRODUCT:
-                    read = 1 / volume(ofm)
-                cost = read / 2 if inputs < 2 * volume(ifm) else read
-                if best is None or cost < best[0] * (1 - _TIE):
-                    best, small = (cost, ofm, ifm), None
-                elif cost <= best[0] * (1 + _TIE) and height <= _SMALL and width <= _SMALL:
-                    cover = math.prod(-(-item.ifm.shape[axis] // ifm[axis]) for axis in range(2))
-                    if small is None or cover <= small[0]:
-                        small = (cover, ofm, ifm)
-    assert best is not None, f"no block of {item}"
-    _, ofm, ifm = small or best
-    return Blocks(ofm, ifm, micro, part_kernel)
+    ifm_depth = depth if equal else npu.ifm_block_depth(item, part_kernel)
+    granule = npu.ifm_granule(item, micro, ifm_depth)
+    extents: list[Sizes] = []
+    inputs: list[Sizes] = []
+    for axis in range(2):
+        step, most = micro[axis], _limit(shape[axis], micro[axis], npu.largest_block[axis])
+        sizes = np.arange(step, most + 1, step, dtype=np.int64).reshape((-1, 1) if axis == 0 else (1, -1))
+        least = needed(sizes, item.strides[axis], item.kernel[axis], item.dilations[axis])
+        extents.append(sizes)
+        inputs.append(-(-least // granule[axis]) * granule[axis])
+    ifm_depth = round_up(ifm_depth, granule[2])
+    cost = _read_per_result(item, extents, depth, inputs, ifm_depth)
+    fits = npu.takes(item, extents[0] * extents[1], depth, inputs[0] * inputs[1], ifm_depth)
+    cost = np.where(fits, cost, np.float32(np.inf)).astype(np.float32)
+    return _Tried(extents[0], extents[1], depth, inputs[0], inputs[1], ifm_depth, cost)
+
+
+def _read_per_result(
+    item: Pass, sizes: Sequence[Sizes], depth: int, inputs: Sequence[Sizes], ifm_depth: int
+) -> NDArray[np.float32]:
+    """Elements read for each result. In 32 bits, as Vela computes it: which of equal blocks it takes is chance."""
+    single = np.float32
+    shape, channels = item.result, item.ifm.depth
+    height, width = (size.astype(single) for size in sizes)
+    if item.part is Part.PRODUCT:
+        return single(1.0) / (height * width * single(depth))
+    area = inputs[0] * inputs[1]
+    rows, columns = single(shape[0]) / height, single(shape[1]) / width
+    read = (area * (channels * window_parts(item))).astype(single) * rows * columns
+    if item.part not in EQUAL_DEPTH:
+        read *= single(-(-shape[2] // depth))
+    if item.part in (Part.CONVOLUTION, Part.DEPTHWISE):
+        blocks = -(-shape[0] // sizes[0]) * -(-shape[1] // sizes[1])
+        weights = (blocks * (item.kernel[0] * item.kernel[1] * channels)).astype(single)
+        pieces = single(shape[2]) / single(depth) * single(depth)
+        read += weights if item.part is Part.DEPTHWISE else weights * pieces
+    cost = read / single(math.prod(shape))
+    return np.where(item.ifm.elements < 2 * area * ifm_depth, cost / single(2.0), cost)
 
 
 def _limit(size: int, granule: int, most: int) -> int:

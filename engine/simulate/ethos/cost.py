@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from engine.simulate.ethos.blocks import Blocks, blocks_of, window_parts
 from engine.simulate.ethos.npu import U55, Channel, Memory, Npu, volume
@@ -76,17 +77,21 @@ class _Carried:
     written: float = 0.0
 
 
+@lru_cache(maxsize=8192)
 def pass_cost(item: Pass, npu: Npu) -> PassCost:
-    """Cycles and bytes of a pass."""
+    """Cycles and bytes of a pass; pure, and remembered."""
     blocks = blocks_of(item, npu)
     carried = {True: _Carried({}), False: _Carried({})}
     is_staged = item.weights is not None and _is_staged(item, item.weights, npu, blocks)
     _carry_maps(item, npu, blocks, carried)
+    if item.table_bytes:
+        carried[False].read[Channel.COPY] = item.table_bytes
     scale_reads = _carry_weights(item, blocks, carried, is_staged)
     engine, is_mac = _engine_cycles(item, npu, blocks, is_staged)
     if is_staged and item.weights is not None:
         copied = _copy_cycles(item.weights, npu)
-        engine += max(0.0, copied - _HIDDEN * engine)
+        hidden = 0.0 if item.is_first and npu.waits_for_weights else _HIDDEN * engine
+        engine += max(0.0, copied - hidden)
     traffic = {is_near: _traffic(npu, is_near, load) for is_near, load in carried.items()}
     far = traffic[False]
     slow = max(far.cycles, scale_reads / npu.channel_bytes(npu.far, Channel.SCALES))

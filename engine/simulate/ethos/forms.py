@@ -159,7 +159,19 @@ def _conv(w: Writer, node: Node) -> None:
     strides, dilations = _plane(op.strides), _plane(op.dilations)
     weight = w.value(node.inputs[1])
     added = () if depthwise else _added(w, node)
-    w.steps.add(Step(kind, (part, weight), output, kernel, strides, dilations, repeats=groups, added=added))
+    w.steps.add(
+        Step(
+            kind,
+            (part, weight),
+            output,
+            kernel,
+            strides,
+            dilations,
+            repeats=groups,
+            added=added,
+            is_first=not w.images.follows_product(node),
+        )
+    )
     w.give(node, replace(output, shape=out))
 
 
@@ -212,7 +224,8 @@ def _linear(w: Writer, node: Node) -> None:
     rows = math.prod(shape[:-1])
     line = replace(_reshaped(w, node, x), shape=(1, rows, 1, x.shape[-1]))
     output = Value((1, rows, 1, shape[-1]), w.width(node.outputs[0]), node.outputs[0])
-    w.steps.add(Step(Kind.CONVOLUTION, (line, w.value(node.inputs[1])), output))
+    first = not w.images.follows_product(node)
+    w.steps.add(Step(Kind.CONVOLUTION, (line, w.value(node.inputs[1])), output, is_first=first))
     w.give(node, replace(output, shape=shape))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from engine.graph.graph import Graph, Node
-from engine.ops.elementwise import Affine, Binary, PRelu, Unary
+from engine.ops.elementwise import Add, Affine, Binary, Clip, PRelu, Relu, Unary
 from engine.ops.layout import Transpose
-from engine.ops.linear import Conv, ConvTranspose
-from engine.ops.reduce import LayerNorm, MaxPool, Pool
+from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
+from engine.ops.reduce import LayerNorm, MaxPool, Pool, Softmax
 
 _WINDOWS = (Conv, ConvTranspose, Pool)
 _FUNCTIONS = (Unary, Binary, Affine, PRelu)
@@ -26,15 +26,31 @@ class Images:
     producers: Mapping[str, Node]
     places: Mapping[str, int]
 
-    def is_brick(self, graph: Graph, name: str) -> bool:
-        """Whether a value is stored in bricks: an image, or what functions make for functions in the same shape."""
+    def is_brick(self, graph: Graph, name: str, *, chains: bool) -> bool:
+        """Whether a value is stored in bricks: an image, or what functions make for functions in the same shape.
+
+        An engine that ``chains`` reads bricks for products of tensors too.
+        """
         if name in self.last:
             return True
         producer, readers = self.producers.get(name), graph.consumers.get(name, ())
-        if producer is None or name in graph.outputs or not isinstance(producer.op, _FUNCTIONS):
+        makers = (*_FUNCTIONS, MatMul, Softmax) if chains else (*_FUNCTIONS, MatMul)
+        if producer is None or name in graph.outputs or not isinstance(producer.op, makers):
             return False
-        shared = len(readers) > 1
-        return all(isinstance(each.op, _FUNCTIONS) or (shared and isinstance(each.op, LayerNorm)) for each in readers)
+        takers = (*_FUNCTIONS, LayerNorm) if len(readers) > 1 else _FUNCTIONS
+        return all(
+            isinstance(each.op, takers) or (chains and isinstance(each.op, MatMul) and each.inputs[1] != name)
+            for each in readers
+        )
+
+    def follows_product(self, node: Node) -> bool:
+        """Whether a node reads what a convolution or fully connected layer makes, or a sum or clamp of that."""
+        producer = self.producers.get(node.inputs[0])
+        while producer is not None and isinstance(producer.op, Add | Relu | Clip):
+            found = [name for name in producer.inputs if name in self.producers]
+            newest = max(found, key=self.places.__getitem__, default="")
+            producer = self.producers.get(newest)
+        return producer is not None and isinstance(producer.op, Conv | ConvTranspose | Linear)
 
     @staticmethod
     def of(graph: Graph) -> Images:

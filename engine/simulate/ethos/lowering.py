@@ -22,6 +22,7 @@ _CHAIN = 4
 _AXES = 3
 _ROW = 16
 _TABLE_PASSES = 3
+_TABLE_BYTES = {Kind.TABLE8: 256, Kind.TABLE16: 2048}
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Lowering(ABC):
 
     def passes(self, steps: Steps) -> tuple[Pass, ...]:
         """The passes of the steps, in order."""
-        linear = _linear_keys(steps)
+        linear = _linear_keys(steps, bricks=self.npu.chains)
         return tuple(self._passes(steps, linear))
 
     @abstractmethod
@@ -80,6 +81,7 @@ class Lowering(ABC):
             output_cycles=self.result_cycles(step),
             repeats=step.repeats,
             others=tuple(self.map_of(value, _image_block(value.shape), linear) for value in step.added),
+            is_first=step.is_first,
         )
         size = encoded_bytes(self.statistics(weight.name), item, self.npu)
         scales = round_up(round_up(depth, self.npu.scale_channels) * SCALE_BYTES, _ROW)
@@ -106,6 +108,7 @@ class Lowering(ABC):
             kernel=kernel,
             strides=step.strides,
             output_cycles=self.result_cycles(step),
+            table_bytes=_TABLE_BYTES.get(step.kind, 0),
         )
 
     def function(self, step: Step, linear: frozenset[int], rate: float) -> Pass:
@@ -119,7 +122,7 @@ class Lowering(ABC):
         other = None
         if second is not None:
             height, width, depth = _block(second.shape)
-            small = (max(height // repeats, 1), width, depth)
+            small = (height // max(math.prod(second.shape[:-3]), 1), width, depth)
             other = self.map_of(second, small if is_broadcast else shape, linear)
         return Pass(
             Part.ELEMENTWISE,
@@ -140,11 +143,13 @@ def _is_row(value: Value | None) -> bool:
     return value is not None and value.elements == value.shape[-1]
 
 
-def _linear_keys(steps: Steps) -> frozenset[int]:
+def _linear_keys(steps: Steps, *, bricks: bool) -> frozenset[int]:
+    """Keys of values that are stored position by position; ``bricks`` says that products of tensors make bricks."""
     keys: set[int] = set()
     for step in steps.items:
         if step.kind in _LINEAR:
-            keys.add(step.output.key)
+            if step.kind is not Kind.PRODUCT or not bricks:
+                keys.add(step.output.key)
             keys.update(value.key for value in step.inputs)
     return frozenset(keys)
 
@@ -414,7 +419,7 @@ class U85Lowering(Lowering):
         while end < len(items) and end - start < _CHAIN:
             last, step = items[end - 1], items[end]
             reads = any(value.key == last.output.key for value in step.inputs)
-            same = step.output.shape == last.output.shape and len(step.output.shape) <= 3
+            same = step.output.shape == last.output.shape and math.prod(step.output.shape[:-3]) == 1
             is_function = step.kind in _ELEMENTWISE or (step.kind is Kind.TABLE16)
             if not (is_function and reads and same and steps.readers.get(last.output.key, 0) == 1):
                 break
@@ -440,6 +445,7 @@ class U85Lowering(Lowering):
         """Whether a function of elements writes its results transposed: where bricks are not mostly padding."""
         shape, _ = without_units(turn.inputs[0].shape, turn.perm)
         reads = turn.kind is Kind.TRANSPOSE and turn.inputs[0].key == step.output.key
+        reads = reads and [size for size in step.output.shape if size > 1] == list(shape)
         return reads and len(shape) <= _AXES and 3 * round_up(shape[-1], _ROW) <= 4 * shape[-1]
 
     def _turned(self, item: Pass, turn: Step) -> Pass:

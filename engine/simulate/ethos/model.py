@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from engine.graph.graph import Graph
+from engine.ops.elementwise import Clip, Relu
 from engine.simulate.ethos.cost import PassCost, pass_cost
 from engine.simulate.ethos.forms import Writer, add_steps
 from engine.simulate.ethos.images import Images, is_window
@@ -119,11 +120,13 @@ class EthosModel:
         return UnitCost(passes, tuple(pass_cost(item, self.npu) for item in passes))
 
     def _is_brick(self, name: str) -> bool:
-        return self._images.is_brick(self.graph, name)
+        return self._images.is_brick(self.graph, name, chains=self.npu.chains)
 
     def is_striped(self, name: str) -> bool:
         """Whether one window makes the value for another alone: then it passes by stripes, however large it is."""
         producer = self._images.producers.get(name)
+        while producer is not None and isinstance(producer.op, Relu | Clip):
+            producer = self._images.producers.get(producer.inputs[0])
         readers = self.graph.consumers.get(name, ())
         return producer is not None and len(readers) == 1 and is_window(producer) and is_window(readers[0])
 

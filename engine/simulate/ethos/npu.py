@@ -10,7 +10,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engine.simulate.ethos.passes import Block, Part, Pass
+
+Sizes = NDArray[np.int64]
 
 _KIB = 1024
 _BUS_BYTES = 16
@@ -72,9 +77,14 @@ class Npu(ABC):
     def takes_part_kernel(self, item: Pass) -> bool:
         """Whether a convolution runs over its window first, a few channels at a time, because that wastes less."""
 
-    @abstractmethod
     def fits(self, item: Pass, block: Block, ifm_block: Block) -> bool:
         """Whether the buffers take a block of results and its inputs."""
+        areas = (np.array([height * width]) for height, width, _ in (block, ifm_block))
+        return bool(self.takes(item, next(areas), block[2], next(areas), ifm_block[2])[0])
+
+    @abstractmethod
+    def takes(self, item: Pass, area: Sizes, depth: int, ifm_area: Sizes, ifm_depth: int) -> NDArray[np.bool_]:
+        """The same of many blocks of a depth, by the positions of each."""
 
     @abstractmethod
     def channel_bytes(self, memory: Memory, channel: Channel) -> float:
@@ -84,6 +94,11 @@ class Npu(ABC):
     @abstractmethod
     def scale_channels(self) -> int:
         """Scales are stored for a multiple of so many channels."""
+
+    @property
+    @abstractmethod
+    def waits_for_weights(self) -> bool:
+        """Weights are copied to SRAM before a convolution that does not follow another one, not during what does."""
 
     @property
     @abstractmethod
@@ -122,6 +137,7 @@ class U55(Npu):
     KEPT_BANKS = 4
     BANK_GRANULE = 8
     WIDE_GRANULE = 16
+    WIDE_BYTES = 4
 
     @property
     def largest_block(self) -> Block:
@@ -146,16 +162,19 @@ class U55(Npu):
         by_depth = depth / round_up(depth, 32 if narrow else 16)
         return depth / round_up(depth, 8) * taps / round_up(taps, 4 if narrow else 2) >= by_depth
 
-    def fits(self, item: Pass, block: Block, ifm_block: Block) -> bool:
+    def takes(self, item: Pass, area: Sizes, depth: int, ifm_area: Sizes, ifm_depth: int) -> NDArray[np.bool_]:
         width = item.ifm.width_bytes
-        ifm_bytes = ifm_block[0] * ifm_block[1] * round_up(ifm_block[2] * width, 8)
-        granule = self.WIDE_GRANULE if width == 4 else self.BANK_GRANULE
-        banks = round_up(2 * -(-ifm_bytes // _KIB), granule)
+        granule = self.WIDE_GRANULE if width == self.WIDE_BYTES else self.BANK_GRANULE
+        banks = self._banks(ifm_area * round_up(ifm_depth * width, 8), granule)
         if item.part is Part.ELEMENTWISE:
-            halves = 2 if item.second is not None or width == 4 else 1
+            halves = 2 if item.second is not None or width == self.WIDE_BYTES else 1
             return banks * halves <= self.BANKS - self.KEPT_BANKS
-        sums = 2 * -(-block[0] * block[1] * round_up(block[2], 8) * 4 // _KIB)
-        return banks + round_up(sums, self.WIDE_GRANULE) <= self.BANKS - self.KEPT_BANKS
+        sums = self._banks(area * round_up(depth, 8) * 4, self.WIDE_GRANULE)
+        return banks + sums <= self.BANKS - self.KEPT_BANKS
+
+    def _banks(self, size_bytes: Sizes, granule: int) -> Sizes:
+        """Banks for two of so many bytes."""
+        return -(-2 * -(-size_bytes // _KIB) // granule) * granule
 
     def channel_bytes(self, memory: Memory, channel: Channel) -> float:
         return memory.bytes_per_cycle
@@ -163,6 +182,10 @@ class U55(Npu):
     @property
     def scale_channels(self) -> int:
         return 1
+
+    @property
+    def waits_for_weights(self) -> bool:
+        return False
 
     @property
     def chains(self) -> bool:
@@ -236,17 +259,21 @@ class U85(Npu):
         rounded = taps // 5 * 5 + max(taps % 5, 2)
         return depth / round_up(depth, 16) * taps / rounded >= depth / round_up(depth, 64)
 
-    def fits(self, item: Pass, block: Block, ifm_block: Block) -> bool:
+    def takes(self, item: Pass, area: Sizes, depth: int, ifm_area: Sizes, ifm_depth: int) -> NDArray[np.bool_]:
+        width = item.ifm.width_bytes
         if item.part is Part.ELEMENTWISE:
-            return volume(block) * item.ifm.width_bytes <= self.RESULT_BYTES
+            return area * (depth * width) <= self.RESULT_BYTES
         copies = 2 if item.part in (Part.CONVOLUTION, Part.PRODUCT, Part.COPY) else 1
-        sums = block[0] * block[1] * round_up(block[2], 16) * 4
-        inputs = volume(ifm_block) * item.ifm.width_bytes
-        return copies * sums <= self.SUM_BYTES and copies * inputs <= self.IFM_BYTES
+        sums = area * (round_up(depth, 16) * 4 * copies)
+        return (sums <= self.SUM_BYTES) & (ifm_area * (ifm_depth * width * copies) <= self.IFM_BYTES)
 
     @property
     def scale_channels(self) -> int:
         return 32
+
+    @property
+    def waits_for_weights(self) -> bool:
+        return True
 
     @property
     def chains(self) -> bool:

@@ -93,6 +93,8 @@ class Pass:
         weights: Of a convolution.
         computed: Shape of the results before they are transposed; None where they are not.
         repeats: How often the pass runs, over as many equal maps.
+        table_bytes: Of a table that it loads first.
+        is_first: No convolution is in front of it, during which its weights could be copied to SRAM.
     """
 
     part: Part
@@ -107,6 +109,8 @@ class Pass:
     weights: Weights | None = None
     computed: Block | None = None
     repeats: int = 1
+    table_bytes: int = 0
+    is_first: bool = False
 
     @property
     def result(self) -> Block:

@@ -79,6 +79,7 @@ class Step:
         is_per_channel: A RESCALE has a multiplier for each channel.
         repeats: How often it runs, on as many parts.
         added: What is added to the results of a convolution before they are written.
+        is_first: Of a convolution: what it reads is not what another one makes.
     """
 
     kind: Kind
@@ -92,6 +93,7 @@ class Step:
     is_per_channel: bool = False
     repeats: int = 1
     added: tuple[Value, ...] = ()
+    is_first: bool = False
 
 
 @dataclass

@@ -24,6 +24,13 @@ DEBUG = """<?xml version='1.0' encoding='UTF-8'?>
 990,"",551,"Passthrough","d",16,10,10,0,10,0
 ]]>
 </table>
+<table name="perf_debug">
+<![CDATA[
+"id","weight_total_bytes","SramLut_ac","SramFeatureMap_read","SramFeatureMap_write","SramWeights_read","DramLut_read","lutramLut_write"
+979,416,26,512,128,64,300,256
+985,"","","","","","",""
+]]>
+</table>
 <table name="queue">
 <![CDATA[
 "offset","cmdstream_id","optimised_id","scheduled_id"
@@ -40,6 +47,9 @@ DEBUG = """<?xml version='1.0' encoding='UTF-8'?>
 """
 
 
+MOVED = {"sram": 704, "dram": 300}
+
+
 def written(folder: Path, debug: str = DEBUG, summary: str = SUMMARY) -> Path:
     (folder / "segment_summary_Ethos_U85_SYS_DRAM_Mid.csv").write_text(summary)
     (folder / "segment_debug.xml").write_text(debug)
@@ -53,10 +63,11 @@ def test_what_the_files_say(tmp_path: Path) -> None:
     assert (report.cycles, report.macs) == (310, 640)
     assert report.memory_bytes == {"sram": 12800, "dram": 3072, "on_chip_flash": 0, "off_chip_flash": 0}
     assert report.operators == (
-        VelaOperator("Conv2D", 4, True, 300, 200, 640, 12992, {"sram": 26, "dram": 300}),
-        VelaOperator("Clamp", 9, True, 0, 0, 0, 0, {"sram": 0, "dram": 0}),
-        VelaOperator("Passthrough", None, False, 10, 10, 0, 16, {"sram": 10, "dram": 0}),
+        VelaOperator("Conv2D", 4, True, 300, 200, 640, 12992, {"sram": 26, "dram": 300}, MOVED, 416),
+        VelaOperator("Clamp", 9, True, 0, 0, 0, 0, {"sram": 0, "dram": 0}, {}, 0),
+        VelaOperator("Passthrough", None, False, 10, 10, 0, 16, {"sram": 10, "dram": 0}, {}, 0),
     )
+    assert [item.is_memory_bound for item in report.operators] == [True, False, False]
 
 
 @pytest.mark.parametrize(
