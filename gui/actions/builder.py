@@ -55,6 +55,7 @@ class ActionSet(QObject):
         for precision, button in self._badge_buttons.items():
             colour = theme.precisions.get(precision, theme.muted_text)
             button.setStyleSheet(_BADGE_SHEET.format(colour=colour, faint=mixed(colour, theme.window, 0.7)))
+            button.setMinimumWidth(button.sizeHint().width())  # in a narrow window others give way
 
     def fill_menu_bar(self, bar: QMenuBar) -> dict[str, QMenu]:
         """Add all menus; returns them by name."""

@@ -20,6 +20,9 @@ NO_MODEL = "Open a model to see what the compiler makes of it."
 COMPILING = "Compiling …"
 UPDATING = "being updated"
 
+LEAST_HEAD = 160
+"""A head line is cut off rather than the window kept from being narrow."""
+
 
 class CompiledPanel(QWidget):
     """A head line above a picture of the compiled model.
@@ -38,6 +41,7 @@ class CompiledPanel(QWidget):
         self._view = view
         self._is_watched = False
         self._taken: Compilation | None = None
+        self._titles: Mapping[str, str] | None = None
         self.head = QLabel()
         self.note = ElidedLabel()
         self.empty = QLabel(NO_MODEL)
@@ -45,7 +49,6 @@ class CompiledPanel(QWidget):
         self.tools = QHBoxLayout()
         self._build()
         document.graphChanged.connect(self._start_anew)
-        self.titles = _titles(self._document)
         for signal in (document.graphChanged, document.planChanged, document.compilationChanged):
             signal.connect(self.refresh)
 
@@ -72,6 +75,14 @@ class CompiledPanel(QWidget):
         return compilation.stated_error
 
     # What they have in common
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """What the nodes of the open model are called where there is little room."""
+        if self._titles is None:
+            graph = self._document.graph
+            self._titles = titles_of(graph) if graph is not None else {}
+        return self._titles
 
     def set_content(self, widget: QWidget) -> None:
         """The picture; once, while being made."""
@@ -121,7 +132,7 @@ class CompiledPanel(QWidget):
             self.revealed.emit(known[0])
 
     def _start_anew(self) -> None:
-        self.titles = _titles(self._document)
+        self._titles = None
         self.forget()
 
     def _show_empty(self, text: str, is_problem: bool) -> None:
@@ -136,6 +147,7 @@ class CompiledPanel(QWidget):
         set_role(self, "panel")
         set_role(self.note, "muted")
         self.head.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.head.setMinimumWidth(LEAST_HEAD)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.empty.setWordWrap(True)
         self.empty.setMargin(16)
@@ -149,10 +161,6 @@ class CompiledPanel(QWidget):
         layout.setSpacing(0)
         layout.addLayout(self.tools)
         layout.addWidget(self.pages, 1)
-
-
-def _titles(document: Document) -> Mapping[str, str]:
-    return titles_of(document.graph) if document.graph is not None else {}
 
 
 def _nothing_text(document: Document) -> str:
