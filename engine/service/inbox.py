@@ -71,6 +71,12 @@ class Inbox:
         with self._changed:
             return request_id in self._cancelled or self._closed
 
+    def has_newer_plan(self, between: tuple[type[Request], ...]) -> bool:
+        """Whether another plan waits, with nothing but requests of the kinds ``between`` before it."""
+        with self._changed:
+            first = next((request for request in self._requests if not isinstance(request, between)), None)
+            return isinstance(first, UpdatePlan)
+
     def supersedes_live_work(self) -> bool:
         """Whether a waiting request makes the errors of the present plan pointless."""
         with self._changed:

@@ -58,8 +58,8 @@ class Open(Request, frozen=True, tag="open"):
 
 class UpdatePlan(Request, frozen=True, tag="update_plan"):
     """The plan changed. Streams PlanResolved, TimingReady, then ErrorsReady (one sample, then growing to
-    ``samples``), then Done, or Failed with ``cancelled`` once something newer supersedes it. ``samples`` 0 stops after
-    the timing."""
+    ``samples``), then Done, or Failed with ``cancelled`` once something newer supersedes it, which may be at once.
+    ``samples`` 0 stops after the timing."""
 
     revision: int
     plan: PlanData

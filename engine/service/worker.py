@@ -57,6 +57,9 @@ from engine.target.target import list_targets, load_target
 BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit, Compile)
 """Requests that need neither data nor program, and are answered in the middle of live work: a user drags meanwhile."""
 
+ABOUT_ONE_PLAN = (CheckRegion, CheckSplit, Compile, Inspect)
+"""Requests that carry the revision they are about: of another plan than the last they are worth nothing."""
+
 Handler = Callable[["Worker", Any], None]
 HANDLERS: dict[type[Any], Handler] = {}
 
@@ -200,8 +203,12 @@ def open_model(worker: Worker, request: Open) -> None:
 
 @handles(UpdatePlan)
 def update_plan(worker: Worker, request: UpdatePlan) -> None:
-    """Answer with plan and timing at once; errors follow as live work."""
+    """Answer with plan and timing at once; errors follow as live work. Where the next plan waits already, as while a
+    slider moves, this one is not worth it.
+    """
     worker.stop_live()
+    if worker.inbox.has_newer_plan(ABOUT_ONE_PLAN):
+        raise Cancelled
     session = worker.opened()
     plan, reference = plan_of(request.plan), request.plan.target
     session.check_plan(plan, load_target(reference) if reference != session.target_reference else None)

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from engine.cli.main import main
-from engine.errors import PlanError
+from engine.errors import Cancelled, PlanError
 from engine.plan.compile_options import CompileOptions, Goal, Level
 from engine.plan.types import Region
 from engine.service.framing import read_frame
@@ -277,6 +277,24 @@ def test_the_worker_answers_about_regions(project: Path) -> None:
     (split,) = [answer for answer in answers if isinstance(answer, SplitChecked)]
     assert (split.id, split.revision) == (6, 5)
     assert "all of its nodes are on one side" in split.split.reason
+
+
+def test_a_plan_that_the_next_one_waits_behind_is_passed_over(project: Path) -> None:
+    output, inbox = io.BytesIO(), Inbox()
+    worker = Worker(inbox, output)
+    HANDLERS[Open](worker, Open(id=1, path=str(project)))
+    plans = [UpdatePlan(id=10 + i, revision=i, plan=PlanData(default_method="max"), samples=0) for i in range(3)]
+    save = Save(id=20, path=str(project.with_name("kept.qscope")))
+    for request in (CheckRegion(id=2, revision=0, nodes=("gone",)), plans[1], save, plans[2]):
+        inbox.put(request)
+    with pytest.raises(Cancelled):
+        HANDLERS[UpdatePlan](worker, plans[0])
+    assert worker.session is not None
+    assert worker.session.plan.default_method != "max"
+    inbox.take(block=False)
+    inbox.take(block=False)
+    HANDLERS[UpdatePlan](worker, plans[1])
+    assert worker.session.plan.default_method == "max", "what is saved next is this plan"
 
 
 def test_the_worker_answers_about_regions_in_the_middle_of_live_work(project: Path) -> None:

@@ -199,7 +199,8 @@ def test_a_newer_plan_supersedes_the_live_work_of_an_older_one(engine: Engine) -
     answers = engine.until(requests[-1])
     for index, request in enumerate(requests):
         own = [answer for answer in answers if answer.id == request]
-        assert [type(answer) for answer in own[:2]] == [PlanResolved, TimingReady]
+        is_passed_over = len(own) == 1 and request != requests[-1]
+        assert is_passed_over or [type(answer) for answer in own[:2]] == [PlanResolved, TimingReady]
         assert all(getattr(answer, "revision", 10 + index) == 10 + index for answer in own)
         last = own[-1]
         if request == requests[-1]:
