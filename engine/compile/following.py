@@ -82,6 +82,8 @@ class Following:
     def _view(self, role: Role) -> None:
         source = self._storages[role.reads[0]]
         for value, view in zip(role.writes, _views_of(role, source.view), strict=True):
+            if view is not None and view.rings and not self._reach.wraps and self._kernels(value):
+                self._forced.add(value)  # at once: what follows need not be followed twice
             if view is None or value in self._forced or (value in self._plain and not _is_plain(view)):
                 self._storages[value] = Storage(value, self._moved_order(value))
             else:
@@ -119,6 +121,8 @@ class Following:
     def _own_order(self, role: Role, index: int) -> View:
         """The order of an output in a buffer of its own."""
         form, value = role.form, role.writes[index]
+        if value in self._plain and not self._graph.types[value].is_float:
+            return row_major(form.writes[index])  # no conversion on the way that could reorder it
         if form.kind is Kind.KERNEL and all(form.writes[index]):
             views = self._read_views(role)
             known = form.views.get(views)
@@ -209,14 +213,18 @@ class Following:
             storage = self._storages[value]
             if storage.root == value or value in self._parts or value in self._forced:
                 continue
-            readers = self._readers.get(value, ())
-            kernels = [role for role in readers if role.form.kind is Kind.KERNEL and value not in role.converted]
+            kernels = self._kernels(value)
             if any(not self._accepts(role, storage.view) for role in kernels):
                 found.add(value)
             elif len(kernels) > 1 and self._is_dear(value, storage.view, kernels):
                 found.add(value)
                 self._dear.add(value)
         return found
+
+    def _kernels(self, value: str) -> list[Role]:
+        """The readers that compute on the chip with the value as it is."""
+        readers = self._readers.get(value, ())
+        return [role for role in readers if role.form.kind is Kind.KERNEL and value not in role.converted]
 
     def _accepts(self, role: Role, view: View) -> bool:
         output = self._storages[role.writes[0]].view if role.writes else view

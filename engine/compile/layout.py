@@ -13,6 +13,9 @@ A value is moved into a buffer of its own where
   window partition behind it, or a window reverse with the shift behind that, is then one copy,
 - its readers together would lose more time on short runs than the move costs.
 
+What a kernel itself makes lies in the kernel's order also where the CPU reads it or it leaves the model: it is
+converted to float on the way, element by element, and that may as well reorder.
+
 :mod:`engine.compile.replay` runs integer programs as a plan has it.
 """
 

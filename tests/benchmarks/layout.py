@@ -11,8 +11,9 @@ folded      ``after`` for engines that read through any view, cyclic shifts and 
 strided     what kernels fetch in vain because they read through views in runs shorter than the memory's access
 gone, left  layout operators (and other renames) that vanish; those that still move something
 plan ms     the plan from scratch, and again after an edit of one unit's precision (CPU time, medians of 15)
-bits        the integer program run in planned memory through the views, as both plans have it: every operand and every
-            value compared with the ordinary program's on a random sample (ranges from two others)
+bits        the integer program run in planned memory through the views, as both plans have it, and in the order and at
+            the addresses of the compiled model at O0, O1 and O2: every operand and every value compared with the
+            ordinary program's on a random sample (ranges from two others)
 """
 
 from __future__ import annotations
@@ -29,9 +30,11 @@ from statistics import median
 import numpy as np
 import torch
 
+from engine.clock.estimate import Estimator
 from engine.compile.layout import LayoutPlan, LayoutPlanner, plan_layout
 from engine.compile.orders import ANYWHERE
-from engine.compile.replay import replay, rescaled_inputs
+from engine.compile.replay import replay, replay_compiled, rescaled_inputs
+from engine.plan.compile_options import CompileOptions, Level
 from engine.precision import Precision
 from engine.session import Session
 from engine.simulate.placement import Frames, Placement, placements_of
@@ -130,6 +133,9 @@ def _bits(session: Session, plans: Sequence[LayoutPlan]) -> str:
     exact = plan_layout(graph, placements_of(graph, session.resolve()), rescaled=rescaled_inputs(graph, program))
     sample = {name: torch.from_numpy(rng.normal(size=shape).astype(np.float32)) for name, shape in kinds.items()}
     found = [replay(graph, program, plan, sample) for plan in plans]
+    for level in (Level.O0, Level.O1, Level.O2):
+        form = Estimator(graph, session.target).simulate(session.resolve(), CompileOptions(level=level)).compiled
+        found.append(replay_compiled(graph, program, form, sample))
     differing = sum(len(each.differing) for each in found)
     verdict = f"{differing} values differ" if differing else f"equal, {sum(each.elements for each in found):,} elements"
     return verdict if exact.storages == plans[0].storages else f"{verdict}; scales ask for another plan"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -9,9 +11,10 @@ from engine.compile.layout import LayoutPlan, LayoutPlanner, plan_layout
 from engine.compile.orders import ANYWHERE, Reach
 from engine.compile.views import Factor, ordered, row_major
 from engine.graph.graph import Graph
-from engine.ops.elementwise import Add, Relu
+from engine.ops.elementwise import Add, Affine, Relu
 from engine.ops.layout import Concat, Expand, Pad, Reshape, Roll, Slice, Split, Transpose
 from engine.ops.linear import Conv, Linear, MatMul
+from engine.ops.logic import Greater
 from engine.ops.other import OnnxOp
 from engine.ops.reduce import LayerNorm, MaxPool, Softmax
 from engine.precision import Precision
@@ -163,6 +166,36 @@ def test_what_others_read_or_keeps_another_scale_is_copied_into_a_concatenation(
     assert plan.written == {"b"}
     assert [move.source for move in plan.moved["all"]] == ["a", "pool"]
     assert plan.bytes.after == 2 * 2 * 16 * 36 and plan.bytes.before == 2 * 48 * 36
+
+
+def test_what_a_program_rescales_is_computed():
+    builder = GraphBuilder()
+    builder.input("x", (1, 8, 6, 6))
+    conv(builder, "a", "x", POINTWISE, (1, 8, 6, 6), 16)
+    conv(builder, "b", "x", POINTWISE, (1, 8, 6, 6), 16)
+    builder.node("half", Affine(0.5, 0.0), ("a",), (1, 16, 6, 6))
+    builder.node("c", Relu(), ("half",), (1, 16, 6, 6))
+    builder.node("both", Concat(1), ("b", "c"), (1, 32, 6, 6))
+    builder.node("y", Relu(), ("both",), (1, 32, 6, 6))
+    graph = builder.build("y")
+    placed = placements_of(graph, resolution_of(graph))
+    assert plan_layout(graph, placed).eliminated == {"half", "both"}
+    plan = plan_layout(graph, placed, rescaled=frozenset({("half", "a"), ("both", "b")}))
+    assert plan.eliminated == frozenset() and plan.written == {"c"}
+    assert plan.root["half"] == "half" and [move.source for move in plan.moved["both"]] == ["b"]
+
+
+def test_truth_values_leave_as_the_model_has_them():
+    builder = GraphBuilder()
+    builder.input("x", (1, 8, 6, 6))
+    conv(builder, "a", "x", POINTWISE, (1, 8, 6, 6), 16)
+    builder.node("y", Greater(), ("a", "a"), (1, 16, 6, 6), "bool")
+    graph = builder.build("y", "a")
+    resolution = resolution_of(graph)
+    resolution = replace(resolution, dtypes={**resolution.dtypes, "y": "bool"})
+    plan = plan_layout(graph, placements_of(graph, resolution))
+    assert plan.storages["y"].view == row_major((1, 16, 6, 6))
+    assert plan.storages["a"].view == ordered((1, 16, 6, 6), (0, 2, 3, 1))
 
 
 def test_nested_concatenations_share_one_buffer():
