@@ -286,6 +286,11 @@ class GraphCanvas(QWidget):
         self._overlay.flash, self._overlay.flash_strength = item_id, 1.0
         self._flash_timer.start()
 
+    @property
+    def isFitted(self) -> bool:
+        """Whether the whole graph shows, and will when the window changes."""
+        return self._is_fitted
+
     def isInSight(self, item_id: str) -> bool:
         """Whether the box in which a node or group shows is inside the window."""
         rectangle = self._model.rectangle_of(item_id)

@@ -66,7 +66,7 @@ class CanvasLink(QObject):
         self._source = SourceFace(self._document)
         self._compiled: CompiledFace | None = None
         self._face: GraphFace = self._source
-        self._left: dict[type[GraphFace], ViewState] = {}
+        self._left: dict[type[GraphFace], tuple[ViewState, bool]] = {}
         self._is_syncing = False
         document.graphChanged.connect(self._show_graph)
         document.planChanged.connect(self._show_plan)
@@ -115,7 +115,7 @@ class CanvasLink(QObject):
     def _change_face(self, face: GraphFace) -> None:
         before, self._face = self._face, face
         if self._canvas.scene() != face.scene:
-            self._left[type(before)] = self._canvas.viewState()
+            self._left[type(before)] = (self._canvas.viewState(), self._canvas.isFitted)
             self._once(lambda: self._show_scene(face))
         if face is not before:
             self._dress()
@@ -124,8 +124,11 @@ class CanvasLink(QObject):
     def _show_scene(self, face: GraphFace) -> None:
         """Another graph, in the view that was left last; the selection comes along, and into sight."""
         self._canvas.setScene(face.scene)
-        if type(face) in self._left:
-            self._canvas.setViewState(self._left[type(face)])
+        state, is_fitted = self._left.get(type(face), (None, False))
+        if state is not None:
+            self._canvas.setViewState(state)
+        if is_fitted:
+            self._canvas.fit()
         self._show_selection()
         selected = self._canvas.selection()
         if selected and not self._canvas.isInSight(selected[0]):

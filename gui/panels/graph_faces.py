@@ -169,13 +169,17 @@ def kernel_card(kernel: KernelReport, compilation: Compilation) -> str:
     time = f"{formats.number(kernel.latency_us, 'µs')}, {formats.percent(share)} of the frame"
     lines = [
         f"<b>{html.escape(title)}</b>",
-        f"one kernel of {count} nodes, {kernel.tiles} tile{'s' * (kernel.tiles != 1)}",
+        f"one kernel, {_counted(count, 'node')}, {_counted(kernel.tiles, 'tile')}",
         html.escape(f"{time}, bound by {bound_title(kernel.bound) or kernel.bound}"),
         html.escape(f"{formats.size(kernel.ddr_bytes)} of DDR traffic, {formats.count(kernel.macs)} MACs"),
-        *(html.escape(node) for node in kernel.nodes[:_NODES_LISTED]),
+        *(html.escape(node) for node in kernel.nodes[:_NODES_LISTED] if node != title),
     ]
     more = count - _NODES_LISTED
     return "<br>".join([*lines, *([f"and {more} more"] if more > 0 else [])])
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def caption_of(document: Document, face: GraphFace) -> tuple[str, bool]:

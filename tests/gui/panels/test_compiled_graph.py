@@ -130,7 +130,8 @@ def test_heat_regions_and_badges_of_kernels() -> None:
     document.resolve(document.revision, samples.node_plans(document.plan, {RELU: "no table"}), (), 0)
     assert face.decorations(document)[CONV].is_refused
     card = face.card(document, CONV)
-    assert "region 1" in card and "2 nodes" in card and RELU in card
+    assert "region 1" in card and "one kernel, 2 nodes, 1 tile<br>" in card and RELU in card
+    assert face.card(document, GEMM).count(GEMM) == 1, "a kernel of one node names it once"
     assert face.card(document, "image") == ""
 
 
@@ -179,12 +180,18 @@ def test_the_canvas_changes_between_operators_and_kernels(qtbot: QtBot) -> None:
     assert [node.id for node in canvas.scene().nodes] == ["image", CONV, RESHAPE, GEMM, "logits"]
     assert view.selection == (CONV, GEMM)
 
+    canvas.fit()
+    document.document.compile(document.document.revision, TWO)
+    assert canvas.isFitted, "what was seen as a whole stays so"
+    document.document.compile(document.document.revision, other)
+    canvas.zoomBy(1.5)
     open_groups = canvas.expandedGroups()
     view.show_graph(GraphView.SOURCE)
     assert set(canvas.selection()) == {CONV, GEMM}
     assert canvas._furniture._caption.isHidden()
     view.show_graph(GraphView.COMPILED)
     assert canvas.expandedGroups() == open_groups
+    assert not canvas.isFitted
     document.document.open(samples.opened(), "/models/other.qscope")
     assert view.graph_view is GraphView.SOURCE
     assert len(canvas.scene().nodes) == len(samples.IDS)
