@@ -9,11 +9,13 @@ from types import MappingProxyType
 import numpy as np
 
 from engine.clock.event import Trace, pace_ticks, simulate
+from engine.clock.search import Merges, search
 from engine.compile.compiler import Compiler
 from engine.compile.types import Compiled, Costed, Engine
 from engine.graph.graph import Graph
 from engine.ops.other import Input
-from engine.plan.compile_options import CompileOptions
+from engine.plan.compile_options import CompileOptions, Level
+from engine.plan.regions import UnitGraph, check_region
 from engine.plan.types import Resolution
 from engine.simulate.cost import inference_text, microseconds
 from engine.simulate.placement import Placement
@@ -83,11 +85,30 @@ class Estimator:
         """The compiled model, the trace of one frame, and the times of its nodes."""
         known = self._newest
         if known is None or known[0] is not resolution or known[1] != options:
-            compiled = self._compiler.compile(resolution, options)
-            trace = simulate(compiled.schedule)
-            timing = self._timing(compiled, trace, options)
-            self._newest = known = (resolution, options, Simulation(compiled, trace, timing))
+            found = self._simulated(resolution, options, ())
+            if options.level is Level.O3:
+                found = self._searched(resolution, options, found)
+            self._newest = known = (resolution, options, found)
         return known[2]
+
+    def _simulated(self, resolution: Resolution, options: CompileOptions, merges: Merges) -> Simulation:
+        compiled = self._compiler.compile(resolution, options, merges)
+        trace = simulate(compiled.schedule)
+        return Simulation(compiled, trace, self._timing(compiled, trace, options))
+
+    def _searched(self, resolution: Resolution, options: CompileOptions, start: Simulation) -> Simulation:
+        """With the fusions that a search finds."""
+
+        def is_legal(nodes: Sequence[str]) -> bool:
+            return check_region(self._graph, resolution, self._target, nodes, units=units).legal
+
+        def trial(merges: Merges) -> tuple[Compiled, Timing]:
+            found = self._simulated(resolution, options, merges)
+            return found.compiled, found.timing
+
+        units = UnitGraph(self._graph, resolution)
+        merges = search(start.compiled, start.timing, options, is_legal, trial)
+        return self._simulated(resolution, options, merges) if merges else start
 
     def _timing(self, compiled: Compiled, trace: Trace, options: CompileOptions) -> Timing:
         nodes = self._free_nodes(compiled)

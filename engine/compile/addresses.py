@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from engine.compile.memory import Buffer, MemoryPlan, MemoryProblem, plan_greedy
+from engine.compile.memory import Buffer, MemoryPlan, MemoryProblem, plan_better, plan_greedy
 from engine.compile.residency import Lifetime
 
 DRAM_ALIGNMENT = 64
 """Bytes: a burst of DDR, and a line of every CPU's cache."""
+
+
+Planner = Callable[[MemoryProblem], MemoryPlan]
+
+_EFFORT = 10
+"""Slices of search that :func:`plan_longer` spends: a count, so that equal problems have equal plans."""
+
+
+def plan_longer(problem: MemoryProblem) -> MemoryPlan:
+    """The planner of level O3."""
+    return plan_better(problem, effort=_EFFORT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +37,7 @@ class PlannedMemory:
 
 
 def place_residents(
-    kept: Sequence[Lifetime], capacity_bytes: int, alignment: int
+    kept: Sequence[Lifetime], capacity_bytes: int, alignment: int, planner: Planner = plan_greedy
 ) -> tuple[frozenset[str], PlannedMemory]:
     """Addresses on the chip, and the values that got one.
 
@@ -37,7 +48,7 @@ def place_residents(
     while True:
         buffers = tuple(Buffer(t.value, t.first, t.last, t.size_bytes, alignment) for t in staying)
         problem = MemoryProblem(buffers, capacity_bytes)
-        plan = plan_greedy(problem)
+        plan = planner(problem)
         if plan.meets_capacity:
             return frozenset(tensor.value for tensor in staying), PlannedMemory(problem, plan)
         beyond = [

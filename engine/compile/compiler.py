@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import cast
 
-from engine.compile.addresses import PlannedMemory, place_residents
+from engine.compile.addresses import PlannedMemory, Planner, place_residents, plan_longer
 from engine.compile.ethos import cost_kernel
 from engine.compile.fusion import kernels_of
 from engine.compile.layout import LayoutPlan, LayoutPlanner, renamings
 from engine.compile.layout import Move as LayoutMove
+from engine.compile.memory import plan_greedy
 from engine.compile.residency import Lifetime, residents
 from engine.compile.schedule import schedule_of
 from engine.compile.tiling import TileRoom, chip_block, cpu_block, crossing_bytes, tiles_of
@@ -106,15 +107,19 @@ class Compiler:
         self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
         self._costed: dict[_KernelKey, Costed] = {}
         self._states: dict[_StateKey, _State] = {}
-        self._stored: tuple[tuple[Lifetime, ...], frozenset[str], PlannedMemory] | None = None
+        self._stored: tuple[tuple[tuple[Lifetime, ...], Planner], frozenset[str], PlannedMemory] | None = None
 
-    def compile(self, resolution: Resolution, options: CompileOptions) -> Compiled:
-        """The compiled form of the model under a resolution.
+    def compile(
+        self, resolution: Resolution, options: CompileOptions, merges: tuple[ResolvedRegion, ...] = ()
+    ) -> Compiled:
+        """The compiled form of the model under a resolution; ``merges`` are units that are one kernel beside the user's
+        regions.
 
         Raises:
             CompileError: A kernel takes absurdly long, or is cut into absurdly many tiles, by the target's figures.
         """
-        key = (options.level, resolution.regions)
+        regions = (*resolution.regions, *merges)
+        key = (options.level, regions)
         base = self._states.pop(key, None)
         start = base or next((known for (level, _), known in self._states.items() if level is options.level), None)
         placed, place = self._placed(resolution, start)
@@ -123,7 +128,7 @@ class Compiler:
             kernels, kernel_of, uses = _with_placements(base, placed), base.kernel_of, base.uses
         else:
             base = None
-            found = kernels_of(self._graph, placed, layout, resolution.regions, self._fuses(options))
+            found = kernels_of(self._graph, placed, layout, regions, self._fuses(options))
             kernels = found if start is None else _taken_over(found, start.kernels)
             kernel_of = _kernel_of(kernels, place)
             uses = _uses(self._graph, layout, kernels)
@@ -194,10 +199,11 @@ class Compiler:
         """Values that stay on the chip, and where."""
         stays, barred = options.level is not Level.O0, uses.barred
         candidates = tuple([value for value in values if stays and value.value not in barred])
-        if self._stored is None or self._stored[0] != candidates:
+        planner = plan_longer if options.level is Level.O3 else plan_greedy
+        if self._stored is None or self._stored[0] != (candidates, planner):
             kept = residents(candidates, kernels, self._capacity_bytes)
             alignment = self.rates.access_bytes
-            self._stored = candidates, *place_residents(kept, self._capacity_bytes, alignment)
+            self._stored = (candidates, planner), *place_residents(kept, self._capacity_bytes, alignment, planner)
         return self._stored[1:]
 
     def _costs(

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Goal(StrEnum):
-    """What the compiler decides by where time and DDR traffic disagree."""
+    """What the search of level O3 improves: time, DDR traffic, or both by a weight."""
 
     LATENCY = "latency"
     BANDWIDTH = "bandwidth"
