@@ -21,6 +21,9 @@ _SLICE_NODES = 10_000
 _SLICE_BUFFERS = 300
 """Nodes between two looks at the clock: as many for so many buffers, fewer for more; some 0.05 s."""
 
+_NEAR, _GOAL_SLICES_NEAR = 1.05, 3
+"""Slices for the goal to one for a height between it and the plan, once the plan is that near; one to one before."""
+
 _STEP_SLICES = 12
 """Slices after which an intermediate height that was not reached is raised."""
 
@@ -92,13 +95,17 @@ class _Descent:
         """Lower the plan until it is the best or the budget is spent."""
         goal: Search | None = None
         step: Search | None = None
+        turn = 0
         while self._least < self._plan.peak_bytes and budget.allows():
             if goal is None or not self._is_open(goal):
-                goal = self._search(self._goal())
-            self._advance(goal)
-            if self._is_open(goal) and budget.allows():
+                goal, turn = self._search(self._goal()), 0
+            if turn < (_GOAL_SLICES_NEAR if self._plan.peak_bytes < _NEAR * goal.height else 1):
+                self._advance(goal)
+                turn += 1
+            else:
                 step = self._step(step, goal)
                 self._advance(step)
+                turn = 0
         return self._plan
 
     def _is_open(self, search: Search) -> bool:
