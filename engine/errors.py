@@ -85,6 +85,10 @@ class TargetError(QuantscopeError):
     """A target description that is unknown, malformed or outside its limits."""
 
 
+class MeasurementError(QuantscopeError):
+    """A table of measurements with missing, absurd or repeated rows, or one that no fit can be made from."""
+
+
 class ProjectError(QuantscopeError):
     """A project file that is malformed, whose model changed or moved, or that cannot be written."""
 

@@ -130,13 +130,15 @@ class NodeTime(msgspec.Struct, frozen=True):
 
 
 class Timing(msgspec.Struct, frozen=True):
-    """Estimated times; ``nodes`` sum to ``latency_ms``."""
+    """Estimated times; ``nodes`` sum to ``latency_ms``. ``stated_error``: how far this target's times are known to be
+    off."""
 
     target: str
     latency_ms: float
     throughput_fps: float
     ddr_bytes: int
     nodes: tuple[NodeTime, ...]
+    stated_error: str = ""
 
 
 class KernelReport(msgspec.Struct, frozen=True):

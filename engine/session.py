@@ -496,7 +496,7 @@ class Session:
     def estimate(self) -> Timing:
         """Estimated time of every node, and totals. Needs no calibration."""
         timing = self._timing.estimate(self.resolve(), self.plan.compile)
-        return describe_timing(self.graph, self.target.name, timing)
+        return describe_timing(self.graph, self.target, timing)
 
     def simulation(self) -> Simulation:
         """The compiled model and the trace of one frame, as the engine has them."""

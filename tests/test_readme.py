@@ -190,6 +190,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     )
     inputs, outputs, package = (str(folder / name) for name in ("x.npz", "y.npz", "p.qspkg"))
     np.savez(inputs, image=np.zeros((1, 1, 28, 28), np.float32))
+    measurements = folder / "m.csv"
+    measurements.write_text(
+        "model,family,precision,latency_ms\nmobile_fmnist,a,int8,1\nmobile_fmnist,b,int16,2\n", encoding="utf-8"
+    )
     runs: dict[str, list[str]] = {
         "new": [model, "--calibration", data, "--recipe", recipe, "--samples", "2", "-o", project],
         "mark": [project, "--node", "blocks.0.depthwise.conv.Conv", "--precision", "lut"],
@@ -205,6 +209,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "run": [package, "--inputs", inputs, "--outputs", outputs],
         "targets list": [],
         "targets show": ["journey5"],
+        "targets fit": ["--measurements", str(measurements), "--models", str(folder)],
     }
     answers: dict[str, Any] = {}
     for name, arguments in runs.items():

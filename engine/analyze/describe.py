@@ -39,6 +39,7 @@ from engine.reports import (
     Timing,
 )
 from engine.simulate import timing as simulated
+from engine.target.target import Target
 
 _KINDS: tuple[tuple[str, tuple[type[Op], ...]], ...] = (
     ("io", (Input,)),
@@ -144,14 +145,21 @@ def describe_plan(
     return tuple(rows)
 
 
-def describe_timing(graph: Graph, target: str, timing: simulated.Timing) -> Timing:
+def describe_timing(graph: Graph, target: Target, timing: simulated.Timing) -> Timing:
     """The timing in graph order; the latency is the nodes' sum."""
     nodes = tuple(
         NodeTime(node.id, time.latency_us, time.bound.value, time.why, time.dma_bytes, time.macs)
         for node in graph.nodes
         for time in (timing.nodes[node.id],)
     )
-    return Timing(target, timing.latency_us / 1e3, timing.throughput_fps, timing.ddr_bytes, nodes)
+    return Timing(
+        target=target.name,
+        latency_ms=timing.latency_us / 1e3,
+        throughput_fps=timing.throughput_fps,
+        ddr_bytes=timing.ddr_bytes,
+        nodes=nodes,
+        stated_error=target.stated_error.text,
+    )
 
 
 def describe_regions(plan: Plan, resolution: Resolution) -> tuple[RegionPlan, ...]:

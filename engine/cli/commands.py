@@ -8,7 +8,8 @@ from pathlib import Path
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError
+from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError, TargetError
+from engine.files import write_atomic
 from engine.ops.other import Unsupported
 from engine.project import SUFFIX
 from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Rewrite, Stage, Timing, Verification
@@ -221,7 +222,8 @@ def analyze(project: Path, samples: int, json: Path | None) -> None:
 def _totals(timing: Timing) -> str:
     return (
         f"estimated {timing.latency_ms:.3f} ms, {timing.throughput_fps:.1f} frames/s, "
-        f"{timing.ddr_bytes / 1e6:.2f} MB of DDR traffic on {timing.target}"
+        f"{timing.ddr_bytes / 1e6:.2f} MB of DDR traffic on {timing.target}\n"
+        f"stated error of {timing.target}: {timing.stated_error}"
     )
 
 
@@ -231,6 +233,7 @@ def _timing_record(timing: Timing) -> dict[str, object]:
         "latency_ms": timing.latency_ms,
         "throughput_fps": timing.throughput_fps,
         "ddr_bytes": timing.ddr_bytes,
+        "stated_error": timing.stated_error,
     }
 
 
@@ -384,3 +387,22 @@ def show_target(name: str, json: Path | None) -> None:
     print_table(target.title, ("figure", "value", "unit", "source"), rows, numeric=(1,))
     records = {path: {"value": f.value, "unit": f.unit, "source": f.source} for path, f in figures(target)}
     write_json(json, {"name": target.name, "title": target.title, "figures": records})
+
+
+def fit_target(measurements: Path, models: Path, name: str, output: Path | None, json: Path | None) -> None:
+    """Fit a target; print and write what came of it."""
+    from engine.cli.fitting import print_fit, record_of
+    from engine.fit.fitting import fit_target as fit
+    from engine.fit.measurements import read_measurements
+    from engine.target.edit import target_text
+    from engine.target.target import load_target
+
+    target = load_target(name)
+    rows = read_measurements(measurements, models)
+    with progress_bar("fitting") as progress:
+        found = fit(target, rows, measurements, progress)
+    print_fit(found, target)
+    if output is not None:
+        write_atomic(output, target_text(found.target), TargetError)
+        print(f"wrote {output}")
+    write_json(json, record_of(found))

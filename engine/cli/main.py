@@ -282,6 +282,28 @@ def show_command(
     commands.show_target(target, json)
 
 
+@targets_app.command("fit")
+def fit_command(
+    measurements: Annotated[
+        Path, typer.Option("--measurements", metavar="M.csv", help="One row a model or layer.", show_default=False)
+    ],
+    models: Annotated[
+        Path, typer.Option("--models", metavar="DIR", help="Folder with the rows' models.", show_default=False)
+    ],
+    target: Annotated[
+        str, typer.Option("--target", metavar="T", help="Target to begin with: a name, or a .toml file.")
+    ] = "bayes-e-x5",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT.toml", help="Where the fitted target is written.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Fit a target's figures to latencies measured on a board, and judge the fit on models that it has not seen."""
+    from engine.cli import commands
+
+    commands.fit_target(measurements, models, target, output, json)
+
+
 def main() -> None:
     """Entry point: an expected error is one line on standard error and exit status 1."""
     try:

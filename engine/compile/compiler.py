@@ -135,7 +135,7 @@ class Compiler:
         values = _values(uses, layout, base)
         resident, sram = self._resident(uses, len(kernels), values, options)
         costed = self._costs(kernels, layout, resident, start)
-        schedule = schedule_of(costed, resident, in_ticks(self.rates.inference_us))
+        schedule = schedule_of(costed, resident, in_ticks(self.rates.inference_us), self._room.weights_bytes)
         compiled = Compiled(placed, layout, costed, values, resident, sram, schedule)
         while len(self._states) >= _MOST_STATES:
             self._states.pop(next(iter(self._states)))
@@ -240,11 +240,11 @@ class Compiler:
         if kernel.on_cpu:
             return self._costed_on_cpu(kernel, seams)
         demands = tuple(
-            demand_of(self._graph, unit, _access(unit, border, self.rates.access_bytes), seam_bytes)
+            demand_of(self._graph, unit, _access(unit, border, self.rates), seam_bytes)
             for unit, border, seam_bytes in zip(kernel.units, borders, seams, strict=True)
         )
         if self._ethos is not None:
-            near = [_access(unit, border, 1).near for unit, border in zip(kernel.units, borders, strict=True)]
+            near = [_access(unit, border, self.rates).near for unit, border in zip(kernel.units, borders, strict=True)]
             return cost_kernel(self._ethos, kernel, near, demands, self.rates)
         times = tuple(chip_times(demand, self.rates) for demand in demands)
         tiles = tiles_of(demands, self._positions(kernel), self._room)
@@ -374,7 +374,7 @@ def _borders(kernel: Kernel, layout: LayoutPlan, resident: frozenset[str]) -> tu
     return tuple(found)
 
 
-def _access(unit: Placement, border: _Border, line_bytes: int) -> Access:
+def _access(unit: Placement, border: _Border, rates: Rates) -> Access:
     near, runs, copies = border
     moves = [
         move
@@ -386,7 +386,8 @@ def _access(unit: Placement, border: _Border, line_bytes: int) -> Access:
     ]
     return Access(
         near=frozenset(value for value, is_near in zip(unit.frame.border, near, strict=True) if is_near),
-        line_bytes=line_bytes,
+        line_bytes=rates.access_bytes,
+        operand_run=rates.operand_run,
         runs={value: run for value, run in zip(unit.frame.border, runs, strict=True) if run is not None and not copies},
         moves=tuple(moves) if copies else None,
     )

@@ -10,21 +10,57 @@ import numpy as np
 from engine.compile.types import Block, Costed, Engine, Integers, Schedule
 
 
-def schedule_of(kernels: Sequence[Costed], resident: frozenset[str], host_ticks: int) -> Schedule:
+def schedule_of(
+    kernels: Sequence[Costed], resident: frozenset[str], host_ticks: int, weights_bytes: int
+) -> Schedule:
     """The jobs of one frame.
 
-    The host's job comes first. The first weights of each kernel are issued before the jobs of the kernel in front of
-    it, and wait until the kernel before that one is done: two kernels' weights have room at a time. A kernel starts
-    when the one in front is done.
+    The host's job comes first. Weights are fetched as far ahead as ``weights_bytes`` of them have room: those of a
+    kernel wait until the kernels are done whose weights have to go for them, and are issued as soon as they wait for
+    no kernel that is still to be issued. In front of a kernel that itself loads or stores activations only its own and
+    the next one's are issued, so that it does not queue behind what is needed later. A kernel starts when the one in
+    front is done.
     """
-    return _Assembly(kernels, resident, host_ticks).run()
+    return _Assembly(kernels, resident, host_ticks, weights_bytes).run()
+
+
+def _room_from(kernels: Sequence[Costed], weights_bytes: int) -> list[int]:
+    """For each kernel the first one whose weights have room together with its own: those before have to be done.
+
+    The weights of a kernel that come in chunks take the room of two of these once it has started.
+    """
+    found: list[int] = []
+    first, held_bytes = 0, 0
+    for index, costed in enumerate(kernels):
+        own_bytes = int(costed.block.size_bytes[: costed.block.prefetch].sum())
+        while first < index and held_bytes + own_bytes > weights_bytes:
+            held_bytes -= _held_bytes(kernels[first])
+            first += 1
+        held_bytes += _held_bytes(costed)
+        found.append(first)
+    return found
+
+
+def _held_bytes(costed: Costed) -> int:
+    first_bytes = int(costed.block.size_bytes[: costed.block.prefetch].sum())
+    return first_bytes * (2 if costed.tiles.weight_chunks > 1 else 1)
+
+
+def _moves_activations(block: Block) -> bool:
+    """Whether jobs other than the first weights cross the DDR interface."""
+    part = slice(block.prefetch, None)
+    return bool(np.any((block.engine[part] <= Engine.STORE) & (block.size_bytes[part] > 0)))
 
 
 class _Assembly:
-    def __init__(self, kernels: Sequence[Costed], resident: frozenset[str], host_ticks: int) -> None:
+    def __init__(
+        self, kernels: Sequence[Costed], resident: frozenset[str], host_ticks: int, weights_bytes: int
+    ) -> None:
         self.kernels = kernels
         self.resident = resident
         self.host_ticks = host_ticks
+        self.room_from = _room_from(kernels, weights_bytes)
+        self.done: list[int] = []
         self.size = 1
         self.extra: list[tuple[int, int]] = []
         self.offsets = [0] * len(kernels)
@@ -33,21 +69,22 @@ class _Assembly:
 
     def run(self) -> Schedule:
         chip_done: list[int] = []
-        for index in range(len(self.kernels)):
-            if index == 0:
-                self._prefetch(0, chip_done)
-            if index + 1 < len(self.kernels):
-                self._prefetch(index + 1, chip_done)
+        fetched, count = 0, len(self.kernels)
+        for index, costed in enumerate(self.kernels):
+            reach = min(index + 2, count) if _moves_activations(costed.block) else count
+            while fetched < reach and (fetched <= index or self.room_from[fetched] <= index):
+                self._prefetch(fetched)
+                fetched += 1
             self._body(index, chip_done)
         return self._columns()
 
-    def _prefetch(self, index: int, chip_done: Sequence[int]) -> None:
+    def _prefetch(self, index: int) -> None:
         block = self.kernels[index].block
         self.front[index] = self.size
         if block.prefetch:
             self.size += block.prefetch
-            # The newest kernel that is done when this is issued is the one two in front.
-            self.extra.append((self.front[index] + block.weight_gate, chip_done[-1] if chip_done else 0))
+            first = self.room_from[index]
+            self.extra.append((self.front[index] + block.weight_gate, self.done[first - 1] if first else 0))
 
     def _body(self, index: int, chip_done: list[int]) -> None:
         kernel, block = self.kernels[index].kernel, self.kernels[index].block
@@ -59,6 +96,7 @@ class _Assembly:
         if not far:
             self.extra.append((self._place(index, block.data_gate), 0))
         done = self._place(index, block.done)
+        self.done.append(done)
         if not kernel.on_cpu:
             if chip_done and block.start != block.data_gate:
                 self.extra.append((self._place(index, block.start), chip_done[-1]))

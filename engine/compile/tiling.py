@@ -28,16 +28,16 @@ _BUFFERS = 2
 
 @dataclass(frozen=True)
 class TileRoom:
-    """Bytes of on-chip memory for tiles of activations, and for weights (of two kernels at a time)."""
+    """Bytes of on-chip memory for tiles of activations, and for weights (of as many kernels as have room)."""
 
     activations_bytes: int
     weights_bytes: int
 
     @staticmethod
     def of(target: Target) -> TileRoom:
-        """Half of what activations between kernels leave is for tiles, half for weights."""
+        """A quarter of what activations between kernels leave is for tiles, the rest for weights."""
         left = int(target.sram.capacity.value * (1.0 - target.sram.activation_share.value))
-        return TileRoom(left // 2, left - left // 2)
+        return TileRoom(left // 4, left - left // 4)
 
 
 def tiles_of(demands: Sequence[Demand], positions: int, room: TileRoom) -> Tiles:

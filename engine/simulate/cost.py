@@ -29,6 +29,7 @@ class Rates:
     output_alignment: int
     position_alignment: int
     depthwise_fraction: float
+    operand_run: int | None
     ddr_bytes: float
     burst_bytes: int
     ddr_latency_us: float
@@ -64,6 +65,7 @@ class Rates:
             output_alignment=int(target.mac.output_channel_alignment.value),
             position_alignment=int(target.mac.position_alignment.value),
             depthwise_fraction=target.mac.depthwise_fraction.value,
+            operand_run=None if target.mac.operand_run is None else int(target.mac.operand_run.value),
             ddr_bytes=target.dma.bandwidth.value * 1e3,
             burst_bytes=int(target.dma.burst.value),
             ddr_latency_us=target.dma.latency.value * 1e-3,

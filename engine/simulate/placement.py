@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Clip, Relu, Unary
+from engine.ops.linear import MatMul
 from engine.ops.other import Input
+from engine.ops.reduce import GroupNorm, InstanceNorm, LayerNorm, LogSoftmax, RMSNorm, Softmax
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
 from engine.simulate.cost import Demand, Path, Transfer
 from engine.simulate.timing import Bound, NodeTiming
 from engine.simulate.work import Direction, Move, Product, Work, dtype_bytes, work_of
 
+_WIDE = LayerNorm | RMSNorm | InstanceNorm | GroupNorm | Softmax | LogSoftmax
 _INTEGER_DTYPES = ("int8", "int16")
 
 
@@ -147,9 +150,11 @@ def place(graph: Graph, frame: Frame, types: tuple[str, ...], on_cpu: bool) -> P
 
 
 def _widths(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> tuple[int, int]:
+    """Bytes of an element that products read, and of one in the vector unit. Norms and softmax compute in 16 bits
+    whatever they read: sums of squares and exponentials have no use in 8."""
     width_in = 2 if any(dtypes.get(value) == "int16" for value in graph.activations(node)) else 1
-    width_out = 2 if any(dtypes.get(value) == "int16" for value in node.outputs) else 1
-    return width_in, max(width_in, width_out)
+    is_wide = isinstance(node.op, _WIDE) or any(dtypes.get(value) == "int16" for value in node.outputs)
+    return width_in, 2 if is_wide else width_in
 
 
 @dataclass(frozen=True)
@@ -159,12 +164,14 @@ class Access:
     Attributes:
         near: Values of its border that are in on-chip memory.
         line_bytes: What on-chip memory delivers at once: shorter runs waste the rest.
+        operand_run: Elements in which a product of two activations is brought to the array and back; None: as they lie.
         runs: Mean bytes in consecutive addresses where it reads or writes a value, where that is known.
         moves: What it copies, where that is not what its operator says.
     """
 
     near: frozenset[str]
     line_bytes: int = 1
+    operand_run: int | None = None
     runs: Mapping[str, int] = field(default_factory=lambda: {})
     moves: tuple[Move, ...] | None = None
 
@@ -185,7 +192,11 @@ def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) ->
             lookups.append((width, work.table_lookups))
         reduction.append((width, work.reduction_elements))
         moves = work.moves if access.moves is None else access.moves
-        transfers.extend(_transfers(graph, moves, work.is_rearranging, access, border))
+        longest = None if access.operand_run is None else access.operand_run * width_in
+        is_dynamic = isinstance(node.op, MatMul) and not any(value in graph.constants for value in node.inputs)
+        transfers.extend(
+            _transfers(graph, moves, work.is_rearranging, access, border, longest if is_dynamic else None)
+        )
         previous = node
     return Demand(
         tuple(products),
@@ -208,20 +219,29 @@ def is_absorbed(node: Node, previous: Node | None) -> bool:
 
 
 def _transfers(
-    graph: Graph, moves: Sequence[Move], is_rearranging: bool, access: Access, border: frozenset[str]
+    graph: Graph,
+    moves: Sequence[Move],
+    is_rearranging: bool,
+    access: Access,
+    border: frozenset[str],
+    longest: int | None,
 ) -> list[Transfer]:
     """Constants and values that are not on the chip cross from or to DDR. What lies there takes time only where it is
-    rearranged, or read in runs too short for the memory."""
+    rearranged, or read in runs too short for the memory. ``longest`` bounds the runs of all."""
     transfers: list[Transfer] = []
     for move in moves:
         known = access.runs.get(move.value)
         run_bytes = move.run_bytes if known is None else min(known, move.size_bytes)
+        if longest is not None:
+            transfers.append(Transfer(move.size_bytes, min(run_bytes, longest), Path.ON_CHIP))
         if move.value in graph.constants:
             path = Path.WEIGHTS
         elif move.value not in border or move.value in access.near:
             path = Path.ON_CHIP
         else:
             path = Path.LOAD if move.direction is Direction.LOAD else Path.STORE
+        if path is Path.ON_CHIP and longest is not None:
+            continue
         if path is not Path.ON_CHIP or is_rearranging or run_bytes < min(move.size_bytes, access.line_bytes):
             transfers.append(Transfer(move.size_bytes, run_bytes, path))
     return transfers

@@ -379,11 +379,11 @@ def _log_softmax(graph: Graph, node: Node, dtypes: Mapping[str, str]) -> Work:
 
 
 def _normalise(elements: int, rows: int, moves: tuple[Move, ...], passes: int) -> Work:
-    """``passes`` sums over the elements, 1/sqrt of each row by table, and centring, squaring, scaling,
-    affine.
+    """``passes`` sums over the elements, 1/sqrt of each row by table, and squaring, scaling and the weight; with two
+    sums centring and the bias too.
     """
     return Work(
-        vector_elements=(passes + 2) * elements,
+        vector_elements=(2 * passes + 1) * elements,
         reduction_elements=passes * elements,
         table_lookups=rows,
         moves=moves,

@@ -65,7 +65,8 @@ class MacArray(_Section, frozen=True):
 
     Channels and positions are rounded up to the alignments. A depthwise convolution uses
     ``depthwise_fraction`` of the array. ``sustained_fraction`` is what dense, well-aligned layers reach of
-    the peak.
+    the peak. The operands and the result of a product of two activations are rearranged in runs of
+    ``operand_run`` where the array takes weights in an order of its own; without it they are read as they lie.
 
     With a ``dataflow`` the array of a core is a systolic one of ``rows`` by ``columns``, and its cycles are those of
     :mod:`engine.simulate.systolic`: filling and draining are counted there, and alignments and fractions take no part.
@@ -81,6 +82,7 @@ class MacArray(_Section, frozen=True):
     dataflow: Dataflow | None = None
     rows: Annotated[Figure, count("rows")] | None = None
     columns: Annotated[Figure, count("columns")] | None = None
+    operand_run: Annotated[Figure, count("elements")] | None = None
 
 
 class VectorUnit(_Section, frozen=True):
@@ -185,14 +187,18 @@ class StatedError(_Section, frozen=True):
     """How far the estimate was from measurements, as stated beside every latency of this target."""
 
     throughput: Annotated[Figure, nonnegative("%")] | None = None
+    latency: Annotated[Figure, nonnegative("%")] | None = None
     note: str = ""
 
     @property
     def text(self) -> str:
         """One line for a person."""
-        if self.throughput is None:
+        known = (("throughput", self.throughput), ("latency", self.latency))
+        parts = [f"{name} off by {figure.value:g} %" for name, figure in known if figure is not None]
+        if not parts:
             return self.note or "Never compared with measurements."
-        return f"Throughput off by {self.throughput.value:g} % on average. {self.note}".rstrip()
+        text = " and ".join(parts)
+        return f"{text[0].upper()}{text[1:]} on average. {self.note}".rstrip()
 
 
 class Target(_Section, frozen=True):
