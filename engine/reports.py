@@ -339,6 +339,14 @@ class Rewrite(msgspec.Struct, frozen=True):
     checked: bool = False
 
 
+class Advice(msgspec.Struct, frozen=True):
+    """A rewrite or advice for each refused node, and what all rewrites together change the latency by (None: there is
+    none)."""
+
+    rewrites: tuple[Rewrite, ...]
+    change_us: float | None = None
+
+
 class ExportSummary(msgspec.Struct, frozen=True):
     """What an export wrote."""
 

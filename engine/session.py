@@ -56,6 +56,7 @@ from engine.program.types import Program
 from engine.project import SUFFIX
 from engine.reports import (
     Accumulator,
+    Advice,
     Compilation,
     Errors,
     Evaluation,
@@ -67,7 +68,6 @@ from engine.reports import (
     RegionPlan,
     RegionSplit,
     RegionVerdict,
-    Rewrite,
     Stage,
     Timing,
     Verification,
@@ -675,7 +675,7 @@ class Session:
         """Nodes that are not computed as requested, or on the CPU unasked, each with its reason."""
         return refusals(self.graph, self.plan, self.resolve())
 
-    def rewrites(self) -> tuple[Rewrite, ...]:
+    def advice(self) -> Advice:
         """For each of :meth:`refusals` the rule that it breaks, and a rewrite that the target takes, with what that
         does to the latency: the model is compiled with it."""
         latency_us = self._timing.estimate(self.resolve(), self.plan.compile).latency_us

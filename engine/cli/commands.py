@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import msgspec
+
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.output import decibels, print_table, progress_bar, write_json
@@ -12,7 +14,7 @@ from engine.errors import CalibrationError, ExportError, GraphError, PlanError, 
 from engine.files import write_atomic
 from engine.ops.other import Unsupported
 from engine.project import SUFFIX
-from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Rewrite, Stage, Timing, Verification
+from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
 from engine.session import Session
 
 
@@ -100,12 +102,16 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
         f"{session.graph.name} on {session.target.name}: {len(session.graph.nodes)} nodes, {len(cpu)} on the CPU, "
         f"{len(refusals)} not as requested"
     )
-    rewrites = session.rewrites()
+    advice = session.advice()
+    latency_us = 1e3 * session.estimate().latency_ms
     rows = [
-        (item.id, item.op_type, item.effective, item.reason, other.rewrite or "–", _effect(other, session))
-        for item, other in zip(refusals, rewrites, strict=True)
+        (item.id, item.op_type, item.effective, item.reason, other.rewrite or "–", _effect(other.change_us, latency_us))
+        for item, other in zip(refusals, advice.rewrites, strict=True)
     ]
     print_table(title, ("node", "operator", "effective", "reason", "what would", "latency"), rows)
+    rewritten = sum(item.checked for item in advice.rewrites)
+    if rewritten > 1:
+        print(f"all {rewritten} rewrites together: {_effect(advice.change_us, latency_us)}")
     nodes, regions = session.node_plans(), session.regions()
     for region in regions:
         state = "one kernel" if region.legal else f"has no effect: {region.reason}"
@@ -113,18 +119,16 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
     sums = session.accumulators() if session.calibration is not None else ()
     _print_accumulators(session, sums, accumulators)
     record = {"target": session.target.name, "cpu_nodes": cpu, "refusals": refusals, "nodes": nodes, "regions": regions}
-    write_json(json, {**record, "rewrites": rewrites, "accumulators": sums})
+    write_json(json, {**record, **msgspec.structs.asdict(advice), "accumulators": sums})
     stopped = _unsupported(session)
     if stopped:
         (first, problem), *others = stopped
         raise GraphError(f"{problem} (and {len(others)} more)" if others else problem, path=path, node=first)
 
 
-def _effect(rewrite: Rewrite, session: Session) -> str:
-    """What a rewrite does to the latency, in microseconds and as a part of it."""
-    if rewrite.change_us is None:
-        return "not estimated"
-    return f"{rewrite.change_us:+,.1f} us of {1e3 * session.estimate().latency_ms:,.1f}"
+def _effect(change_us: float | None, latency_us: float) -> str:
+    """What rewrites do to the latency."""
+    return "not estimated" if change_us is None else f"{change_us:+,.1f} us of {latency_us:,.1f}"
 
 
 def _unsupported(session: Session) -> list[tuple[str, str]]:

@@ -12,14 +12,14 @@ from engine.ops.linear import Mac
 from engine.plan.resolve import resolve
 from engine.plan.types import Plan, Resolution
 from engine.precision import Precision
-from engine.reports import Refusal, Rewrite
+from engine.reports import Advice, Refusal, Rewrite
 from engine.rewrites.forms import REWRITES, Question
-from engine.rewrites.patch import Patch
+from engine.rewrites.patch import Patch, applied
 from engine.target import rules
 from engine.target.target import Target
 
-MOST_ESTIMATES = 32
-"""Nodes for which a rewrite is timed, each by compiling the whole model with it."""
+MOST_REWRITES = 32
+"""Nodes for which a rewrite is looked for: each is timed by compiling the whole model with it."""
 
 Lowers = Callable[[Op], bool]
 
@@ -37,28 +37,27 @@ class Adviser:
     lowers: Lowers
     latency_us: float
 
-    def advise(self, refused: Sequence[Refusal]) -> tuple[Rewrite, ...]:
-        """One answer for each refused node, in their order."""
-        found: list[Rewrite] = []
-        timed = 0
+    def advise(self, refused: Sequence[Refusal]) -> Advice:
+        """One answer for each refused node, in their order, and what all rewrites together do."""
+        answers: list[Rewrite] = []
+        patches: list[Patch] = []
         for item in refused:
-            answer = self._answer(item, may_time=timed < MOST_ESTIMATES)
-            timed += answer.change_us is not None
-            found.append(answer)
-        return tuple(found)
+            answer, patch = self._answer(item, len(patches) < MOST_REWRITES)
+            answers.append(answer)
+            patches += [patch] if patch is not None else []
+        return Advice(tuple(answers), self._change_us(patches) if patches else None)
 
-    def _answer(self, refused: Refusal, may_time: bool) -> Rewrite:
+    def _answer(self, refused: Refusal, may_search: bool) -> tuple[Rewrite, Patch | None]:
         node = self.graph.by_id[refused.id]
         broken = self._broken(node)
         if broken is None:
-            return Rewrite(node.id, reason=refused.reason)
+            return Rewrite(node.id, reason=refused.reason), None
         answer = Rewrite(node.id, broken.rule, refused.reason, broken.measured, broken.limit, broken.advice)
-        for rewrite in REWRITES.get(broken.rule, ()):
+        for rewrite in REWRITES.get(broken.rule, ()) if may_search else ():
             for patch in rewrite.form(Question(self.graph, node, broken)):
-                tried = self._resolved(patch)
-                if tried is not None:
-                    return _with(answer, rewrite.text, patch, self._change_us(*tried) if may_time else None)
-        return answer
+                if self._is_taken(patch):
+                    return _with(answer, rewrite.text, patch, self._change_us([patch])), patch
+        return answer, None
 
     def _broken(self, node: Node) -> rules.Refusal | None:
         """What forbids the precision that was asked for, or the one that the target prefers."""
@@ -69,25 +68,35 @@ class Adviser:
         wanted = offered[0] if requested is Precision.AUTO else requested
         return rules.check_node(self.graph, node, wanted, self.target)
 
-    def _resolved(self, patch: Patch) -> tuple[Graph, Resolution] | None:
-        """The graph with the patch, resolved; None unless the chip computes all of it, as it was asked to."""
-        graph = patch.applied()
-        names = tuple(node.id for node in patch.nodes)
-        requested = self.plan.requested(patch.node.id)
-        plan = self.plan.mark((patch.node.id,), Precision.AUTO).mark(names, requested)
-        resolution = resolve(graph, plan, self.target, self.lowers)
-        precisions = {node.id: resolution.effective[node.id].precision for node in patch.nodes}
-        products = [precisions[node.id] for node in patch.nodes if isinstance(node.op, Mac)]
-        as_asked = requested is Precision.AUTO or all(precision is requested for precision in products)
-        return (graph, resolution) if as_asked and Precision.FLOAT not in precisions.values() else None
+    def _is_taken(self, patch: Patch) -> bool:
+        """Whether the chip computes all of the patch, as the node was asked to."""
+        graph, requested = patch.applied(), self.plan.requested(patch.node.id)
+        for part in patch.nodes:
+            node = graph.by_id[part.id]
+            offered = rules.allowed(node.op, self.target, self.lowers)
+            is_asked = requested is not Precision.AUTO and isinstance(node.op, Mac)
+            wanted = [p for p in offered if p is not Precision.FLOAT and (p is requested or not is_asked)]
+            if all(rules.check_node(graph, node, precision, self.target) for precision in wanted):
+                return False
+        resolution = self._resolved([patch], graph)
+        return all(resolution.effective[node.id].precision is not Precision.FLOAT for node in patch.nodes)
 
-    def _change_us(self, graph: Graph, resolution: Resolution) -> float:
-        timing = Estimator(graph, self.target).estimate(resolution, self.plan.compile)
+    def _resolved(self, patches: Sequence[Patch], graph: Graph) -> Resolution:
+        plan = self.plan
+        for patch in patches:
+            requested = plan.requested(patch.node.id)
+            names = tuple(node.id for node in patch.nodes)
+            plan = plan.mark((patch.node.id,), Precision.AUTO).mark(names, requested)
+        return resolve(graph, plan, self.target, self.lowers)
+
+    def _change_us(self, patches: Sequence[Patch]) -> float:
+        graph = applied(patches)
+        timing = Estimator(graph, self.target).estimate(self._resolved(patches, graph), self.plan.compile)
         return timing.latency_us - self.latency_us
 
 
-def _with(answer: Rewrite, text: str, patch: Patch, change_us: float | None) -> Rewrite:
-    """The answer with the rewrite, and its effect where it was timed."""
+def _with(answer: Rewrite, text: str, patch: Patch, change_us: float) -> Rewrite:
+    """The answer with the rewrite and its effect."""
     count = sum(isinstance(node.op, type(patch.node.op)) for node in patch.nodes)
     parts = f" ({count} parts)" if count > 1 else ""
     return Rewrite(

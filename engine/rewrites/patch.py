@@ -81,15 +81,22 @@ class Patch:
 
     def applied(self) -> Graph:
         """The graph with the nodes in place of the node."""
-        old = self.node.outputs[0]
-        last = replace(self.nodes[-1], outputs=(old,))
-        graph = self.graph
-        nodes = tuple(
-            new for node in graph.nodes for new in ((*self.nodes[:-1], last) if node is self.node else (node,))
-        )
-        types = {**graph.types, **self.types}
-        del types[self.nodes[-1].outputs[0]]
-        return replace(graph, nodes=nodes, types=types, constants={**graph.constants, **self.constants})
+        return applied((self,))
+
+
+def applied(patches: Sequence[Patch]) -> Graph:
+    """The graph that the patches (one or more, each for another node) are of, with all of them in place."""
+    graph = patches[0].graph
+    types, constants = dict(graph.types), dict(graph.constants)
+    placed: dict[str, tuple[Node, ...]] = {}
+    for patch in patches:
+        *first, last = patch.nodes
+        placed[patch.node.id] = (*first, replace(last, outputs=(patch.node.outputs[0],)))
+        types.update(patch.types)
+        del types[last.outputs[0]]
+        constants.update(patch.constants)
+    nodes = tuple(new for node in graph.nodes for new in placed.get(node.id, (node,)))
+    return replace(graph, nodes=nodes, types=types, constants=constants)
 
 
 def with_size(shape: Shape, axis: int, size: int) -> Shape:

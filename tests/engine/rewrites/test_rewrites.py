@@ -26,7 +26,7 @@ from engine.rewrites.patch import parts_for, pieces
 from engine.target.figures import Figure
 from engine.target.rules import RULES, Refusal, check_node
 from engine.target.target import load_target
-from tests.engine.clock.graphs import one_op
+from tests.engine.clock.graphs import GraphBuilder, one_op
 
 GENERIC = load_target("generic-int8")
 JOURNEY = load_target("journey5")
@@ -164,7 +164,9 @@ def advise(graph, target, plan=None):
     resolution = resolve(graph, plan, target, has_lowering)
     now = estimate(graph, resolution, target, plan.compile).latency_us
     found = Adviser(graph, plan, target, has_lowering, now).advise(refusals(graph, plan, resolution))
-    return found, now
+    checked = [item.change_us for item in found.rewrites if item.checked]
+    assert len(checked) != 1 or found.change_us == checked[0]
+    return found.rewrites, now
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -229,11 +231,28 @@ def test_what_runs_as_asked_needs_no_advice():
     assert advise(one_op(Softmax(1), [(1, 8)], (1, 8)), GENERIC, Plan().mark(("y",), Precision.FLOAT))[0] == ()
 
 
-def test_only_so_many_rewrites_are_timed(monkeypatch):
+def test_only_so_many_rewrites_are_looked_for(monkeypatch):
     graph, target, _, _ = CASES["linear, inputs"]
-    monkeypatch.setattr(advice, "MOST_ESTIMATES", 0)
+    monkeypatch.setattr(advice, "MOST_REWRITES", 0)
     (answer,), _ = advise(graph, target)
-    assert answer.checked and answer.change_us is None
+    assert (answer.checked, answer.change_us) == (False, None)
+    assert "split the layer by features" in answer.rewrite
+
+
+def test_all_rewrites_together_are_one_model():
+    builder = GraphBuilder()
+    builder.input("x", (1, 64, 9000))
+    builder.constant("w", (9000, 9000))
+    builder.node("a", Linear(), ("x", "w"), (1, 64, 9000))
+    builder.node("b", Linear(), ("a", "w"), (1, 64, 9000))
+    graph = builder.build("b")
+    resolution = resolve(graph, Plan(), JOURNEY, has_lowering)
+    now = estimate(graph, resolution, JOURNEY).latency_us
+    found = Adviser(graph, Plan(), JOURNEY, has_lowering, now).advise(refusals(graph, Plan(), resolution))
+    assert [item.id for item in found.rewrites if item.checked] == ["a", "b"]
+    assert found.change_us is not None
+    single = [item.change_us for item in found.rewrites if item.change_us is not None]
+    assert -now < found.change_us < min(single) < 0.0
 
 
 def test_every_rewrite_answers_a_rule_that_there_is():
