@@ -67,7 +67,7 @@ def _passes(simulation: Simulation, plain: Simulation) -> tuple[PassReport, ...]
     return (
         PassReport(
             "layout",
-            f"{len(compiled.layout.eliminated)} of {units} units move nothing any more",
+            f"{len(compiled.layout.eliminated)} of {units} units move nothing any more, {_copies(compiled)} copy",
             "B",
             before.layout.bytes.after,
             compiled.layout.bytes.after,
@@ -96,6 +96,12 @@ def _passes(simulation: Simulation, plain: Simulation) -> tuple[PassReport, ...]
             simulation.timing.latency_us,
         ),
     )
+
+
+def _copies(compiled: Compiled) -> int:
+    """Layout operators that still move something."""
+    gone = compiled.layout.eliminated
+    return sum(unit.anchor not in gone and any(work.is_rearranging for work in unit.works) for unit in compiled.placed)
 
 
 def describe_frames(simulation: Simulation, one: Timeline, frames: int) -> Timeline:
