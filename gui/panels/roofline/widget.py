@@ -57,6 +57,7 @@ class RooflinePanel(CompiledPanel):
             self.plot.fit()
 
     def forget(self) -> None:
+        self.model = None
         if self.plot is not None:
             self.plot.forget()
 
