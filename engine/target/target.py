@@ -169,11 +169,11 @@ class EthosU(_Section, frozen=True):
     """Present where the chip is an Arm Ethos-U: it is then timed pass by pass, as its compiler Vela estimates it.
 
     ``engine`` names generation and multiply-accumulates a cycle. Latencies are those of the first byte of SRAM and of
-    the memory off the chip; requests are those that each memory serves at a time, over all its ports.
+    the memory off the chip; requests are those that each memory serves at a time, over all its ports. A memory off the
+    chip that serves no writes holds constants only: activations stay in SRAM, whatever they need.
     """
 
     engine: Literal["ethos-u55-256", "ethos-u85-1024"]
-    off_chip: Literal["read-only", "read-write"]
     sram_read_latency: Annotated[Figure, nonnegative("cycles")]
     sram_write_latency: Annotated[Figure, nonnegative("cycles")]
     sram_reads: Annotated[Figure, count("requests")]

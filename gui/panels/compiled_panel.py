@@ -133,7 +133,6 @@ class CompiledPanel(QWidget):
 
     def _start_anew(self) -> None:
         self._titles = None
-        self._taken = None
         self.forget()
 
     def _show_empty(self, text: str, is_problem: bool) -> None:

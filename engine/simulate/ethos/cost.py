@@ -9,7 +9,7 @@ fills a part.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from engine.simulate.ethos.blocks import Blocks, blocks_of, window_parts
@@ -156,8 +156,11 @@ def _block_counts(item: Pass, blocks: Blocks) -> tuple[int, int]:
 
 
 def _second_elements(item: Pass, npu: Npu, other: FeatureMap) -> int:
-    """An Ethos-U55 reads an operand that is broadcast as often as there are results."""
-    return item.ofm.stored_elements if isinstance(npu, U55) and other.elements > 1 else other.stored_elements
+    """An Ethos-U55 reads an operand that is broadcast as often as there are results. It is padded as the first is."""
+    if isinstance(npu, U55) and other.elements > 1:
+        return item.ofm.stored_elements
+    padded = replace(other, is_brick=other.is_brick or (item.ifm.is_brick and other.depth > 1))
+    return padded.stored_elements
 
 
 def _carry_weights(item: Pass, blocks: Blocks, carried: dict[bool, _Carried], is_staged: bool) -> float:

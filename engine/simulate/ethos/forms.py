@@ -14,14 +14,11 @@ from engine.graph.graph import Graph, Node
 from engine.ops.base import Behaviour
 from engine.ops.elementwise import (
     Add,
-    Affine,
     Binary,
-    Clip,
     Div,
     Maximum,
     Minimum,
     Mul,
-    Relu,
     Sub,
     Unary,
     Where,
@@ -281,11 +278,20 @@ def _unary(w: Writer, node: Node) -> None:
         w.give(node, w.steps.rescale(w.steps.table16(x), width))
 
 
-@FORMS.register(Relu, Clip, Affine, BatchNorm)
-def _requantised(w: Writer, node: Node) -> None:
-    """A change of scale."""
-    x = w.operand(node, node.inputs[0])
-    w.give(node, w.steps.rescale(w.steps.wide(x), w.width(node.outputs[0])))
+@FORMS.register(BatchNorm)
+def _batch_norm(w: Writer, node: Node) -> None:
+    """A depthwise convolution of one tap."""
+    name = node.outputs[0]
+    x = w.image(node.inputs[0]) if w.is_imaged(node) else _line(w.value(node.inputs[0]))
+    output = Value(x.shape, w.width(name), name, is_image=w.is_imaged(node))
+    w.steps.add(Step(Kind.DEPTHWISE, (x, w.value(node.inputs[1])), output))
+    w.give(node, output if output.is_image else replace(output, shape=w.shape(name)))
+
+
+def _line(x: Value) -> Value:
+    """[N, C, ...] as an image of one row."""
+    batch, channels = x.shape[0], x.shape[1] if len(x.shape) > 1 else 1
+    return replace(x, shape=(batch, 1, x.elements // (batch * channels), channels))
 
 
 @FORMS.register(Add, Sub)

@@ -9,9 +9,9 @@ from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Add, Affine, Binary, Clip, PRelu, Relu, Unary
 from engine.ops.layout import Transpose
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
-from engine.ops.reduce import LayerNorm, MaxPool, Pool, Softmax
+from engine.ops.reduce import BatchNorm, LayerNorm, MaxPool, Pool, Softmax
 
-_WINDOWS = (Conv, ConvTranspose, Pool)
+_WINDOWS = (BatchNorm, Conv, ConvTranspose, Pool)
 _FUNCTIONS = (Unary, Binary, Affine, PRelu)
 _RANKS = (3, 4)
 

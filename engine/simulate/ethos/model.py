@@ -153,7 +153,7 @@ class _Places:
         npu = self.model.npu
         if value.is_constant:
             return False
-        if npu.far.writes == 0:
+        if npu.far.is_read_only:
             return True
         if name in self.near:
             return self.near[name] or self.model.is_striped(name)

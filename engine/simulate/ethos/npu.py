@@ -45,6 +45,10 @@ class Memory:
     reads: float
     writes: float
 
+    @property
+    def is_read_only(self) -> bool:
+        return self.writes == 0.0
+
 
 @dataclass(frozen=True)
 class Npu(ABC):
@@ -300,6 +304,8 @@ class U85(Npu):
         else:
             words = max(memory.burst_bytes // _BUS_BYTES, 1)
             requests = min(requests, self.WORDS[channel] / words)
+        if latency == 0.0:
+            return memory.bytes_per_cycle
         return min(memory.bytes_per_cycle, memory.burst_bytes * requests / latency * _IN_FLIGHT)
 
 

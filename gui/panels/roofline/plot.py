@@ -20,10 +20,6 @@ CHOSEN_Z = 10.0
 LABEL_AT = 0.5
 """Where along the slope in sight its name stands, to the left of it."""
 
-DECADES = (-10.0, 16.0)
-CLOSEST = 0.02
-"""Where and how near the view can be moved, in decades: no chip is beyond."""
-
 LABEL_ROOM_PX = 22.0
 LEAST_HEIGHT = 150
 NOTHING = -1
@@ -56,8 +52,6 @@ class RooflinePlot(pg.GraphicsView):
         self._pressed: QPointF | None = None
         self._is_fitted = True
         self.view = pg.ViewBox(enableMenu=False)
-        low, high = DECADES
-        self.view.setLimits(xMin=low, xMax=high, yMin=low, yMax=high, minXRange=CLOSEST, minYRange=CLOSEST)
         self.axes = {side: DecadeAxis(side, linkView=self.view) for side in ("bottom", "left")}
         self.axes["bottom"].setLabel("MACs per byte of DDR")
         self.axes["left"].setLabel("MACs per µs")
@@ -119,7 +113,7 @@ class RooflinePlot(pg.GraphicsView):
 
     def set_selected(self, kernels: frozenset[int]) -> None:
         """Ring the points of kernels."""
-        if kernels != self._selected and self.model is not None:
+        if kernels != self._selected:
             self._selected = kernels
             self._paint()
 

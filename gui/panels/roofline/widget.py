@@ -57,7 +57,6 @@ class RooflinePanel(CompiledPanel):
             self.plot.fit()
 
     def forget(self) -> None:
-        self.model = None
         if self.plot is not None:
             self.plot.forget()
 

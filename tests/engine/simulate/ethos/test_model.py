@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from engine.clock.check import check_compiled
 from engine.clock.estimate import Estimator
 from engine.session import Session
+from engine.simulate.ethos.model import EthosModel
 from engine.simulate.timing import Bound
 
 MODELS = Path(__file__).resolve().parents[4] / "resources" / "models"
@@ -52,3 +55,25 @@ def test_int16_takes_longer(session: Session) -> None:
     wide.set_target(session.target.name)
     wide.mark("*", "int16")
     assert Estimator(wide.graph, wide.target).estimate(wide.resolve()).latency_us > narrow.latency_us
+
+
+def test_a_compiled_model_holds(session: Session) -> None:
+    found = Estimator(session.graph, session.target).simulate(session.resolve())
+    check_compiled(found.compiled, found.trace, session.target)
+
+
+@pytest.mark.parametrize("figure", ["sram_read_latency", "sram_write_latency", "off_chip_write_latency"])
+def test_a_memory_may_answer_at_once(session: Session, figure: str) -> None:
+    section = session.target.ethos_u
+    assert section is not None
+    known = Estimator(session.graph, session.target).estimate(session.resolve())
+    at_once = replace(section, **{figure: replace(getattr(section, figure), value=0.0)})
+    found = Estimator(session.graph, replace(session.target, ethos_u=at_once)).estimate(session.resolve())
+    assert 0.0 < found.latency_us <= known.latency_us
+
+
+def test_a_chip_that_is_no_ethos_u_keeps_the_general_model(session: Session) -> None:
+    other = replace(session.target, ethos_u=None)
+    timing = Estimator(session.graph, other).estimate(session.resolve())
+    assert "pass" not in timing.nodes["/stem/conv/Conv"].why.split(",")[0]
+    assert EthosModel.of(session.graph, other) is None
