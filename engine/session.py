@@ -678,8 +678,11 @@ class Session:
     def advice(self) -> Advice:
         """For each of :meth:`refusals` the rule that it breaks, and a rewrite that the target takes, with what that
         does to the latency: the model is compiled with it."""
+        refused = self.refusals()
+        if not refused:
+            return Advice(())
         latency_us = self._timing.estimate(self.resolve(), self.plan.compile).latency_us
-        return Adviser(self.graph, self.plan, self.target, has_lowering, latency_us).advise(self.refusals())
+        return Adviser(self.graph, self.plan, self.target, has_lowering, latency_us).advise(refused)
 
     def accumulators(self) -> tuple[Accumulator, ...]:
         """For every kernel that adds values up, how large its sums can become, against the width they are kept in.

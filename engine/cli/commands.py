@@ -103,7 +103,7 @@ def check(path: Path, target: str | None, bind: list[str], accumulators: bool, j
         f"{len(refusals)} not as requested"
     )
     advice = session.advice()
-    latency_us = 1e3 * session.estimate().latency_ms
+    latency_us = 1e3 * session.estimate().latency_ms if refusals else 0.0
     rows = [
         (item.id, item.op_type, item.effective, item.reason, other.rewrite or "–", _effect(other.change_us, latency_us))
         for item, other in zip(refusals, advice.rewrites, strict=True)

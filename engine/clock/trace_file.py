@@ -7,7 +7,7 @@ values occupy on the chip is a counter ("C"). Times are multiples of 2**-20 us a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -46,19 +46,21 @@ def write_trace(path: Path, compilation: Compilation, timeline: Timeline, frames
 
 def trace_events(compilation: Compilation, timeline: Timeline, frames: int = 1) -> list[Event]:
     """All events: the metadata first, then the rest by time."""
-    timed = [*_jobs(timeline, frames), *_host(timeline), *_flows(timeline)]
+    slices = [*_jobs(timeline, frames), *_host(timeline)]
+    timed = [*slices, *_flows(timeline)]
     if frames == 1:
         timed += _occupancy(compilation)
     timed.sort(key=itemgetter("ts"))
-    return [*_metadata(compilation.target, timeline), *timed]
+    lanes = sorted({event["tid"] for event in slices})
+    return [*_metadata(compilation.target, timeline, lanes), *timed]
 
 
-def _metadata(target: str, timeline: Timeline) -> Iterator[Event]:
+def _metadata(target: str, timeline: Timeline, lanes: Sequence[int]) -> Iterator[Event]:
     """Names of the process and of its lanes, host first, then the engines in their order."""
     yield _named("process_name", {"name": target})
-    used = sorted(set(timeline.engine))
-    for tid, name in [(_HOST_TID, "host"), *((_tid(engine), timeline.engines[engine]) for engine in used)]:
-        yield _named("thread_name", {"name": name}, tid)
+    names = {_HOST_TID: "host", **{_tid(engine): name for engine, name in enumerate(timeline.engines)}}
+    for tid in lanes:
+        yield _named("thread_name", {"name": names[tid]}, tid)
         yield _named("thread_sort_index", {"sort_index": tid}, tid)
 
 

@@ -76,9 +76,12 @@ def compilation(session: Session) -> Compilation:
     return session.compilation()
 
 
+@pytest.mark.parametrize("target", ["journey5", "generic-int8", "ethos-u85-1024"])
 @pytest.mark.parametrize("frames", [1, 3])
-def test_the_file_keeps_the_rules_of_the_format(session: Session, tmp_path: Path, frames: int) -> None:
+def test_the_file_keeps_the_rules_of_the_format(models: Path, tmp_path: Path, frames: int, target: str) -> None:
     path = tmp_path / "trace.json"
+    session = Session.open(models / "mobile_fmnist.onnx", target=target)
+    session.mark("*.se.gate.*", "float")
     count = session.write_timeline(path, frames)
     record = json.loads(path.read_text(encoding="utf-8"))
     assert len(record["traceEvents"]) == count
