@@ -55,11 +55,6 @@ class UnitCost:
     passes: tuple[Pass, ...]
     costs: tuple[PassCost, ...]
 
-    @cached_property
-    def cycles(self) -> float:
-        """The passes one after the other, each as long as its slowest part."""
-        return sum(cost.cycles for cost in self.costs)
-
     @property
     def near_bytes(self) -> int:
         """To and from SRAM, in whole bursts."""
@@ -69,16 +64,6 @@ class UnitCost:
     def far_bytes(self) -> int:
         """To and from the memory off the chip, in whole bursts."""
         return sum(cost.far.total_bytes for cost in self.costs)
-
-    @property
-    def memory_cycles(self) -> float:
-        """Of passes that a memory bounds."""
-        return sum(cost.cycles for cost in self.costs if cost.is_memory_bound)
-
-    @property
-    def is_memory_bound(self) -> bool:
-        """Most of the time is spent in passes that a memory bounds."""
-        return self.memory_cycles > self.cycles / 2
 
 
 @dataclass

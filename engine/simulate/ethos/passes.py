@@ -28,8 +28,6 @@ class Part(Enum):
     """A transposition that only memory limits."""
 
 
-WINDOWED = frozenset({Part.CONVOLUTION, Part.DEPTHWISE, Part.PRODUCT, Part.POOLING, Part.COPY, Part.SUM})
-"""Parts that compute a block from a block of inputs, on the multipliers."""
 EQUAL_DEPTH = frozenset({Part.DEPTHWISE, Part.POOLING, Part.COPY, Part.ELEMENTWISE})
 """Parts whose channels do not mix."""
 
