@@ -23,6 +23,7 @@ from engine.rewrites import advice
 from engine.rewrites.advice import Adviser
 from engine.rewrites.forms import REWRITES, Question
 from engine.rewrites.patch import parts_for, pieces
+from engine.session import Session
 from engine.target.figures import Figure
 from engine.target.rules import RULES, Refusal, check_node
 from engine.target.target import load_target
@@ -263,3 +264,23 @@ def test_every_rewrite_answers_a_rule_that_there_is():
 def test_pieces_cover_all_and_differ_by_one():
     assert pieces(10, 3) == [(0, 3), (3, 6), (6, 10)]
     assert parts_for(256, 31) == 9 and max(b - a for a, b in pieces(256, 9)) <= 31
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rewrite_runs_in_integers(name, tmp_path):
+    """Each part is quantised, and the whole stays near the float values of the node."""
+    graph, target, rule, _ = CASES[name]
+    broken = check_node(graph, graph.by_id["y"], Precision.INT8, target)
+    assert broken is not None
+    (patch,) = REWRITES[rule][0].form(Question(graph, graph.by_id["y"], broken))
+    shape = graph.types["x0"].shape
+    samples = np.random.default_rng(2).normal(0, 1, (4 * shape[0], *shape[1:])).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x0=samples)
+    session = Session(patch.applied())
+    session.target = target
+    session.calibrate(tmp_path / "x.npz")
+    assert session.refusals() == ()
+    feeds = {"x0": samples[: shape[0]]}
+    expected, found = FloatModel(graph).run(feeds)["y"].numpy(), session.run(feeds)["y"]
+    noise = np.square(found - expected).sum() / np.square(expected).sum()
+    assert 10 * np.log10(1 / noise) > 20
