@@ -68,8 +68,8 @@ def test_the_swap_adds_the_weights_that_it_says() -> None:
 def test_the_increment_is_predicted_on_every_backbone(
     backbone: tuple[float, int], measured_ms: float, level: Level
 ) -> None:
-    """Within 5 % of the measurement at every level. The weights of a kernel are issued one kernel ahead, once the one
-    before that is done: here behind a pool of some microseconds, so that next to nothing of 3 ms is hidden."""
+    """Within 5 % of the measurement at every level. The first chunk of the head's weights is all that has room ahead of
+    it, and the weights in front of it keep the memory busy anyway: next to nothing of 3 ms is hidden."""
     assert added_us(*backbone, chip(), level) / 1e3 == pytest.approx(measured_ms, rel=0.05)
 
 
@@ -89,5 +89,5 @@ def test_prefetch_hides_what_the_kernel_in_front_is_longer_than() -> None:
     because its pool is short, not because the model cannot."""
     whole = added_us(0.35, 128, chip())
     assert added_us(0.35, 128, chip(sram_bytes=2**25)) == pytest.approx(whole, rel=0.01)
-    assert 0.85 * whole < added_us(0.35, 128, chip(lanes=0.004)) < 0.95 * whole
+    assert 0.75 * whole < added_us(0.35, 128, chip(lanes=0.004)) < 0.9 * whole
     assert abs(added_us(0.35, 128, chip(lanes=0.004, sram_bytes=2**25))) < 0.05 * whole
