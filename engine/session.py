@@ -123,7 +123,7 @@ class Session:
         self._evaluator: Evaluator | None = None
         self._resolved: tuple[Plan, Target, Resolution] | None = None
         self._resolving: tuple[Target, Resolver] | None = None
-        self._typed: tuple[Resolution, CalibrationResult, ValueTypes] | None = None
+        self._typed: tuple[tuple[Resolution, CalibrationResult, Mapping[str, str], str], ValueTypes] | None = None
         self._lowered: tuple[ValueTypes, Program] | None = None
         self._dataset: tuple[DataSource, Dataset] | None = None
         self._estimator: tuple[Target, Estimator] | None = None
@@ -486,12 +486,12 @@ class Session:
         resolution = self.resolve()
         if self.calibration is None:
             raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
-        known = self._typed
-        if known is None or known[0] is not resolution or known[1] is not self.calibration:
+        # Plans that differ in their range methods alone have one resolution.
+        key = (resolution, self.calibration, self.plan.methods, self.plan.default_method)
+        if self._typed is None or not _are_same(self._typed[0], key):
             scale_of = _scales(self.calibration, self.plan)
-            values = assign_types(self.graph, self.plan, resolution, scale_of)
-            self._typed = known = (resolution, self.calibration, values)
-        return known[2]
+            self._typed = (key, assign_types(self.graph, self.plan, resolution, scale_of))
+        return self._typed[1]
 
     def estimate(self) -> Timing:
         """Estimated time of every node, and totals. Needs no calibration."""
@@ -706,6 +706,14 @@ class Session:
             raise DataError(f"there is no sample {sample}", hint=f"choose one from 0 to {count - 1}")
         data = self._sample(self._samples_data(), sample)
         return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
+
+
+def _are_same(
+    known: tuple[Resolution, CalibrationResult, Mapping[str, str], str],
+    wanted: tuple[Resolution, CalibrationResult, Mapping[str, str], str],
+) -> bool:
+    """Whether types that were assigned for ``known`` hold for ``wanted``."""
+    return known[0] is wanted[0] and known[1] is wanted[1] and known[2:] == wanted[2:]
 
 
 def _listed(nodes: Sequence[str], most: int = 8) -> str:

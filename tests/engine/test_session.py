@@ -76,6 +76,22 @@ def test_a_mark_and_its_undo_are_the_same_program(open_mobile: OpenMobile) -> No
         assert all(np.array_equal(array, outputs[name]) for name, array in session.run(inputs).items())
 
 
+def test_range_methods_change_scales_and_come_back(open_mobile: OpenMobile) -> None:
+    session = open_mobile()
+    plan, before, program = session.plan, session.node_plans(), bits(session.program())
+    changed = next(p.id for p in before if p.scale is not None and session.graph.by_id[p.id].outputs[0])
+    session.set_plan(replace(plan, default_method="max"))
+    everywhere = session.node_plans()
+    assert [p.scale for p in everywhere] != [p.scale for p in before]
+    (value,) = session.graph.by_id[changed].outputs
+    session.set_plan(replace(plan, methods={value: "max"}))
+    scales = {p.id: p.scale for p in session.node_plans()}
+    assert scales[changed] == next(p.scale for p in everywhere if p.id == changed)
+    session.set_plan(plan)
+    assert session.node_plans() == before
+    assert bits(session.program()) == program
+
+
 def test_floats_and_int16_anywhere_compute(open_mobile: OpenMobile) -> None:
     """No seam is missing, wherever it comes to lie, and units that are cached fit their new neighbours."""
     session = open_mobile()
