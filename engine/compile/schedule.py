@@ -32,7 +32,7 @@ def _room_from(kernels: Sequence[Costed], weights_bytes: int) -> list[int]:
     found: list[int] = []
     first, held_bytes = 0, 0
     for index, costed in enumerate(kernels):
-        own_bytes = int(costed.block.size_bytes[: costed.block.prefetch].sum())
+        own_bytes = costed.block.first_weights_bytes
         while first < index and held_bytes + own_bytes > weights_bytes:
             held_bytes -= _held_bytes(kernels[first])
             first += 1
@@ -42,14 +42,7 @@ def _room_from(kernels: Sequence[Costed], weights_bytes: int) -> list[int]:
 
 
 def _held_bytes(costed: Costed) -> int:
-    first_bytes = int(costed.block.size_bytes[: costed.block.prefetch].sum())
-    return first_bytes * (2 if costed.tiles.weight_chunks > 1 else 1)
-
-
-def _moves_activations(block: Block) -> bool:
-    """Whether jobs other than the first weights cross the DDR interface."""
-    part = slice(block.prefetch, None)
-    return bool(np.any((block.engine[part] <= Engine.STORE) & (block.size_bytes[part] > 0)))
+    return costed.block.first_weights_bytes * (2 if costed.tiles.weight_chunks > 1 else 1)
 
 
 class _Assembly:
@@ -71,7 +64,7 @@ class _Assembly:
         chip_done: list[int] = []
         fetched, count = 0, len(self.kernels)
         for index, costed in enumerate(self.kernels):
-            reach = min(index + 2, count) if _moves_activations(costed.block) else count
+            reach = min(index + 2, count) if costed.block.crosses_later else count
             while fetched < reach and (fetched <= index or self.room_from[fetched] <= index):
                 self._prefetch(fetched)
                 fetched += 1

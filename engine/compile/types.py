@@ -127,6 +127,17 @@ class Block:
     done: int
     stored: int
 
+    @cached_property
+    def first_weights_bytes(self) -> int:
+        """What the jobs bring that are issued before those of the kernel in front."""
+        return int(self.size_bytes[: self.prefetch].sum())
+
+    @cached_property
+    def crosses_later(self) -> bool:
+        """Whether other jobs cross the DDR interface too."""
+        part = slice(self.prefetch, None)
+        return bool(np.any((self.engine[part] <= Engine.STORE) & (self.size_bytes[part] > 0)))
+
 
 @dataclass(frozen=True, eq=False)
 class Costed:
