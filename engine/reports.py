@@ -163,7 +163,8 @@ class KernelReport(msgspec.Struct, frozen=True):
 class Timeline(msgspec.Struct, frozen=True):
     """The simulated jobs of one frame as columns, in order of issue; ``engine`` and ``kernel`` are indices.
 
-    Jobs with ``is_critical`` are the critical path: they follow each other without a gap from 0 to ``total_us``.
+    Jobs with ``is_critical`` are the critical path: they follow each other without a gap to ``total_us``, from the end
+    of the host's part of the inference, which is no job of the chip.
     """
 
     engines: tuple[str, ...]

@@ -507,7 +507,7 @@ class Session:
         resolution, options = self.resolve(), self.plan.compile
         plain = self._timing.simulate(resolution, msgspec.structs.replace(options, level=Level.O0))
         simulation = self.simulation()
-        return describe_compilation(self.graph, self.target, simulation, plain)
+        return describe_compilation(self.target, simulation, plain)
 
     def write_timeline(self, path: str | Path, frames: int = 1) -> int:
         """Write when each job of ``frames`` frames behind each other runs, for Perfetto and Chrome's tracing page;

@@ -12,7 +12,6 @@ from engine.clock.estimate import Simulation, critical_ticks
 from engine.clock.event import Trace, simulate
 from engine.clock.frames import repeated
 from engine.compile.types import Compiled, Costed, Engine, Schedule
-from engine.graph.graph import Graph
 from engine.reports import Ceiling, Compilation, KernelReport, MemoryBlock, MemoryReport, PassReport, Timeline
 from engine.simulate.cost import Rates, microseconds
 from engine.target.target import Target
@@ -31,7 +30,7 @@ ENGINE_NAMES = {
 }
 
 
-def describe_compilation(graph: Graph, target: Target, simulation: Simulation, plain: Simulation) -> Compilation:
+def describe_compilation(target: Target, simulation: Simulation, plain: Simulation) -> Compilation:
     """The compiled model; ``plain`` is the same at level O0, for what the passes save."""
     compiled, trace, timing = simulation.compiled, simulation.trace, simulation.timing
     rates = Rates.of(target)
@@ -44,7 +43,7 @@ def describe_compilation(graph: Graph, target: Target, simulation: Simulation, p
         utilisation=_utilisation(compiled, trace),
         passes=_passes(simulation, plain),
         timeline=_timeline(simulation),
-        memory=_memory(graph, target, compiled, trace),
+        memory=_memory(target, compiled, trace),
         ceiling=Ceiling(rates.macs[1], rates.ddr_bytes),
         stated_error=target.stated_error.text,
     )
@@ -161,7 +160,7 @@ def _kernel(simulation: Simulation, costed: Costed, ticks: int) -> KernelReport:
     )
 
 
-def _memory(graph: Graph, target: Target, compiled: Compiled, trace: Trace) -> MemoryReport:
+def _memory(target: Target, compiled: Compiled, trace: Trace) -> MemoryReport:
     """The plan in time: a value is there from the first job of the kernel that makes it to the last of its readers."""
     first, last = _kernel_spans(compiled, trace)
     blocks: list[MemoryBlock] = []
@@ -170,7 +169,7 @@ def _memory(graph: Graph, target: Target, compiled: Compiled, trace: Trace) -> M
             blocks.append(
                 MemoryBlock(
                     value=buffer.name,
-                    node=graph.producer[buffer.name].id,
+                    node=compiled.kernels[buffer.first].kernel.anchor,
                     memory=memory,
                     kind="activation",
                     address=address,

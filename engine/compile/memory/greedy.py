@@ -71,12 +71,12 @@ def plan_greedy(problem: MemoryProblem) -> MemoryPlan:
             best = peak, address, name
         if peak == columns.lower_bound_bytes:
             break
-    peak, address, name = best or (0, np.zeros(0, np.int64), "no buffers")
+    peak, address, name = best or (0, np.zeros(0, np.int64), "")
     return MemoryPlan(
         addresses=columns.addresses_of(address),
         peak_bytes=peak,
         lower_bound_bytes=columns.lower_bound_bytes,
-        planner=f"greedy by {name}",
+        planner=f"greedy by {name}" if name else "nothing to place",
         capacity_bytes=problem.capacity_bytes,
     )
 
