@@ -58,7 +58,7 @@ def _utilisation(compiled: Compiled, trace: Trace) -> dict[str, float]:
 def _passes(simulation: Simulation, plain: Simulation) -> tuple[PassReport, ...]:
     compiled, before = simulation.compiled, plain.compiled
     units = sum(1 for unit in compiled.placed if not unit.frame.is_input)
-    kernels = len(compiled.kernels)
+    kernels, working = len(compiled.kernels), sum(len(costed.kernel.units) for costed in compiled.kernels)
     sram, resident_bytes = compiled.sram, sum(v.size_bytes for v in compiled.values if v.value in compiled.resident)
     cut = sum(costed.tiles.count for costed in compiled.kernels)
     again = sum(costed.tiles.loads > 1 or costed.tiles.weight_loads > 1 for costed in compiled.kernels)
@@ -71,7 +71,7 @@ def _passes(simulation: Simulation, plain: Simulation) -> tuple[PassReport, ...]
             before.layout.bytes.after,
             compiled.layout.bytes.after,
         ),
-        PassReport("fusion", f"{units} units run as {kernels} kernels", "kernels", units, kernels),
+        PassReport("fusion", f"{working} units run as {kernels} kernels", "kernels", working, kernels),
         PassReport(
             "residency",
             f"{len(compiled.resident)} of {len(compiled.values)} values stay on the chip, {resident_bytes:,} B",

@@ -96,11 +96,11 @@ def test_ids_are_the_file_s_names_and_namespaces_their_scopes() -> None:
 
 
 def test_torch_s_scopes_make_readable_ids() -> None:
-    nodes = [node("Relu", ["x"], ["a"], name="node_relu_7"), node("Relu", ["a"], ["y"], name="node_relu_9")]
+    nodes = [node("Tanh", ["x"], ["a"], name="node_relu_7"), node("Tanh", ["a"], ["y"], name="node_relu_9")]
     for proto in nodes:
         proto.metadata_props.add(key="pkg.torch.onnx.name_scopes", value="['', 'enc', 'enc.layers.0', 'relu']")
     graph = loaded(build(nodes, {"x": [1, 4]}, ["y"]))
-    assert [n.id for n in graph.nodes[1:]] == ["/enc/layers.0/Relu", "/enc/layers.0/Relu_1"]
+    assert [n.id for n in graph.nodes[1:]] == ["/enc/layers.0/Tanh", "/enc/layers.0/Tanh_1"]
     assert graph.nodes[1].namespace == ("enc", "layers.0")
     assert graph.nodes[1].provenance == ("node_relu_7",)
 

@@ -29,8 +29,11 @@ JOURNEY = load_target("journey5")
 
 
 def with_sram(capacity_bytes: int) -> Target:
-    figure = msgspec.structs.replace(JOURNEY.sram.capacity, value=capacity_bytes)
-    return msgspec.structs.replace(JOURNEY, sram=msgspec.structs.replace(JOURNEY.sram, capacity=figure))
+    """Journey 5 with a memory of which a quarter is for tiles."""
+    capacity = msgspec.structs.replace(JOURNEY.sram.capacity, value=capacity_bytes)
+    share = msgspec.structs.replace(JOURNEY.sram.activation_share, value=0.75)
+    sram = msgspec.structs.replace(JOURNEY.sram, capacity=capacity, activation_share=share)
+    return msgspec.structs.replace(JOURNEY, sram=sram)
 
 
 def resolved(graph: Graph, *regions: Region, target: Target = JOURNEY, **marks: Precision) -> Resolution:

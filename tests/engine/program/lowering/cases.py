@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,9 +22,16 @@ from engine.program.executor import run_program
 from engine.program.lowering.assemble import UnitCache, has_lowering, lower
 from engine.program.types import Instruction, Program
 from engine.qtype import INTEGER_RANGE
-from engine.target.target import load_target
+from engine.target.target import Target, load_target
 
-TARGET = load_target("generic-int8")
+
+def _roomy(target: Target) -> Target:
+    """The target with memory for a tile of anything: what is lowered here is to run on the chip."""
+    capacity = msgspec.structs.replace(target.sram.capacity, value=1 << 28)
+    return msgspec.structs.replace(target, sram=msgspec.structs.replace(target.sram, capacity=capacity))
+
+
+TARGET = _roomy(load_target("generic-int8"))
 Feeds = Mapping[str, NDArray[np.generic]]
 
 
