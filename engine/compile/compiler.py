@@ -11,7 +11,7 @@ from typing import cast
 
 from engine.compile.addresses import PlannedMemory, Planner, place_residents, plan_longer
 from engine.compile.ethos import cost_kernel
-from engine.compile.fusion import kernels_of
+from engine.compile.fusion import Flow, kernels_of
 from engine.compile.layout import LayoutPlan, LayoutPlanner, renamings
 from engine.compile.layout import Move as LayoutMove
 from engine.compile.memory import plan_greedy
@@ -106,6 +106,7 @@ class Compiler:
         self._declared = {value: kind.dtype for value, kind in graph.types.items()}
         self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
         self._costed: dict[_KernelKey, Costed] = {}
+        self._newest_flow: Flow | None = None
         self._states: dict[_StateKey, _State] = {}
         self._stored: tuple[tuple[tuple[Lifetime, ...], Planner], frozenset[str], PlannedMemory] | None = None
 
@@ -128,7 +129,7 @@ class Compiler:
             kernels, kernel_of, uses = _with_placements(base, placed), base.kernel_of, base.uses
         else:
             base = None
-            found = kernels_of(self._graph, placed, layout, regions, self._fuses(options))
+            found = kernels_of(self._graph, self._flow(placed, layout), regions, self._fuses(options))
             kernels = found if start is None else _taken_over(found, start.kernels)
             kernel_of = _kernel_of(kernels, place)
             uses = _uses(self._graph, layout, kernels)
@@ -141,6 +142,13 @@ class Compiler:
             self._states.pop(next(iter(self._states)))
         self._states[key] = _State(resolution, placed, place, layout, kernels, kernel_of, uses, values, compiled)
         return compiled
+
+    def _flow(self, placed: Sequence[Placement], layout: LayoutPlan) -> Flow:
+        """Who passes buffers to whom; as last time for the same units and layout."""
+        known = self._newest_flow
+        if known is None or known.layout is not layout or not _are_same(known.placed, placed):
+            known = self._newest_flow = Flow.of(placed, layout)
+        return known
 
     def _fuses(self, options: CompileOptions) -> bool:
         return options.level in (Level.O2, Level.O3) and self._ethos is None
@@ -212,8 +220,9 @@ class Compiler:
         # What a kernel's cost depends on is its placements, what is near, seams in front of it, and the runs of its
         # units, which are others only where placements or the layout are.
         known: dict[int, Costed] = {}
-        if start is not None and start.compiled.resident == resident and _are_laid_out_alike(start.layout, layout):
-            known = {id(costed.kernel): costed for costed in start.compiled.kernels if not costed.kernel.has_seams}
+        if start is not None and _are_laid_out_alike(start.layout, layout):
+            moved = start.compiled.resident ^ resident
+            known = {id(old.kernel): old for old in start.compiled.kernels if _is_untouched(old.kernel, moved)}
         converted: set[str] = set()
         return tuple([known.get(id(kernel)) or self._cost(kernel, layout, resident, converted) for kernel in kernels])
 
@@ -268,12 +277,17 @@ class Compiler:
         return max(prod(shape[:-1]) for shape in shapes)
 
 
-def _are_same(units: Sequence[Unit], others: Sequence[Unit]) -> bool:
+def _are_same(units: Sequence[object], others: Sequence[object]) -> bool:
     return len(units) == len(others) and all(map(operator.is_, units, others))
 
 
 def _are_laid_out_alike(one: LayoutPlan, other: LayoutPlan) -> bool:
     return one is other or (one.root is other.root and one.eliminated == other.eliminated)
+
+
+def _is_untouched(kernel: Kernel, moved: frozenset[str]) -> bool:
+    """Whether nothing is converted in front of a kernel, and none of the values that it reads or makes has moved."""
+    return not kernel.has_seams and moved.isdisjoint(kernel.reads) and moved.isdisjoint(kernel.writes)
 
 
 def _taken_over(kernels: Sequence[Kernel], known: Sequence[Kernel]) -> tuple[Kernel, ...]:

@@ -11,6 +11,7 @@ import heapq
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 
 from engine.compile.layout import LayoutPlan
 from engine.compile.types import Kernel
@@ -38,86 +39,128 @@ class _Group:
     made: set[str] = field(default_factory=lambda: set[str]())
 
 
-def kernels_of(
-    graph: Graph,
-    placed: Sequence[Placement],
-    layout: LayoutPlan,
-    regions: Iterable[ResolvedRegion],
-    fuses: bool,
-) -> tuple[Kernel, ...]:
+class _Continuation(Enum):
+    """How a unit follows the kernel that makes what it reads."""
+
+    NONE = "none"
+    ROWS = "rows"
+    ATTENTION = "attention"
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Who passes buffers to whom among placed units, whatever is fused.
+
+    Attributes:
+        working: Places of the units that do something.
+        sources: For each of them, the roots that it reads of other units with the places of these, the last first.
+        written: For each, the roots that it writes: of a movement only those of its copies.
+        reads: For each, the roots that it reads, of the model's inputs too.
+        products: For each, how many of its nodes are products.
+        readers: Places of the units that read a root.
+        shared: Roots that several units write, with their places.
+        continuations: Memo of how units follow those that they read, by anchor and root.
+    """
+
+    placed: Sequence[Placement]
+    layout: LayoutPlan
+    working: tuple[int, ...]
+    sources: Mapping[int, Sequence[tuple[str, int]]]
+    written: Mapping[int, tuple[str, ...]]
+    reads: Mapping[int, tuple[str, ...]]
+    products: Mapping[int, int]
+    readers: Mapping[str, list[int]]
+    shared: Mapping[str, list[int]]
+    continuations: dict[tuple[str, str], _Continuation] = field(default_factory=lambda: {})
+
+    @staticmethod
+    def of(placed: Sequence[Placement], layout: LayoutPlan) -> Flow:
+        """The flow among placed units that are laid out."""
+        root_of, eliminated = layout.root, layout.eliminated
+        working = [i for i, unit in enumerate(placed) if not unit.frame.is_input and unit.anchor not in eliminated]
+        sources: dict[int, Sequence[tuple[str, int]]] = {}
+        written: dict[int, tuple[str, ...]] = {}
+        reads: dict[int, tuple[str, ...]] = {}
+        makers: dict[str, list[int]] = {}
+        readers: dict[str, list[int]] = {}
+        for index in working:
+            unit = placed[index]
+            roots = tuple(dict.fromkeys([root_of.get(value, value) for value in unit.frame.reads]))
+            reads[index] = roots
+            for root in roots:
+                readers.setdefault(root, []).append(index)
+            found = [(root, place) for root in roots for place in makers.get(root, ())]
+            sources[index] = sorted(found, key=_by_place, reverse=True)
+            copies = layout.moved.get(unit.anchor)
+            values = unit.frame.writes if copies is None else [copy.target.root for copy in copies]
+            written[index] = tuple(dict.fromkeys([root_of.get(value, value) for value in values]))
+            for root in written[index]:
+                makers.setdefault(root, []).append(index)
+        return Flow(
+            placed,
+            layout,
+            tuple(working),
+            sources,
+            written,
+            reads,
+            {index: sum(isinstance(node.op, Mac) for node in placed[index].frame.nodes) for index in working},
+            readers,
+            {root: places for root, places in makers.items() if len(places) > 1},
+        )
+
+
+def kernels_of(graph: Graph, flow: Flow, regions: Iterable[ResolvedRegion], fuses: bool) -> tuple[Kernel, ...]:
     """The kernels in an order in which each comes after those that it reads."""
-    return _Fuser(graph, placed, layout, regions, fuses).run()
+    return _Fuser(graph, flow, regions, fuses).run()
 
 
 class _Fuser:
-    def __init__(
-        self,
-        graph: Graph,
-        placed: Sequence[Placement],
-        layout: LayoutPlan,
-        regions: Iterable[ResolvedRegion],
-        fuses: bool,
-    ) -> None:
+    def __init__(self, graph: Graph, flow: Flow, regions: Iterable[ResolvedRegion], fuses: bool) -> None:
         self.graph = graph
-        self.placed = placed
-        self.layout = layout
+        self.flow = flow
+        self.placed = flow.placed
+        self.layout = flow.layout
+        self.root = flow.layout.root
         self.fuses = fuses
-        self.place = {unit.anchor: index for index, unit in enumerate(placed)}
         self.region_of = self._regions(regions)
-        self.makers: dict[str, list[int]] = {}
-        self.root = layout.root
         self.group_of: dict[int, _Group] = {}
-        self.sources: dict[int, Sequence[tuple[str, int]]] = {}
-        self.after: list[int] = [0] * len(placed)
+        self.after: dict[int, int] = {}
+        self.outputs = frozenset(map(self._root_of, graph.outputs))
 
     def _regions(self, regions: Iterable[ResolvedRegion]) -> dict[int, _Group]:
-        found: dict[int, _Group] = {}
+        """Place of a unit to the group that is its region."""
+        found: dict[str, _Group] = {}
         for region in regions:
             if region.legal:
-                places = sorted(self.place[unit.anchor] for unit in region.units)
                 group = _Group([], region.name, is_open=False)
-                found.update(dict.fromkeys(places, group))
-        return found
+                found.update(dict.fromkeys([unit.anchor for unit in region.units], group))
+        if not found:
+            return {}
+        return {index: found[unit.anchor] for index, unit in enumerate(self.placed) if unit.anchor in found}
 
     def run(self) -> tuple[Kernel, ...]:
         groups: dict[int, _Group] = {}
         last = {id(group): place for place, group in sorted(self.region_of.items())}
-        for index, unit in enumerate(self.placed):
-            if unit.frame.is_input or unit.anchor in self.layout.eliminated:
-                continue
-            sources = self.sources[index] = self._sources(unit)
-            group = self.region_of.get(index) or self._joined(unit, sources) or _Group([])
+        for index in self.flow.working:
+            sources = self.flow.sources[index]
+            group = self.region_of.get(index) or self._joined(self.placed[index], sources) or _Group([])
             group.members.append(index)
-            self._note(group, index, unit, last.get(id(group), index))
+            self._note(group, index, last.get(id(group), index))
             groups[id(group)] = group
         return self._ordered(tuple(groups.values()))
 
     def _root_of(self, value: str) -> str:
         return self.root.get(value, value)
 
-    def _written(self, unit: Placement) -> Iterable[str]:
-        """Roots that a unit writes: of a movement only those of its copies, as its other outputs are views."""
-        copies = self.layout.moved.get(unit.anchor)
-        if copies is None:
-            return map(self._root_of, unit.frame.writes)
-        return dict.fromkeys(copy.target.root for copy in copies)
-
-    def _sources(self, unit: Placement) -> list[tuple[str, int]]:
-        """Roots of what a unit reads of other units, with the places of these, the last first."""
-        roots = dict.fromkeys([self.root.get(value, value) for value in unit.frame.reads])
-        found = [(root, place) for root in roots for place in self.makers.get(root, ())]
-        return sorted(found, key=_by_place, reverse=True) if len(found) > 1 else found
-
-    def _note(self, group: _Group, index: int, unit: Placement, last: int) -> None:
+    def _note(self, group: _Group, index: int, last: int) -> None:
         """Keep what later units ask of this one."""
-        self.after[index] = max([last, *[self.after[place] for _, place in self.sources[index]]])
-        group.products += sum(isinstance(node.op, Mac) for node in unit.frame.nodes)
+        unit, sources = self.placed[index], self.flow.sources[index]
+        self.after[index] = max([last, *[self.after[place] for _, place in sources]])
+        group.products += self.flow.products[index]
         group.ends_in_softmax = isinstance(unit.frame.nodes[-1].op, Softmax)
         group.is_open = group.is_open and unit.is_on_chip
         self.group_of[index] = group
-        for root in self._written(unit):
-            self.makers.setdefault(root, []).append(index)
-            group.made.add(root)
+        group.made.update(self.flow.written[index])
 
     def _joined(self, unit: Placement, sources: Sequence[tuple[str, int]]) -> _Group | None:
         """The group that a unit joins, or None where it starts one."""
@@ -125,27 +168,37 @@ class _Fuser:
             return None
         for root, source in sources:
             group = self.group_of[source]
-            if group.is_open and len(self.makers[root]) == 1 and self._continues(group, root, unit):
+            if group.is_open and root not in self.flow.shared and self._continues(group, root, unit):
                 others = (place for _, place in sources if self.group_of[place] is not group)
                 if all(self.after[place] < group.members[0] for place in others):
                     return group
         return None
 
     def _continues(self, group: _Group, root: str, unit: Placement) -> bool:
-        """Whether a unit takes rows of ``root`` as they come and makes as many."""
+        """Whether a unit takes rows of ``root`` as they come and makes as many, or is the second product of an
+        attention."""
+        known = self.flow.continuations.get((unit.anchor, root))
+        if known is None:
+            known = self.flow.continuations[unit.anchor, root] = self._continuation(root, unit)
+        if known is _Continuation.ATTENTION:
+            return group.products == 1 and group.ends_in_softmax
+        return known is _Continuation.ROWS
+
+    def _continuation(self, root: str, unit: Placement) -> _Continuation:
         first = unit.frame.nodes[0]
         value = next(value for value in unit.frame.reads if self._root_of(value) == root)
         source, seen = self.graph.types[root].shape, self.graph.types[value].shape
         keeps_rows = source[-1:] == seen[-1:]
         if isinstance(first.op, MatMul):
             is_left = first.inputs[0] == value and first.inputs[1] != value
-            return is_left and group.products == 1 and group.ends_in_softmax and keeps_rows
-        if not all(_is_rowwise(self.graph, node) for node in unit.frame.nodes):
-            return False
+            return _Continuation.ATTENTION if is_left and keeps_rows else _Continuation.NONE
         made = self.graph.types[unit.frame.writes[-1]]
         if made.element_count != self.graph.types[root].element_count:
-            return False
-        return keeps_rows or self._is_read_as_it_lies(unit, root, value)
+            return _Continuation.NONE
+        is_rowwise = all(_is_rowwise(self.graph, node) for node in unit.frame.nodes)
+        if is_rowwise and (keeps_rows or self._is_read_as_it_lies(unit, root, value)):
+            return _Continuation.ROWS
+        return _Continuation.NONE
 
     def _is_read_as_it_lies(self, unit: Placement, root: str, value: str) -> bool:
         """Whether an elementwise unit goes through a buffer from end to end, whatever its axes are called: channels
@@ -155,61 +208,65 @@ class _Fuser:
 
     def _ordered(self, groups: Sequence[_Group]) -> tuple[Kernel, ...]:
         """Topological order, the earliest first unit first."""
+        groups = sorted(groups, key=_first_member)
         number = {id(group): index for index, group in enumerate(groups)}
-        readers: dict[int, set[int]] = {index: set() for index in range(len(groups))}
-        waits = [0] * len(groups)
-        for index, group in enumerate(groups):
-            sources = {
-                number[id(self.group_of[place])]
-                for member in group.members
-                for _, place in self.sources[member]
-            } - {index}
-            waits[index] = len(sources)
-            for source in sources:
-                readers[source].add(index)
-        ready = [(group.members[0], index) for index, group in enumerate(groups) if not waits[index]]
-        heapq.heapify(ready)
-        order: list[int] = []
-        while ready:
-            _, index = heapq.heappop(ready)
-            order.append(index)
-            for reader in readers[index]:
-                waits[reader] -= 1
-                if not waits[reader]:
-                    heapq.heappush(ready, (groups[reader].members[0], reader))
-        assert len(order) == len(groups), "kernels wait for each other"
-        read_by = self._read_by(groups)
-        return tuple(self._kernel(groups[index], read_by) for index in order)
+        sources = [self._sources(group, number) - {index} for index, group in enumerate(groups)]
+        in_order = all(max(found, default=-1) < index for index, found in enumerate(sources))
+        order = range(len(groups)) if in_order else _topological(sources)
+        return tuple([self._kernel(groups[index]) for index in order])
 
-    def _read_by(self, groups: Sequence[_Group]) -> Mapping[str, set[int]]:
-        found: dict[str, set[int]] = {}
-        for group in groups:
-            for member in group.members:
-                for value in self.placed[member].frame.reads:
-                    found.setdefault(self._root_of(value), set()).add(id(group))
-        for value in self.graph.outputs:
-            found.setdefault(self._root_of(value), set()).add(0)
-        return found
+    def _sources(self, group: _Group, number: Mapping[int, int]) -> set[int]:
+        """Numbers of the groups that a group reads."""
+        flow = self.flow
+        return {number[id(self.group_of[place])] for member in group.members for _, place in flow.sources[member]}
 
-    def _kernel(self, group: _Group, read_by: Mapping[str, set[int]]) -> Kernel:
-        units = tuple(self.placed[member] for member in group.members)
-        reads = {self._root_of(value): None for unit in units for value in unit.frame.reads}
-        inner = frozenset(root for root in group.made if self._is_inner(group, root, read_by))
+    def _kernel(self, group: _Group) -> Kernel:
+        flow = self.flow
+        reads = dict.fromkeys([root for member in group.members for root in flow.reads[member]])
+        inner = frozenset([root for root in group.made if self._is_inner(group, root)])
+        written = dict.fromkeys([root for member in group.members for root in flow.written[member]])
         return Kernel(
-            units=units,
+            units=tuple([self.placed[member] for member in group.members]),
             region=group.region,
-            reads=tuple(root for root in reads if root not in group.made),
-            writes=tuple(dict.fromkeys(root for unit in units for root in self._written(unit) if root not in inner)),
+            reads=tuple([root for root in reads if root not in group.made]),
+            writes=tuple([root for root in written if root not in inner]),
             inner=inner,
         )
 
-    def _is_inner(self, group: _Group, root: str, read_by: Mapping[str, set[int]]) -> bool:
+    def _is_inner(self, group: _Group, root: str) -> bool:
         """Whether only the group itself makes and reads a value."""
-        alone = all(self.group_of[place] is group for place in self.makers[root])
-        return alone and read_by.get(root) == {id(group)}
+        readers = self.flow.readers.get(root)
+        if not readers or root in self.outputs:
+            return False
+        places = (*readers, *self.flow.shared.get(root, ()))
+        return all(self.group_of[place] is group for place in places)
 
 
 _by_place = operator.itemgetter(1)
+
+
+def _first_member(group: _Group) -> int:
+    return group.members[0]
+
+
+def _topological(sources: Sequence[set[int]]) -> list[int]:
+    """Numbers in an order in which each comes after those that it needs, the smallest first."""
+    readers: list[list[int]] = [[] for _ in sources]
+    waits = [len(found) for found in sources]
+    for number, found in enumerate(sources):
+        for source in found:
+            readers[source].append(number)
+    ready = [number for number, count in enumerate(waits) if not count]
+    order: list[int] = []
+    while ready:
+        number = heapq.heappop(ready)
+        order.append(number)
+        for reader in readers[number]:
+            waits[reader] -= 1
+            if not waits[reader]:
+                heapq.heappush(ready, reader)
+    assert len(order) == len(sources), "kernels wait for each other"
+    return order
 
 
 def _is_rowwise(graph: Graph, node: Node) -> bool:

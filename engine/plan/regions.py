@@ -83,6 +83,8 @@ class UnitGraph:
 
     def under(self, resolution: Resolution) -> UnitGraph:
         """The same for another resolution; what is known is kept where its units are the same."""
+        if resolution is self.resolution:
+            return self
         found = UnitGraph(self.graph, resolution)
         if len(resolution.units) == len(self.resolution.units) and all(
             map(operator.is_, resolution.units, self.resolution.units)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Clip, Relu, Unary
@@ -66,7 +67,7 @@ class Placement:
     is_free: bool
     types: tuple[str, ...]
 
-    @property
+    @cached_property
     def anchor(self) -> str:
         return self.frame.unit.anchor
 
