@@ -75,10 +75,12 @@ def _tint(context: PaintContext, hull: Hull) -> str:
 
 
 def tab_place(context: PaintContext, hull: QRectF, text: str, pixels: float = 0.0) -> QRectF:
-    """Where a hull's tab is, in pixels: on its upper edge. The text's size follows the zoom, unless it is given."""
+    """Where a hull's tab is, in pixels: on its upper edge, at the end, as titles of modules are at the beginning. The
+    text's size follows the zoom, unless it is given."""
     pixels = pixels or _tab_pixels(context)
     height = context.texts.face(pixels, bold=True).height + 1.0
-    return QRectF(hull.x(), hull.y() - height, context.texts.width(text, pixels, bold=True) + 10.0, height)
+    width = context.texts.width(text, pixels, bold=True) + 10.0
+    return QRectF(max(hull.x(), hull.right() - width), hull.y() - height, width, height)
 
 
 def paint_tab(context: PaintContext, place: QRectF, text: str, tint: str, pixels: float = 0.0) -> None:

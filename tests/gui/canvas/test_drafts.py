@@ -168,15 +168,16 @@ def test_a_regions_tab_can_be_clicked(canvas: GraphCanvas, qtbot: QtBot) -> None
     canvas.reveal(nodes[0])
     canvas.setRegions([SceneRegion("stem", tuple(nodes))])
     hull = canvas._renderer._region_layer().hulls[0]
-    x, y = canvas._camera.point(*hull.rectangle[:2])
-    at = QPointF(x + 6.0, y - 5.0)
+    left, top, width, _ = hull.rectangle
+    x, y = canvas._camera.point(left + width, top)
+    at = QPointF(x - 6.0, y - 5.0)
     assert canvas.regionAt(at) == "stem"
     with qtbot.waitSignal(canvas.regionClicked) as clicked:
         qtbot.mouseClick(canvas, LEFT, pos=at.toPoint())
     assert clicked.args == ["stem"]
     with qtbot.waitSignal(canvas.regionActivated):
         qtbot.mouseDClick(canvas, LEFT, pos=at.toPoint())
-    assert canvas.regionAt(QPointF(x + 6.0, y + 40.0)) == ""
+    assert canvas.regionAt(QPointF(x - 6.0, y + 40.0)) == ""
     qtbot.waitUntil(lambda: not canvas._flash_timer.isActive())
 
 
