@@ -23,7 +23,6 @@ from engine.errors import CompileError
 from engine.graph.graph import Graph
 from engine.plan.compile_options import CompileOptions, Level
 from engine.plan.types import Resolution, ResolvedRegion, Unit
-from engine.precision import Precision
 from engine.simulate.cost import (
     Demand,
     Rates,
@@ -34,7 +33,7 @@ from engine.simulate.cost import (
     in_ticks,
 )
 from engine.simulate.ethos.model import EthosModel
-from engine.simulate.placement import Access, Frame, Placement, demand_of, frame_of, place
+from engine.simulate.placement import Access, Frames, Placement, demand_of, placement_of
 from engine.simulate.work import Direction, Move
 from engine.target.target import Target
 
@@ -104,7 +103,7 @@ class Compiler:
         self._planner = LayoutPlanner(graph, self.rates.access_bytes, self.rates.gather_bytes)
         self._ethos = EthosModel.of(graph, target)
         self._declared = {value: kind.dtype for value, kind in graph.types.items()}
-        self._frames: dict[tuple[str, tuple[str, ...]], Frame] = {}
+        self._frames: Frames = {}
         self._costed: dict[_KernelKey, Costed] = {}
         self._newest_flow: Flow | None = None
         self._states: dict[_StateKey, _State] = {}
@@ -190,16 +189,7 @@ class Compiler:
         return tuple(placed)
 
     def _place(self, unit: Unit, resolution: Resolution, dtypes: Mapping[str, str]) -> Placement:
-        frame_key = (unit.anchor, unit.nodes)
-        frame = self._frames.get(frame_key)
-        if frame is None:
-            frame = self._frames[frame_key] = frame_of(self._graph, unit)
-        is_float = resolution.effective[unit.anchor].precision is Precision.FLOAT
-        key = (tuple(map(dtypes.__getitem__, frame.values)), is_float and not frame.is_input)
-        known = frame.placements.get(key)
-        if known is None:
-            known = frame.placements[key] = place(self._graph, frame, *key)
-        return known
+        return placement_of(self._graph, unit, resolution, dtypes, self._frames)
 
     def _resident(
         self, uses: _Uses, kernels: int, values: tuple[Lifetime, ...], options: CompileOptions
@@ -248,13 +238,13 @@ class Compiler:
     def _costed_anew(self, kernel: Kernel, borders: Sequence[_Border], seams: Sequence[int]) -> Costed:
         if kernel.on_cpu:
             return self._costed_on_cpu(kernel, seams)
+        accesses = [_access(unit, border, self.rates) for unit, border in zip(kernel.units, borders, strict=True)]
         demands = tuple(
-            demand_of(self._graph, unit, _access(unit, border, self.rates), seam_bytes)
-            for unit, border, seam_bytes in zip(kernel.units, borders, seams, strict=True)
+            demand_of(self._graph, unit, access, seam_bytes)
+            for unit, access, seam_bytes in zip(kernel.units, accesses, seams, strict=True)
         )
         if self._ethos is not None:
-            near = [_access(unit, border, self.rates).near for unit, border in zip(kernel.units, borders, strict=True)]
-            return cost_kernel(self._ethos, kernel, near, demands, self.rates)
+            return cost_kernel(self._ethos, kernel, [access.near for access in accesses], demands, self.rates)
         times = tuple(chip_times(demand, self.rates) for demand in demands)
         tiles = tiles_of(demands, self._positions(kernel), self._room)
         reasons = tuple(

@@ -109,19 +109,23 @@ def placements_of(graph: Graph, resolution: Resolution, frames: Frames | None = 
     changed."""
     frames = {} if frames is None else frames
     dtypes = {value: kind.dtype for value, kind in graph.types.items()} | dict(resolution.dtypes)
-    found: list[Placement] = []
-    for unit in resolution.units:
-        key = (unit.anchor, unit.nodes)
-        frame = frames.get(key)
-        if frame is None:
-            frame = frames[key] = frame_of(graph, unit)
-        is_float = resolution.effective[unit.anchor].precision is Precision.FLOAT
-        state = tuple([dtypes[value] for value in frame.values]), is_float and not frame.is_input
-        known = frame.placements.get(state)
-        if known is None:
-            known = frame.placements[state] = place(graph, frame, *state)
-        found.append(known)
-    return tuple(found)
+    return tuple([placement_of(graph, unit, resolution, dtypes, frames) for unit in resolution.units])
+
+
+def placement_of(
+    graph: Graph, unit: Unit, resolution: Resolution, dtypes: Mapping[str, str], frames: Frames
+) -> Placement:
+    """One unit of a resolution, placed; ``dtypes`` are those of all values, ``frames`` as for :func:`placements_of`."""
+    key = (unit.anchor, unit.nodes)
+    frame = frames.get(key)
+    if frame is None:
+        frame = frames[key] = frame_of(graph, unit)
+    is_float = resolution.effective[unit.anchor].precision is Precision.FLOAT
+    state = tuple(map(dtypes.__getitem__, frame.values)), is_float and not frame.is_input
+    known = frame.placements.get(state)
+    if known is None:
+        known = frame.placements[state] = place(graph, frame, *state)
+    return known
 
 
 def place(graph: Graph, frame: Frame, types: tuple[str, ...], on_cpu: bool) -> Placement:
