@@ -53,11 +53,26 @@ class Adviser:
         if broken is None:
             return Rewrite(node.id, reason=refused.reason), None
         answer = Rewrite(node.id, broken.rule, refused.reason, broken.measured, broken.limit, broken.advice)
-        for rewrite in REWRITES.get(broken.rule, ()) if may_search else ():
+        found = self._taken(node, broken) if may_search else None
+        if found is None:
+            return answer, None
+        text, patch = found
+        return _with(answer, text, patch, self._change_us([patch])), patch
+
+    def patches(self, refused: Sequence[Refusal]) -> tuple[Patch, ...]:
+        """The rewrites alone, of the refused nodes that have one; nothing is timed."""
+        nodes = [self.graph.by_id[item.id] for item in refused]
+        asked = [(node, broken) for node in nodes if (broken := self._broken(node)) is not None]
+        found = [self._taken(node, broken) for node, broken in asked]
+        return tuple(patch for _, patch in filter(None, found))
+
+    def _taken(self, node: Node, broken: rules.Refusal) -> tuple[str, Patch] | None:
+        """The first rewrite that the target takes, with what a person reads about it."""
+        for rewrite in REWRITES.get(broken.rule, ()):
             for patch in rewrite.form(Question(self.graph, node, broken)):
                 if self._is_taken(patch):
-                    return _with(answer, rewrite.text, patch, self._change_us([patch])), patch
-        return answer, None
+                    return rewrite.text, patch
+        return None
 
     def _broken(self, node: Node) -> rules.Refusal | None:
         """What forbids the precision that was asked for, or the one that the target prefers."""

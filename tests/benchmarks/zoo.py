@@ -74,7 +74,7 @@ def shared_folder() -> Path:
     return shared
 
 
-def _ocr() -> ModuleType:
+def ocr_module() -> ModuleType:
     """The module that renders and scores text lines."""
     path = shared_folder() / "eval" / "ocr.py"
     spec = importlib.util.spec_from_file_location("shared_ocr", path)
@@ -87,13 +87,13 @@ def _ocr() -> ModuleType:
 
 def text_lines(count: int, seed: int) -> Arrays:
     """Rendered lines [N, 3, 48, 320]."""
-    ocr = _ocr()
+    ocr = ocr_module()
     return {"x": ocr.tensor([picture for picture, _ in ocr.lines(count, seed)])}
 
 
 def text_directions(count: int, seed: int) -> Arrays:
     """Rendered lines [N, 3, 48, 192], every second one upside down."""
-    ocr = _ocr()
+    ocr = ocr_module()
     lines = [picture for picture, _ in ocr.lines(count, seed)]
     turned = [line.rotate(180) if index % 2 else line for index, line in enumerate(lines)]
     return {"x": np.ascontiguousarray(ocr.tensor(turned)[..., :192])}
@@ -101,7 +101,7 @@ def text_directions(count: int, seed: int) -> Arrays:
 
 def text_pages(count: int, seed: int) -> Arrays:
     """Pages of rendered lines [N, 3, 320, 320], RGB by ImageNet's mean and deviation."""
-    drawn = [picture for picture, _ in _ocr().lines(count * 5, seed)]
+    drawn = [picture for picture, _ in ocr_module().lines(count * 5, seed)]
     pages = np.empty((count, 3, 320, 320), np.float32)
     for index in range(count):
         page = Image.new("RGB", (320, 320), (235, 235, 230))
@@ -178,7 +178,7 @@ def top1(session: Session) -> str:
 
 def character_errors(session: Session) -> str:
     """Exact lines and character error rate on rendered lines, float and integer."""
-    ocr = _ocr()
+    ocr = ocr_module()
     drawn = ocr.lines(LINES, seed=0)
     texts = [text for _, text in drawn]
     alphabet = ocr.characters(str(session.graph.source))
