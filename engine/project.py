@@ -32,6 +32,7 @@ _HEADER = """\
 """
 
 _Count = Annotated[int, msgspec.Meta(ge=1)]
+_Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -128,6 +129,8 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
     calibration: CalibrationRecord = CalibrationRecord()
     choices: dict[str, Precision] = {}
     regions: tuple[FusionRegion, ...] = ()
+    thresholds: dict[str, Annotated[float, msgspec.Meta(gt=0)]] = {}
+    corrections: tuple[_Digest, ...] = ()
     ranges: dict[str, TensorRange] = {}
 
     @property
@@ -139,6 +142,8 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             default_method=self.calibration.method,
             regions=tuple(Region(region.name, region.nodes) for region in self.regions),
             compile=self.compile.options,
+            thresholds=MappingProxyType(dict(self.thresholds)),
+            corrections=self.corrections,
         )
 
     def with_plan(self, plan: Plan) -> ProjectFile:
@@ -156,6 +161,8 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             calibration=record,
             choices=dict(plan.choices),
             regions=tuple(FusionRegion(name=region.name, nodes=region.nodes) for region in plan.regions),
+            thresholds=dict(plan.thresholds),
+            corrections=plan.corrections,
         )
 
     @property
@@ -204,7 +211,8 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
 
     def to_text(self) -> str:
         """The file's text: the same for equal projects, with one line per choice and per range."""
-        return "\n\n".join([_HEADER + f"format = {self.format}", *_sections(self)]) + "\n"
+        head = toml_io.entries({"corrections": self.corrections}) if self.corrections else ()
+        return "\n\n".join(["\n".join([_HEADER + f"format = {self.format}", *head]), *_sections(self)]) + "\n"
 
 
 def load_project(path: Path) -> ProjectFile:
@@ -300,6 +308,8 @@ def _sections(project: ProjectFile) -> Iterator[str]:
     choices = {node: p.value for node, p in sorted(project.choices.items()) if p is not Precision.AUTO}
     if choices:
         yield _table("choices", choices)
+    if project.thresholds:
+        yield _table("thresholds", dict(sorted(project.thresholds.items())))
     for region in project.regions:
         yield _table("regions", {"name": region.name, "nodes": region.nodes}, array=True)
     if project.ranges:

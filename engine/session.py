@@ -6,7 +6,9 @@ computed when asked for, from caches keyed by content. Not thread-safe: one sess
 
 from __future__ import annotations
 
+import copy
 import itertools
+import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -35,7 +37,8 @@ from engine.analyze.task import TaskMetric
 from engine.calibrate.calibration import Visit, collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.recipe import Recipe, load_recipe
-from engine.calibrate.result import CalibrationResult, check_method
+from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, check_method
+from engine.calibrate.result import scale_of as scale_of_threshold
 from engine.calibrate.sources import Batch
 from engine.clock.estimate import Estimator, Simulation
 from engine.clock.report import describe_compilation, describe_frames
@@ -47,6 +50,7 @@ from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.memory import release_free_memory
 from engine.plan.compile_options import Level
+from engine.plan.corrections import Corrected, Correction, CorrectionStore
 from engine.plan.resolve import Resolver
 from engine.plan.scales import ScaleOf, ValueTypes, assign_types
 from engine.plan.types import Plan, Region, Resolution
@@ -89,6 +93,13 @@ _CALIBRATION_ELEMENTS = 200_000_000
 _SAMPLES_BETWEEN_RELEASES = 8
 """Analysed between two returns of freed memory to the system, so that these take no time to speak of."""
 
+_EVALUATORS = 3
+"""Kept at a time: of the model as it was opened, and of two others with corrected constants."""
+
+_TypesKey = tuple[
+    Resolution, CalibrationResult, Mapping[str, str], str, Mapping[str, float], tuple[str, ...]
+]
+
 Progress = Callable[[int, int], None]
 Watch = Callable[[], bool]
 
@@ -101,7 +112,8 @@ class Session:
     """One open model.
 
     Attributes:
-        graph: The float graph, every dimension bound.
+        source_graph: The float graph as it was opened, every dimension bound.
+        corrections: What plans may put in the place of constants, by digest.
         plan: The user's choices; replace it (:meth:`set_plan`) or mark nodes (:meth:`mark`).
         target: The chip; ``target_reference`` is the name or path that it was asked for by.
         calibration: Ranges, or None before :meth:`calibrate`.
@@ -110,7 +122,8 @@ class Session:
     """
 
     def __init__(self, graph: Graph, target: str = DEFAULT_TARGET, bindings: Mapping[str, int] | None = None) -> None:
-        self.graph = graph
+        self.source_graph = graph
+        self.corrections = CorrectionStore()
         self.target_reference = target
         self.target = load_target(target)
         self.plan = Plan()
@@ -120,13 +133,20 @@ class Session:
         self.warnings: tuple[str, ...] = ()
         self.bindings = dict(bindings or {})
         self._units = UnitCache()
-        self._evaluator: Evaluator | None = None
+        self._evaluators: dict[str, Evaluator] = {}
+        self._corrected: tuple[tuple[str, ...], Graph, Corrected, Graph] | None = None
         self._resolved: tuple[Plan, Target, Resolution] | None = None
         self._resolving: tuple[Target, Resolver] | None = None
-        self._typed: tuple[tuple[Resolution, CalibrationResult, Mapping[str, str], str], ValueTypes] | None = None
+        self._typed: tuple[_TypesKey, ValueTypes] | None = None
         self._lowered: tuple[ValueTypes, Program] | None = None
         self._dataset: tuple[DataSource, Dataset] | None = None
         self._estimator: tuple[Target, Estimator] | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The float graph with the plan's corrections that leave its function as it is; nodes and values are those of
+        ``source_graph``."""
+        return self._correction()[1]
 
     # Opening and saving
 
@@ -155,6 +175,7 @@ class Session:
     def _open_project(path: Path, target: str | None) -> Session:
         saved = read_session(path)
         session = Session(saved.graph, target or saved.target, saved.bindings)
+        session.corrections = saved.corrections
         session.set_plan(saved.plan)
         session.calibration, session.data, session.project = saved.calibration, saved.data, path
         if saved.data is not None and not saved.data.path.exists():
@@ -178,7 +199,8 @@ class Session:
         Raises:
             ProjectError: The file cannot be written, or the model has no file; what was there before is intact.
         """
-        saved = SavedSession(self.graph, self.target_reference, self.bindings, self.plan, self.calibration, self.data)
+        given = (self.source_graph, self.target_reference, self.bindings, self.plan, self.calibration, self.data)
+        saved = SavedSession(*given, self.corrections)
         write_session(saved, Path(path))
         self.project = Path(path)
         return self.project
@@ -189,6 +211,30 @@ class Session:
         """Replace the plan. Raises PlanError as :meth:`check_plan`; the plan is then as before."""
         self.check_plan(plan)
         self.plan = plan
+
+    def with_plan(self, plan: Plan) -> Session:
+        """The same session with another plan, to see what that would do; both share what is computed and kept. Raises
+        PlanError as :meth:`check_plan`."""
+        _ = self.evaluator, self._resolver, self._timing  # made once, for both
+        twin = copy.copy(self)
+        twin.set_plan(plan)
+        return twin
+
+    def correct(self, correction: Correction) -> str:
+        """Put other numbers in the place of constants, on top of earlier corrections; returns their digest."""
+        digest = self.corrections.add(correction)
+        self.plan = self.plan.with_correction(digest)
+        return digest
+
+    def _correction(self) -> tuple[Corrected, Graph]:
+        """The plan's corrections, merged, and the float graph with them."""
+        wanted, source = self.plan.corrections, self.source_graph
+        if self._corrected is None or self._corrected[0] != wanted or self._corrected[1] is not source:
+            corrected = Corrected.of(map(self.corrections.get, wanted), source)
+            known = self._evaluators.get(corrected.same_digest) if corrected.same else None
+            graph = corrected.graph(source) if known is None else known.graph
+            self._corrected = (wanted, source, corrected, graph)
+        return self._corrected[2:]
 
     def check_plan(self, plan: Plan, target: Target | None = None) -> None:
         """Raise unless the plan fits the model and the target (None: the session's).
@@ -204,11 +250,16 @@ class Session:
         if plan.compile.cores is not None and plan.compile.cores > target.core_count:
             there = f"{target.name} has {target.core_count}"
             raise PlanError(f"the plan asks for {plan.compile.cores} cores, {there}", hint="ask for fewer, or for all")
-        unknown = [node for node in plan.choices if node not in self.graph.by_id]
+        unknown = [node for node in plan.choices if node not in self.source_graph.by_id]
         if unknown:
             raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
         for method in (plan.default_method, *plan.methods.values()):
             check_method(method)
+        for value, threshold in plan.thresholds.items():
+            if not 0.0 < threshold < math.inf:
+                raise PlanError(f"the threshold of value '{value}' is {threshold}", hint="choose a positive number")
+        for digest in plan.corrections:
+            self.corrections.get(digest)
         names = [region.name for region in plan.regions]
         for name in names:
             if names.count(name) > 1:
@@ -381,7 +432,8 @@ class Session:
         dataset = self._open(source, CALIBRATION_SPLIT)
         graph, batch = self._calibration_graph(len(dataset))
         # The evaluator's own model where it will do: another would hold every weight once more.
-        model = self.evaluator.model if graph is self.graph else FloatModel(graph)
+        is_own = graph is self.source_graph
+        model = self._evaluator_of(graph, "").model if is_own else FloatModel(graph)
         self.calibration = _ranges_of(model, dataset, batch, progress, cancelled)
         self.data = source
         self._dataset = (source, dataset)
@@ -390,13 +442,14 @@ class Session:
     def _calibration_graph(self, samples: int) -> tuple[Graph, int]:
         """The graph to calibrate with: bound to a larger batch where the model allows it, samples abound and its values
         are small."""
+        source = self.source_graph
         if self._rows > 1:
-            return self.graph, self._rows
-        kinds = (self.graph.types[value] for node in self.graph.nodes for value in node.outputs if value)
+            return source, self._rows
+        kinds = (source.types[value] for node in source.nodes for value in node.outputs if value)
         most = _CALIBRATION_ELEMENTS // max(1, sum(kind.element_count for kind in kinds))
         wanted = next((size for size in (16, 8, 4, 2) if size <= most and samples % size == 0), 1)
         batched = self.batched_graph(wanted) if wanted > 1 else None
-        return (self.graph, 1) if batched is None else (batched, wanted)
+        return (source, 1) if batched is None else (batched, wanted)
 
     def batched_graph(self, batch: int) -> Graph | None:
         """The model bound to another batch size; None where its file or its operators fix the batch, or it came from no
@@ -478,7 +531,8 @@ class Session:
         """
         values = self._value_types()
         if self._lowered is None or self._lowered[0] is not values:
-            self._lowered = (values, lower(self.graph, self.resolve(), values, self._units))
+            corrected, graph = self._correction()
+            self._lowered = (values, lower(graph, self.resolve(), values, self._units, corrected))
         return self._lowered[1]
 
     def _value_types(self) -> ValueTypes:
@@ -486,10 +540,11 @@ class Session:
         resolution = self.resolve()
         if self.calibration is None:
             raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
-        # Plans that differ in their range methods alone have one resolution.
-        key = (resolution, self.calibration, self.plan.methods, self.plan.default_method)
+        # Plans that differ in their ranges alone have one resolution.
+        plan = self.plan
+        key = (resolution, self.calibration, plan.methods, plan.default_method, plan.thresholds, plan.corrections)
         if self._typed is None or not _are_same(self._typed[0], key):
-            scale_of = _scales(self.calibration, self.plan)
+            scale_of = _scales(self.calibration, self.plan, self._correction()[0].ranges)
             self._typed = (key, assign_types(self.graph, self.plan, resolution, scale_of))
         return self._typed[1]
 
@@ -527,22 +582,31 @@ class Session:
     def _resolver(self) -> Resolver:
         """Resolves plans for the present target, and remembers."""
         if self._resolving is None or self._resolving[0] is not self.target:
-            self._resolving = (self.target, Resolver(self.graph, self.target, has_lowering))
+            self._resolving = (self.target, Resolver(self.source_graph, self.target, has_lowering))
         return self._resolving[1]
 
     @property
     def _timing(self) -> Estimator:
         """Estimates resolutions on the present target, and remembers."""
         if self._estimator is None or self._estimator[0] is not self.target:
-            self._estimator = (self.target, Estimator(self.graph, self.target))
+            self._estimator = (self.target, Estimator(self.source_graph, self.target))
         return self._estimator[1]
 
     @property
     def evaluator(self) -> Evaluator:
         """Runs programs on samples and remembers, within a memory bound."""
-        if self._evaluator is None:
-            self._evaluator = Evaluator(self.graph)
-        return self._evaluator
+        corrected, graph = self._correction()
+        return self._evaluator_of(graph, corrected.same_digest)
+
+    def _evaluator_of(self, graph: Graph, mark: str) -> Evaluator:
+        """The evaluator of the model with some constants; those of the source and of the newest others are kept."""
+        if not self._evaluators:
+            self._evaluators[""] = Evaluator(self.source_graph)
+        if mark not in self._evaluators:
+            if len(self._evaluators) == _EVALUATORS:
+                del self._evaluators[list(self._evaluators)[1]]
+            self._evaluators[mark] = self._evaluators[""].beside(graph, mark)
+        return self._evaluators[mark]
 
     def error_analysis(self) -> ErrorAnalysis:
         """An analysis of the present plan, to be fed samples one by one."""
@@ -642,6 +706,7 @@ class Session:
             return None
         twin = Session(graph, self.target_reference, self.bindings)
         twin.plan, twin.target, twin.calibration, twin.data = self.plan, self.target, self.calibration, self.data
+        twin.corrections = self.corrections
         twin._resolved = (twin.plan, twin.target, self.resolve())
         return twin
 
@@ -708,10 +773,7 @@ class Session:
         return inspect_node(self.evaluator, self.program(), self.resolve(), node_id, data)
 
 
-def _are_same(
-    known: tuple[Resolution, CalibrationResult, Mapping[str, str], str],
-    wanted: tuple[Resolution, CalibrationResult, Mapping[str, str], str],
-) -> bool:
+def _are_same(known: _TypesKey, wanted: _TypesKey) -> bool:
     """Whether types that were assigned for ``known`` hold for ``wanted``."""
     return known[0] is wanted[0] and known[1] is wanted[1] and known[2:] == wanted[2:]
 
@@ -721,14 +783,18 @@ def _listed(nodes: Sequence[str], most: int = 8) -> str:
     return names if len(nodes) <= most else f"{names} and {len(nodes) - most} more"
 
 
-def _scales(calibration: CalibrationResult, plan: Plan) -> ScaleOf:
-    """The scale of a value whose largest integer is given, by the calibration method that the plan has for it.
+def _scales(calibration: CalibrationResult, plan: Plan, corrected: Mapping[str, TensorRange]) -> ScaleOf:
+    """The scale of a value whose largest integer is given: by the plan's threshold for it or, for 16 bits and without
+    one, the calibration method. ``corrected`` are ranges that corrections changed.
 
     It raises CalibrationError for a value that was not calibrated. It knows no session: kept types would keep that too.
     """
 
     def scale_of(value: str, largest: int) -> float:
-        found = calibration.ranges.get(value)
+        threshold = plan.thresholds.get(value)
+        if threshold is not None and largest == INT8_LEVELS:
+            return scale_of_threshold(threshold, largest)
+        found = corrected.get(value) or calibration.ranges.get(value)
         if found is None:
             raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
         return found.scale(plan.methods.get(value, plan.default_method), largest)

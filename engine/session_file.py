@@ -8,9 +8,11 @@ from pathlib import Path
 
 from engine.calibrate.recipe import Recipe
 from engine.calibrate.result import CalibrationResult
+from engine.correction_files import folder_of, read_corrections, remove_others, write_corrections
 from engine.errors import ProjectError
 from engine.graph.graph import Graph
 from engine.graph.load import load_model
+from engine.plan.corrections import CorrectionStore
 from engine.plan.types import Plan
 from engine.project import (
     DataReference,
@@ -45,6 +47,7 @@ class SavedSession:
     plan: Plan
     calibration: CalibrationResult | None
     data: DataSource | None
+    corrections: CorrectionStore
 
 
 def read_session(path: Path) -> SavedSession:
@@ -61,13 +64,13 @@ def read_session(path: Path) -> SavedSession:
     if lost:
         hint = "remove them from [choices], or make a new project with 'quantscope new'"
         raise ProjectError(f"marks nodes that the model does not have: {', '.join(lost[:3])}", path=path, hint=hint)
-    return SavedSession(
-        graph, _target(project, path), project.model.bindings, project.plan, project.result, _data(project, path)
-    )
+    corrections = read_corrections(folder_of(path), project.corrections)
+    given = (graph, _target(project, path), project.model.bindings, project.plan, project.result, _data(project, path))
+    return SavedSession(*given, corrections)
 
 
 def write_session(saved: SavedSession, path: Path) -> None:
-    """Write the project file, atomically.
+    """Write the project file, atomically, after the corrections that it names, which are files beside it.
 
     Raises:
         ProjectError: The session's model has no file, or the project cannot be written.
@@ -82,7 +85,10 @@ def write_session(saved: SavedSession, path: Path) -> None:
         target=TargetReference(name=_target_reference(saved.target, path)),
         data=None if saved.data is None else _data_reference(saved.data, path),
     )
+    applied = saved.plan.corrections
+    write_corrections(folder_of(path), map(saved.corrections.get, applied))
     project.with_plan(saved.plan).with_result(saved.calibration).save(path)
+    remove_others(folder_of(path), applied)
 
 
 def _target(project: ProjectFile, path: Path) -> str:

@@ -31,6 +31,9 @@ _SUMS_CAPACITY = 1_000_000
 _CAPACITY_BYTES = 768 << 20
 """Four samples of Swin-T or ViT-S at 224 x 224; with what one more sample takes while it is computed, under 1.5 GB."""
 
+_OUTPUTS_BYTES = 64 << 20
+"""Of the float model's outputs alone: a search compares with those of the same samples again and again."""
+
 References = Mapping[str, torch.Tensor]
 Watch = Callable[[], bool]
 
@@ -63,28 +66,54 @@ class Evaluator:
     """Runs programs of one graph on samples and keeps what may be asked for again, within a memory bound.
 
     ``capacity_bytes`` bounds integer results and float references together; a third of it is for the integers, which
-    keeps about as many samples of both.
+    keeps about as many samples of both. ``mark`` tells graphs apart that share what is kept (:meth:`beside`).
     """
 
-    def __init__(self, graph: Graph, capacity_bytes: int = _CAPACITY_BYTES) -> None:
+    def __init__(self, graph: Graph, capacity_bytes: int = _CAPACITY_BYTES, mark: str = "") -> None:
         self.graph = graph
         self.model = FloatModel(graph)
         self.executed = 0
+        self._mark = mark
         self._maskable = maskable(graph)
         integers_bytes = capacity_bytes // 3
         self._tensors: Store[torch.Tensor] = Store(integers_bytes, lambda t: t.numel() * t.element_size())
         self._references: Store[References] = Store(capacity_bytes - integers_bytes, _bytes_of)
+        self._outputs: Store[References] = Store(_OUTPUTS_BYTES, _bytes_of)
         self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
+
+    def beside(self, graph: Graph, mark: str) -> Evaluator:
+        """An evaluator of the same model with other constants, within the same memory bound."""
+        other = Evaluator(graph, 0, mark)
+        other._tensors, other._references = self._tensors, self._references
+        other._outputs, other._sums = self._outputs, self._sums
+        return other
 
     def reference(self, sample: Sample) -> References:
         """The float model's value for every non-constant value of the graph."""
-        key = sample.digest.encode()
+        key = (self._mark + sample.digest).encode()
         found = self._references.get(key)
         if found is None:
             values = [value for node in self.graph.nodes for value in node.outputs if value]
             found = self.model.run(sample.inputs, keep=values)
             self._references.put(key, found)
         return found
+
+    def reference_outputs(self, sample: Sample) -> References:
+        """The float model's outputs."""
+        key = combine("outputs", self._mark, sample.digest)
+        found = self._outputs.get(key)
+        if found is None:
+            whole = self._references.get((self._mark + sample.digest).encode())
+            known = self.model.run(sample.inputs) if whole is None else whole
+            found = {name: _compact(known[name]) for name in self.graph.outputs}
+            self._outputs.put(key, found)
+        return found
+
+    def output_error(self, sample: Sample, outputs: References) -> ErrorSums:
+        """Error of a program's outputs (:meth:`outputs`), those of numbers together."""
+        reference, plain = self.reference_outputs(sample), QType("float32")
+        numbers = (name for name in self.graph.outputs if self.graph.types[name].is_float)
+        return _total(self._error(reference, name, outputs[name], plain) for name in numbers)
 
     def accumulated(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:
         """Error of every materialised float value: everything quantised as planned, against the float model.
@@ -93,7 +122,7 @@ class Evaluator:
         """
         keys = value_keys(program, sample.digest)
         wanted = self._measurable(program)
-        labels = {value: _label(keys[name], value, program.types[name]) for value, name in wanted.items()}
+        labels = {value: self._label(keys[name], value, program.types[name]) for value, name in wanted.items()}
         missing = {value for value in wanted if labels[value] not in self._sums}
         if missing:
             self._measure(program, sample, keys, wanted, labels, missing, cancelled)
@@ -150,7 +179,8 @@ class Evaluator:
         )
         types = [repr((name, program.types[name])) for name in (*operands, *results)]
         constants = [program.constants[n].digest for i in instructions for n in i.inputs if n in program.constants]
-        label = combine("introduced", sample.digest, *(i.op.digest for i in instructions), *types, *constants)
+        operators = (item.op.digest for item in instructions)
+        label = combine("introduced", self._mark, sample.digest, *operators, *types, *constants)
         if label not in self._sums:
             values = _fed_values(program, sample)
             for name in operands:
@@ -170,7 +200,7 @@ class Evaluator:
         value = name if name in self.graph.types else name.rpartition("@")[0]
         if not qtype.is_quantised:
             return reference()[value]
-        key = combine("quantised", sample.digest, value, repr(qtype))
+        key = combine("quantised", self._mark, sample.digest, value, repr(qtype))
         found = self._tensors.get(key)
         if found is None:
             op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
@@ -196,6 +226,9 @@ class Evaluator:
         """Graph value -> program value, for what has a float reference to be compared with."""
         types = self.graph.types
         return {value: name for value, name in program.value_of.items() if types[value].is_float}
+
+    def _label(self, key: bytes, value: str, qtype: QType) -> bytes:
+        return combine("accumulated", self._mark, key, value, repr(qtype.scale))
 
     def _known(self, label: bytes) -> ErrorSums:
         found = self._sums.get(label)
@@ -310,10 +343,6 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor, copied where it is a small part of a memory that it would keep alive."""
     own = tensor.numel() * tensor.element_size()
     return tensor.clone() if tensor.untyped_storage().nbytes() > own else tensor
-
-
-def _label(key: bytes, value: str, qtype: QType) -> bytes:
-    return combine("accumulated", key, value, repr(qtype.scale))
 
 
 def _total(parts: Iterable[ErrorSums]) -> ErrorSums:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from engine.calibrate.data import Dataset
 from engine.calibrate.observers import NotFiniteError, TensorStatistics
-from engine.calibrate.ranges import INT8_LEVELS, INT16_LEVELS, KlRange, MseRange, PercentileRange
-from engine.calibrate.result import CalibrationResult, TensorRange
+from engine.calibrate.ranges import INT16_LEVELS, KlRange, MseRange, PercentileRange
+from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange
 from engine.calibrate.sources import Batch, first_not_finite
 from engine.errors import CalibrationError, Cancelled
 from engine.graph.graph import Node

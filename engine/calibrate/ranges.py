@@ -18,7 +18,6 @@ from engine.calibrate.observers import BIN_COUNT, TensorStatistics
 from engine.calibrate.result import scale_of
 from engine.errors import CalibrationError, PlanError
 
-INT8_LEVELS = 127
 INT16_LEVELS = 32767
 
 

@@ -56,7 +56,7 @@ class TensorRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             PlanError: There is no such method.
         """
         check_method(method)
-        field = _WIDE_FIELDS.get(method, method) if level_count > 127 else method
+        field = _WIDE_FIELDS.get(method, method) if level_count > INT8_LEVELS else method
         return self.absolute_maximum if field == "max" else float(getattr(self, field))
 
     def scale(self, method: str, level_count: int) -> float:
@@ -79,6 +79,9 @@ class CalibrationResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     fingerprint: str
     percentile: float = 99.99
 
+
+INT8_LEVELS = 127
+"""Positive levels of 8 bits."""
 
 SMALLEST_SCALE = 2.0**-126
 """Smaller scales are no normal float32 numbers and could not be exported."""

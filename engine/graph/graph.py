@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +123,13 @@ class Graph:
     @cached_property
     def by_id(self) -> Mapping[str, Node]:
         return {node.id: node for node in self.nodes}
+
+    def with_constants(self, arrays: Mapping[str, NDArray[Any]]) -> Graph:
+        """The graph with other values for some constants (of the same shapes); itself where there are none."""
+        if not arrays:
+            return self
+        changed = {name: Constant.of(array.astype(self.types[name].dtype)) for name, array in arrays.items()}
+        return replace(self, constants={**self.constants, **changed})
 
     def dimensions(self, value: str) -> tuple[int | str, ...]:
         """The sizes of a value, names for those that depend on data."""

@@ -24,7 +24,9 @@ class Plan:
     """The user's choices. Immutable: an edit makes a new plan, so undo is the old object.
 
     ``choices`` maps node id to requested precision (absent: auto); ``methods`` value name to calibration method
-    (absent: ``default_method``); ``compile`` is what is asked of the compiler.
+    (absent: ``default_method``); ``compile`` is what is asked of the compiler. ``thresholds`` maps value name to the
+    magnitude that the largest of 8-bit levels stands for, before any method; ``corrections`` are digests of
+    :class:`engine.plan.corrections.Correction`, in the order of their application.
     """
 
     choices: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
@@ -32,6 +34,8 @@ class Plan:
     default_method: str = "mse"
     regions: tuple[Region, ...] = ()
     compile: CompileOptions = field(default_factory=CompileOptions)
+    thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    corrections: tuple[str, ...] = ()
 
     def with_region(self, region: Region) -> Plan:
         """The plan with a region added, or put in the place of the one of its name."""
@@ -44,6 +48,14 @@ class Plan:
     def without_region(self, name: str) -> Plan:
         """The plan without the region of that name."""
         return replace(self, regions=tuple(region for region in self.regions if region.name != name))
+
+    def with_correction(self, digest: str) -> Plan:
+        """The plan with one more correction, applied after the others (again, if it is one of them)."""
+        return replace(self, corrections=(*(known for known in self.corrections if known != digest), digest))
+
+    def with_thresholds(self, thresholds: Mapping[str, float]) -> Plan:
+        """The plan with thresholds for some values; those of others stay."""
+        return replace(self, thresholds=MappingProxyType({**self.thresholds, **thresholds}))
 
     def requested(self, node_id: str) -> Precision:
         return self.choices.get(node_id, Precision.AUTO)

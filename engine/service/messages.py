@@ -40,6 +40,8 @@ class PlanData(msgspec.Struct, frozen=True):
     regions: tuple[tuple[str, tuple[str, ...]], ...] = ()
     target: str = "journey5"
     compile: CompileOptions = CompileOptions()
+    thresholds: dict[str, float] = {}
+    corrections: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):

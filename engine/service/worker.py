@@ -86,6 +86,8 @@ def plan_of(data: PlanData) -> Plan:
         data.default_method,
         tuple(Region(name, nodes) for name, nodes in data.regions),
         data.compile,
+        MappingProxyType(dict(data.thresholds)),
+        data.corrections,
     )
 
 
@@ -98,6 +100,8 @@ def data_of(plan: Plan, target: str) -> PlanData:
         regions=tuple((region.name, region.nodes) for region in plan.regions),
         target=target,
         compile=plan.compile,
+        thresholds=dict(plan.thresholds),
+        corrections=plan.corrections,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -82,6 +83,8 @@ def verify(
     """
     session.program()
     job = Job(session, tuple(sample.inputs for sample in session.samples(samples)), cancelled)
+    # Other programs compute the file's own constants.
+    as_opened = replace(job, session=session.with_plan(replace(session.plan, corrections=())))
     chosen = [check for check in CHECKS if check.stage in stages and check.concerns(session)]
     comparisons: list[Comparison] = []
     mismatches: list[Mismatch] = []
@@ -90,7 +93,7 @@ def verify(
             raise Cancelled
         if progress is not None:
             progress(f"{check.stage}, {check.party}, {check.what}", done, len(chosen))
-        comparison, found = _carried_out(check, job)
+        comparison, found = _carried_out(check, as_opened if check.stage is Stage.FLOAT else job)
         comparisons.append(comparison)
         mismatches.extend(found)
     if progress is not None:

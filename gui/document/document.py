@@ -269,6 +269,10 @@ class Document:
         label = ", ".join(f"{key} {_option_text(value)}" for key, value in fields.items())
         return self._edit(label, gesture, compile=options)
 
+    def adopt(self, plan: PlanData, label: str) -> bool:
+        """Take over a whole plan that the engine made, as one step; False if it is the present one."""
+        return self._edit(label, **msgspec.structs.asdict(plan))
+
     def undo(self) -> bool:
         return self._restore(self._history.undo())
 

@@ -140,7 +140,7 @@ def test_evaluation_does_not_depend_on_its_batches(open_mobile: OpenMobile, samp
     session = open_mobile()
     assert session.data is not None
     in_batches = session.evaluate(samples, samples=35)
-    session.graph = replace(session.graph, symbolic_batch=False)
+    session.source_graph = replace(session.graph, symbolic_batch=False)
     one_by_one = session.evaluate(samples, samples=35)
     assert one_by_one.quantised_top1 == in_batches.quantised_top1
     assert one_by_one.float_top1 == in_batches.float_top1

@@ -11,6 +11,7 @@ from engine.ops.base import Op
 from engine.ops.logic import Cast
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
+from engine.plan.corrections import Corrected
 from engine.plan.scales import ScaleOf, ValueTypes, quantised_type
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
@@ -76,25 +77,41 @@ def _fed(value: str) -> str:
     return f"{value}@input"
 
 
-def lower(graph: Graph, resolution: Resolution, values: ValueTypes, cache: UnitCache | None = None) -> Program:
+def lower(
+    graph: Graph,
+    resolution: Resolution,
+    values: ValueTypes,
+    cache: UnitCache | None = None,
+    corrected: Corrected | None = None,
+) -> Program:
     """The integer program of a resolved plan whose values have been given their types.
+
+    ``corrected`` is what stands in for constants; ``graph`` has those that the float model is computed with already.
 
     Raises GraphError naming the node where weights hold NaN, an accumulator could overflow, or scales lie too far
     apart.
     """
-    assembler = _Assembler(graph, resolution, values.scales, dict(values.types), cache or UnitCache())
+    types, cache, corrected = dict(values.types), cache or UnitCache(), corrected or Corrected()
+    assembler = _Assembler(graph, resolution, values.scales, types, cache, corrected)
     return assembler.run()
 
 
 class _Assembler:
     def __init__(
-        self, graph: Graph, resolution: Resolution, scale_of: ScaleOf, types: dict[str, QType], cache: UnitCache
+        self,
+        graph: Graph,
+        resolution: Resolution,
+        scale_of: ScaleOf,
+        types: dict[str, QType],
+        cache: UnitCache,
+        corrected: Corrected,
     ) -> None:
         self.graph = graph
         self.resolution = resolution
         self.scale_of = scale_of
         self.types = types
         self.cache = cache
+        self.corrected = corrected
         self.instructions: list[Instruction] = []
         self.constants: dict[str, ProgramConstant] = {}
         self.seams: set[str] = set()
@@ -161,7 +178,8 @@ class _Assembler:
     def _add_integer(self, unit: Unit) -> None:
         names, seen = self._integer_operands(unit)
         outputs = [value for value in self.graph.by_id[unit.last].outputs if value]
-        key = (unit.nodes, tuple(names.items()), tuple(seen.items()), tuple(self.types[value] for value in outputs))
+        kinds = tuple(seen.items()), tuple(self.types[value] for value in outputs)
+        key = (unit.nodes, tuple(names.items()), *kinds, self.corrected.key_of(self.graph, unit))
         lowered = self.cache.get(key)
         if lowered is None:
             lowered = self._lower_unit(unit, names, seen | {value: self.types[value] for value in outputs})
@@ -172,7 +190,7 @@ class _Assembler:
         self.constants.update(lowered.constants)
 
     def _lower_unit(self, unit: Unit, names: dict[str, str], types: dict[str, QType]) -> LoweredUnit:
-        context = UnitContext(self.graph, unit, types, names)
+        context = UnitContext(self.graph, unit, types, names, self.corrected)
         lowering = LOWER.find(context.node.op)
         assert lowering is not None
         try:

@@ -13,6 +13,7 @@ from engine.errors import GraphError
 from engine.graph.graph import Graph, Node
 from engine.ops.base import Behaviour
 from engine.ops.elementwise import Clip, Relu
+from engine.plan.corrections import Corrected
 from engine.plan.types import Unit
 from engine.program.types import Instruction, Output, ProgramConstant, ProgramOp
 from engine.qtype import INTEGER_RANGE, QType
@@ -26,13 +27,14 @@ class UnitContext:
     """One unit being lowered: its nodes, the types around it, and the instructions emitted so far.
 
     ``types`` has the QType of every activation input as the unit sees it (after any seam) and of its outputs;
-    ``names`` the program value that holds each activation input.
+    ``names`` the program value that holds each activation input; ``corrected`` what stands in for constants.
     """
 
     graph: Graph
     unit: Unit
     types: Mapping[str, QType]
     names: Mapping[str, str]
+    corrected: Corrected = field(default_factory=Corrected)
     instructions: list[Instruction] = field(default_factory=list[Instruction])
     temporaries: dict[str, QType] = field(default_factory=dict[str, QType])
     constants: dict[str, ProgramConstant] = field(default_factory=dict[str, ProgramConstant])
@@ -61,18 +63,26 @@ class UnitContext:
     def constant_of(self, value: str, *, infinite: bool = False) -> NDArray[np.float64]:
         """A constant input in float64; NaN is refused with the node's name, and infinity unless it may be ``infinite``
         (a mask)."""
-        array = np.asarray(self.graph.constants[value].once(), dtype=np.float64)
+        array = np.asarray(self._stored(value), dtype=np.float64)
         self._check_finite(value, ~np.isnan(array) if infinite else np.isfinite(array))
         return array
 
     def weight_of(self, value: str) -> NDArray[np.floating]:
         """A constant input of a floating-point type as it is stored: a copy in float64 would be the largest thing in
         memory. NaN and infinity are refused."""
-        array = self.graph.constants[value].once()
+        array = self._stored(value)
         if array.dtype.name not in ("float32", "float64"):
             array = array.astype(np.float32)
         self._check_finite(value, np.isfinite(array))
         return cast("NDArray[np.floating]", array)
+
+    def weight_scales_of(self, value: str) -> NDArray[np.float64] | None:
+        """The scale of each output channel, [channels], where a correction has chosen them."""
+        return self.corrected.weight_scales.get(value)
+
+    def _stored(self, value: str) -> NDArray[np.generic]:
+        corrected = self.corrected.weights.get(value)
+        return self.graph.constants[value].once() if corrected is None else corrected
 
     def _check_finite(self, value: str, good: NDArray[np.bool_]) -> None:
         if not good.all():

@@ -23,19 +23,29 @@ _CONVOLVED_RANKS = (3, 4, 5)
 
 
 def quantise_weight(
-    weight: NDArray[np.floating], bias: NDArray[np.float64], in_scale: float, axis: int
+    weight: NDArray[np.floating],
+    bias: NDArray[np.float64],
+    in_scale: float,
+    axis: int,
+    chosen: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Symmetric int8 weights, one scale per index of ``axis``.
 
-    The scale is the channel's largest magnitude / 127, but never so small that the channel's bias, in units of
-    in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales [axis size]). All is
-    computed in float64, a few channels at a time.
+    The scale is the ``chosen`` one, or the channel's largest magnitude / 127, but never so small that the channel's
+    bias, in units of in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales
+    [axis size]). All is computed in float64, a few channels at a time.
     """
-    others = tuple(i for i in range(weight.ndim) if i != axis)
-    largest = np.maximum(weight.max(axis=others, initial=0.0), -weight.min(axis=others, initial=0.0))
-    scales = np.maximum(largest.astype(np.float64) / WEIGHT_LEVELS, np.abs(bias) / (in_scale * BIAS_LIMIT))
+    wanted = weight_scales(weight, axis) if chosen is None else chosen
+    scales = np.maximum(wanted, np.abs(bias) / (in_scale * BIAS_LIMIT))
     scales = np.where(scales > 0.0, scales, 1.0 / WEIGHT_LEVELS)
     return _rounded(weight, scales, axis), scales
+
+
+def weight_scales(weight: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
+    """The scale, [axis size], at which no weight is clipped: the channel's largest magnitude / 127."""
+    others = tuple(i for i in range(weight.ndim) if i != axis)
+    largest = np.maximum(weight.max(axis=others, initial=0.0), -weight.min(axis=others, initial=0.0))
+    return largest.astype(np.float64) / WEIGHT_LEVELS
 
 
 def _rounded(weight: NDArray[np.floating], scales: NDArray[np.float64], axis: int) -> NDArray[np.int8]:
@@ -58,6 +68,9 @@ def is_wide(*types: QType) -> bool:
 
 def _bias(context: UnitContext, channels: int) -> NDArray[np.float64]:
     inputs = context.node.inputs
+    corrected = context.corrected.biases.get(context.node.id)
+    if corrected is not None:
+        return np.asarray(corrected, np.float64)
     if len(inputs) > 2 and inputs[2]:
         return context.constant_of(inputs[2]).reshape(-1)
     return np.zeros(channels)
@@ -82,11 +95,11 @@ def _emit_convolution(
 ) -> None:
     source = context.node.inputs[0]
     incoming = context.types[source]
-    weight = context.weight_of(context.node.inputs[1])
+    weight, chosen = context.weight_of(context.node.inputs[1]), context.weight_scales_of(context.node.inputs[1])
     if transposed:
         weight = _by_output(weight, groups)
     bias = _bias(context, weight.shape[0])
-    integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
+    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     context.emit(
@@ -154,9 +167,9 @@ def lower_batch_norm(context: UnitContext) -> None:
 def lower_linear(context: UnitContext) -> None:
     source = context.node.inputs[0]
     incoming = context.types[source]
-    weight = context.weight_of(context.node.inputs[1])
+    weight, chosen = context.weight_of(context.node.inputs[1]), context.weight_scales_of(context.node.inputs[1])
     bias = _bias(context, weight.shape[0])
-    integers, scales = quantise_weight(weight, bias, incoming.scale, axis=0)
+    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     scaling = scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming))
@@ -177,7 +190,9 @@ def _operand(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
     if not context.is_constant(value):
         return value, context.types[value]
     array = context.constant_of(value)
-    scale = max(float(np.abs(array).max(initial=0.0)), 1e-30) / WEIGHT_LEVELS
+    chosen = context.weight_scales_of(value)
+    largest = max(float(np.abs(array).max(initial=0.0)), 1e-30)
+    scale = largest / WEIGHT_LEVELS if chosen is None else float(chosen[0])
     integers = np.clip(np.rint(array / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8)
     qtype = QType("int8", scale)
     return context.constant(f"operand{index}", integers, qtype), qtype

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from engine.calibrate.observers import TensorStatistics
 from engine.calibrate.ranges import (
-    INT8_LEVELS,
     INT16_LEVELS,
     METHODS,
     KlRange,
@@ -18,7 +17,7 @@ from engine.calibrate.ranges import (
     PercentileRange,
     choose_scale,
 )
-from engine.calibrate.result import METHOD_NAMES
+from engine.calibrate.result import INT8_LEVELS, METHOD_NAMES
 from engine.errors import CalibrationError, PlanError
 
 COUNT = 200_000

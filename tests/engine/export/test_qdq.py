@@ -153,7 +153,7 @@ def test_notes_say_what_rounding_to_expect(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["mobile_fmnist", "swin_fmnist"])
 def test_batch_stays_open(name: str, tmp_path: Path) -> None:
     session = opened(name)
-    session.graph = replace(session.graph, symbolic_batch=True)
+    session.source_graph = replace(session.graph, symbolic_batch=True)
     session.export(tmp_path / "m.onnx", "qdq")
     runner = runtime(tmp_path / "m.onnx")
     assert runner.get_inputs()[0].shape == ["batch", 1, 28, 28]
@@ -165,7 +165,7 @@ def test_batch_stays_open(name: str, tmp_path: Path) -> None:
 
 def test_fixed_batch_stays_fixed() -> None:
     session = opened("mobile_fmnist")
-    session.graph = replace(session.graph, symbolic_batch=False)
+    session.source_graph = replace(session.graph, symbolic_batch=False)
     form = batch_form(session)
     assert not form.is_open
     assert form.dimensions == {"image": (1, 1, 28, 28), "logits": (1, 10)}

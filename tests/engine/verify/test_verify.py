@@ -88,7 +88,7 @@ def test_a_wrong_weight_is_found_in_float_at_its_node(open_mobile: OpenMobile) -
     changed = np.array(session.graph.constants[name].array)
     changed[0] *= 1.5
     constants = {**session.graph.constants, name: Constant.of(changed)}
-    session.graph = replace(session.graph, constants=constants)
+    session.source_graph = replace(session.graph, constants=constants)
     found = session.verify(1, [Stage.FLOAT])
     assert (found.first_stage, found.first_node) == ("float", node.id)
     assert found.mismatches[0].node == node.id
@@ -224,6 +224,6 @@ def test_torch_runs_its_own_files(tmp_path: Path, save: Callable[[Path], Path]) 
 
 def test_a_session_without_a_file_says_so(open_mobile: OpenMobile) -> None:
     session = open_mobile()
-    session.graph = replace(session.graph, source=None)
+    session.source_graph = replace(session.graph, source=None)
     (absent,) = session.verify(1, [Stage.FLOAT]).comparisons
     assert (absent.agreement, absent.text) == (Agreement.UNAVAILABLE, "the model came from no file")

@@ -57,7 +57,7 @@ def exported(session: Session, path: Path) -> onnx.ModelProto:
 @pytest.mark.parametrize("name", ["mobile_fmnist", "swin_fmnist"])
 def test_the_file_computes_the_session_s_outputs_with_any_batch(name: str, tmp_path: Path) -> None:
     session = opened(name)
-    session.graph = replace(session.graph, symbolic_batch=True)
+    session.source_graph = replace(session.graph, symbolic_batch=True)
     model = exported(session, tmp_path / "m.onnx")
     onnx.checker.check_model(model, full_check=True)
     assert {entry.domain for entry in model.opset_import} == {""}
@@ -71,7 +71,7 @@ def test_the_file_computes_the_session_s_outputs_with_any_batch(name: str, tmp_p
 
 def test_fixed_batch_stays_fixed() -> None:
     session = opened("mobile_fmnist")
-    session.graph = replace(session.graph, symbolic_batch=False)
+    session.source_graph = replace(session.graph, symbolic_batch=False)
     runner = runtime(integer_model(session).proto)
     assert runner.get_inputs()[0].shape == [1, 1, 28, 28]
 

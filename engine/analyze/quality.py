@@ -1,0 +1,90 @@
+# pyright: reportUnknownMemberType=false
+"""How close a plan comes to the float model at the model's outputs: what every search is judged by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+
+from engine.analyze.errors import interval_of
+from engine.analyze.evaluator import Evaluator, Sample
+from engine.analyze.metrics import ErrorSums
+from engine.errors import Cancelled
+from engine.reports import Interval
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+EXACT_DB = 120.0
+"""What an output without any error counts as: beyond all that 16 bits reach."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The error at the model's outputs, sample by sample.
+
+    ``sums`` has one entry a sample, over all outputs of numbers; ``agreement`` the fraction of predictions (arg max
+    over the first output's last axis) that are the float model's, None where that output has no classes.
+    """
+
+    sums: tuple[ErrorSums, ...]
+    agreement: float | None
+
+    @cached_property
+    def per_sample_db(self) -> tuple[float, ...]:
+        """Signal to noise of each sample's outputs, within ±:data:`EXACT_DB`."""
+        return tuple(max(-EXACT_DB, min(item.sqnr_db, EXACT_DB)) for item in self.sums)
+
+    @property
+    def output_db(self) -> Interval:
+        """Mean over samples, with its 95 % interval."""
+        return interval_of(list(self.per_sample_db))
+
+    @property
+    def loss(self) -> float:
+        """To minimise: the mean over samples of log10(noise / signal)."""
+        return -math.fsum(self.per_sample_db) / (10.0 * max(1, len(self.sums)))
+
+    def gain_over(self, other: Quality) -> Interval:
+        """By how many dB this is better, sample by sample, with its 95 % interval; both are over the same samples."""
+        pairs = zip(self.per_sample_db, other.per_sample_db, strict=True)
+        return interval_of([mine - theirs for mine, theirs in pairs])
+
+
+def measure(
+    session: Session, samples: int | Sequence[Sample] | None = None, cancelled: Callable[[], bool] = lambda: False
+) -> Quality:
+    """The quality of the session's plan on calibration samples: the first ``samples`` of them (None: all), or those
+    given. What the evaluator has kept of other plans is not computed again.
+
+    Raises:
+        CalibrationError, DataError: The session is not calibrated, or has no samples.
+        Cancelled: ``cancelled()``, asked before every sample.
+    """
+    evaluator, program = session.evaluator, session.program()
+    chosen = samples if isinstance(samples, Sequence) else session.samples(samples)
+    sums: list[ErrorSums] = []
+    agreed: list[float] = []
+    for sample in chosen:
+        if cancelled():
+            raise Cancelled
+        outputs = evaluator.outputs(program, sample)
+        sums.append(evaluator.output_error(sample, outputs))
+        agreement = _agreement(evaluator, sample, outputs)
+        if agreement is not None:
+            agreed.append(agreement)
+    return Quality(tuple(sums), math.fsum(agreed) / len(agreed) if agreed else None)
+
+
+def _agreement(evaluator: Evaluator, sample: Sample, outputs: Mapping[str, torch.Tensor]) -> float | None:
+    first = evaluator.graph.outputs[0]
+    kind = evaluator.graph.types[first]
+    if not kind.is_float or len(kind.shape) < 2 or kind.shape[-1] < 2:
+        return None
+    expected, found = (tensor.argmax(-1) for tensor in (evaluator.reference_outputs(sample)[first], outputs[first]))
+    return float((expected == found).double().mean())
