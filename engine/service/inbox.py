@@ -8,7 +8,7 @@ from typing import IO
 
 import msgspec
 
-from engine.service.framing import read_frame
+from engine.framing import read_frame
 from engine.service.messages import AnyRequest, Cancel, Open, Request, UpdatePlan
 
 

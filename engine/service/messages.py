@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import msgspec
 
-from engine.plan.compile_options import CompileOptions
+from engine.plan.data import PlanData
 from engine.reports import (
     Compilation,
     Errors,
@@ -29,19 +29,6 @@ from engine.reports import (
     Timing,
     Verification,
 )
-
-
-class PlanData(msgspec.Struct, frozen=True):
-    """The user's choices as they travel: see :class:`engine.plan.types.Plan`."""
-
-    choices: dict[str, str] = {}
-    methods: dict[str, str] = {}
-    default_method: str = "mse"
-    regions: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    target: str = "journey5"
-    compile: CompileOptions = CompileOptions()
-    thresholds: dict[str, float] = {}
-    corrections: tuple[str, ...] = ()
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):

@@ -8,15 +8,13 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any
 
 import msgspec
 
 from engine.errors import Cancelled, PlanError, QuantscopeError
-from engine.plan.types import Plan, Region
-from engine.precision import Precision
-from engine.service.framing import frame
+from engine.framing import frame
+from engine.plan.data import data_of, plan_of
 from engine.service.inbox import Inbox
 from engine.service.messages import (
     Answer,
@@ -38,7 +36,6 @@ from engine.service.messages import (
     Inspected,
     Open,
     Opened,
-    PlanData,
     PlanResolved,
     Progress,
     Ready,
@@ -72,37 +69,6 @@ def handles(request: type[Any]) -> Callable[[Handler], Handler]:
         return handler
 
     return add
-
-
-def plan_of(data: PlanData) -> Plan:
-    """The plan that a message carries. Raises PlanError on an unknown precision."""
-    try:
-        choices = {node: Precision(wanted) for node, wanted in data.choices.items()}
-    except ValueError as error:
-        raise PlanError(str(error)) from error
-    return Plan(
-        MappingProxyType(choices),
-        MappingProxyType(dict(data.methods)),
-        data.default_method,
-        tuple(Region(name, nodes) for name, nodes in data.regions),
-        data.compile,
-        MappingProxyType(dict(data.thresholds)),
-        data.corrections,
-    )
-
-
-def data_of(plan: Plan, target: str) -> PlanData:
-    """The message form of a plan."""
-    return PlanData(
-        choices={node: wanted.value for node, wanted in plan.choices.items()},
-        methods=dict(plan.methods),
-        default_method=plan.default_method,
-        regions=tuple((region.name, region.nodes) for region in plan.regions),
-        target=target,
-        compile=plan.compile,
-        thresholds=dict(plan.thresholds),
-        corrections=plan.corrections,
-    )
 
 
 class Worker:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import msgspec
 
 from engine.errors import EngineCrash
-from engine.service.framing import LARGEST_FRAME_BYTES, LENGTH_BYTES, frame
+from engine.framing import LARGEST_FRAME_BYTES, LENGTH_BYTES, frame
 from engine.service.messages import AnyAnswer, AnyRequest
 
 

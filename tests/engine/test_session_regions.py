@@ -16,9 +16,9 @@ import pytest
 
 from engine.cli.main import main
 from engine.errors import Cancelled, PlanError
+from engine.framing import read_frame
 from engine.plan.compile_options import CompileOptions, Goal, Level
 from engine.plan.types import Region
-from engine.service.framing import read_frame
 from engine.service.inbox import Inbox
 from engine.service.messages import (
     AnyAnswer,

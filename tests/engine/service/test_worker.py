@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
+from engine.framing import frame, read_frame
 from engine.reports import Stage
-from engine.service.framing import frame, read_frame
 from engine.service.messages import (
     AnyAnswer,
     Calibrate,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from engine.service.framing import frame, read_frame
+from engine.framing import frame, read_frame
 from engine.service.messages import (
     Answer,
     AnyRequest,

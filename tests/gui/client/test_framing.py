@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import EngineCrash
-from engine.service.framing import LARGEST_FRAME_BYTES, frame
+from engine.framing import LARGEST_FRAME_BYTES, frame
 from engine.service.messages import AnyRequest, Done, Progress, UpdatePlan
 from gui.client.framing import FrameReader, FrameWriter
 from tests.gui import samples
