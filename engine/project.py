@@ -313,7 +313,12 @@ def _sections(project: ProjectFile) -> Iterator[str]:
     for region in project.regions:
         yield _table("regions", {"name": region.name, "nodes": region.nodes}, array=True)
     if project.ranges:
-        yield _table("ranges", {value: msgspec.structs.asdict(r) for value, r in project.ranges.items()})
+        yield _table("ranges", {value: _numbers(r) for value, r in project.ranges.items()})
+
+
+def _numbers(measured: TensorRange) -> dict[str, toml_io.Value]:
+    """What of a range was measured."""
+    return {name: number for name, number in msgspec.structs.asdict(measured).items() if number is not None}
 
 
 def _compile_entries(record: CompileRecord) -> dict[str, toml_io.Value]:

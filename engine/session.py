@@ -36,6 +36,7 @@ from engine.analyze.evaluator import Evaluator, Sample
 from engine.analyze.task import TaskMetric
 from engine.calibrate.calibration import Visit, collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
+from engine.calibrate.readers import function_readers
 from engine.calibrate.recipe import Recipe, load_recipe
 from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, check_method
 from engine.calibrate.result import scale_of as scale_of_threshold
@@ -817,6 +818,7 @@ def _ranges_of(
         run,
         dataset,
         values=values,
+        readers=function_readers(graph),
         batch_size=batch,
         progress=progress,
         cancelled=cancelled,

@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.calibrate.data import Dataset
+from engine.calibrate.methods import METHODS
 from engine.calibrate.observers import NotFiniteError, TensorStatistics
-from engine.calibrate.ranges import INT16_LEVELS, KlRange, MseRange, PercentileRange
+from engine.calibrate.ranges import INT16_LEVELS, PercentileRange, RangeMethod
 from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange
 from engine.calibrate.sources import Batch, first_not_finite
+from engine.calibrate.table_range import Function, TableRange
 from engine.errors import CalibrationError, Cancelled
 from engine.graph.graph import Node
 from engine.ops.elementwise import Add, Affine, Maximum, Mul, Sub, Where
@@ -38,6 +40,7 @@ def collect(
     dataset: Dataset,
     *,
     values: Collection[str],
+    readers: Mapping[str, Sequence[Function]] = MappingProxyType({}),
     batch_size: int = 1,
     percentile: float = 99.99,
     progress: Progress | None = None,
@@ -45,15 +48,23 @@ def collect(
 ) -> CalibrationResult:
     """The ranges of ``values`` (outputs of nodes, or inputs of the model) over a data set.
 
+    ``readers`` are the functions that read some of them.
+
     Raises:
         CalibrationError: An activation holds NaN or infinity, or a value was never computed.
         DataError: A sample cannot be read.
         Cancelled: ``cancelled`` returned true; it is asked before every batch.
     """
     observed = observe(
-        run_with_visit, dataset, values=values, batch_size=batch_size, progress=progress, cancelled=cancelled
+        run_with_visit,
+        dataset,
+        values=values,
+        signed=readers.keys(),
+        batch_size=batch_size,
+        progress=progress,
+        cancelled=cancelled,
     )
-    ranges = {name: tensor_range(observed[name], percentile) for name in values}
+    ranges = {name: tensor_range(observed[name], percentile, readers.get(name, ())) for name in values}
     return CalibrationResult(
         ranges=ranges, samples=len(dataset), fingerprint=dataset.fingerprint, percentile=percentile
     )
@@ -64,11 +75,13 @@ def observe(
     dataset: Dataset,
     *,
     values: Collection[str],
+    signed: Collection[str] = (),
     batch_size: int = 1,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Mapping[str, TensorStatistics]:
-    """The statistics of ``values`` over a data set, in memory that does not grow with the number of samples.
+    """The statistics of ``values`` over a data set, in memory that does not grow with the number of samples; of the
+    ``signed`` ones with the distribution of each sign.
 
     Raises:
         CalibrationError: An activation holds NaN or infinity (minus infinity in an attention mask is meant), or a value
@@ -76,7 +89,7 @@ def observe(
         DataError: A sample cannot be read.
         Cancelled: ``cancelled`` returned true; it is asked before every batch.
     """
-    observer = _Observer(values, dataset)
+    observer = _Observer(values, signed, dataset)
     for batch in dataset.batches(batch_size):
         if cancelled is not None and cancelled():
             raise Cancelled
@@ -88,15 +101,28 @@ def observe(
     return observer.statistics()
 
 
-def tensor_range(statistics: TensorStatistics, percentile: float = 99.99) -> TensorRange:
-    """The numbers that are kept of a tensor's statistics, to 6 significant digits."""
+def tensor_range(
+    statistics: TensorStatistics, percentile: float = 99.99, readers: Sequence[Function] = ()
+) -> TensorRange:
+    """The numbers that are kept of a tensor's statistics, to 6 significant digits. ``readers`` are the functions that
+    read it, see :func:`engine.calibrate.readers.function_readers`.
+    """
+
+    def by(method: RangeMethod, level_count: int = INT8_LEVELS) -> float:
+        return _rounded(method.threshold(statistics, level_count))
+
+    mse = by(METHODS["mse"]())
     return TensorRange(
         min=_rounded(statistics.minimum),
         max=_rounded(statistics.maximum),
-        percentile=_rounded(PercentileRange(percentile).threshold(statistics, INT8_LEVELS)),
-        mse=_rounded(MseRange().threshold(statistics, INT8_LEVELS)),
-        kl=_rounded(KlRange().threshold(statistics, INT8_LEVELS)),
-        mse16=_rounded(MseRange().threshold(statistics, INT16_LEVELS)),
+        percentile=by(PercentileRange(percentile)),
+        mse=mse,
+        kl=by(METHODS["kl"]()),
+        mse16=by(METHODS["mse"](), INT16_LEVELS),
+        average=by(METHODS["average"]()),
+        p999=by(METHODS["p99.9"]()),
+        p99999=by(METHODS["p99.999"]()),
+        table=by(TableRange(tuple(readers))) if readers else mse,
     )
 
 
@@ -122,8 +148,8 @@ def _is_infinite_mask(node: Node, array: NDArray[Any]) -> bool:
 class _Observer:
     """Feeds the statistics of the wanted values from a visited run, batch after batch."""
 
-    def __init__(self, values: Collection[str], dataset: Dataset) -> None:
-        self._statistics = {name: TensorStatistics() for name in values}
+    def __init__(self, values: Collection[str], signed: Collection[str], dataset: Dataset) -> None:
+        self._statistics = {name: TensorStatistics(signed=name in signed) for name in values}
         self._dataset = dataset
         self._inputs: Batch = {}
         self._batch_size = 0
@@ -157,11 +183,11 @@ class _Observer:
         if statistics is None:
             return
         try:
-            statistics.update(array)
+            statistics.update(array, self._batch_size)
         except NotFiniteError as failure:
             if node is None or not _is_infinite_mask(node, array):
                 raise self._not_finite(name, array, node) from failure
-            statistics.update(np.maximum(array, LOWEST))
+            statistics.update(np.maximum(array, LOWEST), self._batch_size)
 
     def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
         # float64 values beyond float32's range are infinite for the observer

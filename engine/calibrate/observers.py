@@ -2,7 +2,7 @@
 
 The histogram's range is a power of two that doubles as larger values arrive. Bin edges are then exact in
 binary, a doubling merges bins in pairs without splitting any, and the result does not depend on the order or
-the batching of the values.
+the batching of the values (but for the moving average, which is one of samples in their order).
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ _LANES = 4
 processor.
 """
 
+MOVING_SAMPLES = 16
+"""How many samples the moving average of maxima looks back."""
+
+_LARGE = 16_384
+"""Values of an array from which on some may be passed over in the histogram."""
+
 _BLOCK = 8192
 """Elements per block: its values (32 KiB) and the histograms stay in the second-level cache between the two
 loops.
@@ -43,19 +49,42 @@ class TensorStatistics:
     """Statistics of all values seen of one tensor.
 
     ``histogram`` counts the magnitudes of all values but exact zeros: bin i holds ``i * width <= |x| < (i +
-    1) * width`` with ``width = 2**exponent / BIN_COUNT``. ``minimum``, ``maximum`` and ``mean`` include the
-    zeros and are 0 before the first value.
+    1) * width`` with ``width = 2**exponent / BIN_COUNT``; ``negatives`` counts those of the negative values alone,
+    where the statistics are ``signed`` (None elsewhere). ``minimum``, ``maximum`` and ``mean`` include the
+    zeros and are 0 before the first value. ``moving_maximum`` is the moving average of each sample's largest magnitude:
+    the mean of the first :data:`MOVING_SAMPLES` samples, each later one counting as much as one of so many.
+
+    With ``every`` above 1 only every so-many-th value of a large array is counted into the histogram (``count`` and
+    ``zero_count`` are of these); extrema and mean are of all values still.
     """
 
-    __slots__ = ("_sum", "count", "exponent", "histogram", "maximum", "minimum", "zero_count")
+    __slots__ = (
+        "_seen",
+        "_sum",
+        "count",
+        "every",
+        "exponent",
+        "histogram",
+        "maximum",
+        "minimum",
+        "moving_maximum",
+        "negatives",
+        "samples",
+        "zero_count",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, *, signed: bool = False, every: int = 1) -> None:
         self.histogram: NDArray[np.int64] = np.zeros(BIN_COUNT, np.int64)
+        self.negatives: NDArray[np.int64] | None = np.zeros(BIN_COUNT, np.int64) if signed else None
+        self.every = every
         self.exponent = _MIN_EXPONENT
         self.count = 0
         self.zero_count = 0
         self.minimum = 0.0
         self.maximum = 0.0
+        self.moving_maximum = 0.0
+        self.samples = 0
+        self._seen = 0
         self._sum = 0.0
 
     @property
@@ -64,14 +93,15 @@ class TensorStatistics:
 
     @property
     def mean(self) -> float:
-        return self._sum / self.count if self.count else 0.0
+        return self._sum / self._seen if self._seen else 0.0
 
     @property
     def bin_width(self) -> float:
         return 2.0**self.exponent / BIN_COUNT
 
-    def update(self, values: ArrayLike) -> None:
-        """Add all values of an array of any shape, as float32.
+    def update(self, values: ArrayLike, samples: int = 1) -> None:
+        """Add all values of an array of any shape, as float32. It holds ``samples`` samples one behind the other, where
+        its first dimension is a multiple of that; else it counts as one.
 
         Raises:
             NotFiniteError: There is a NaN or an infinity. The statistics are then as before.
@@ -79,43 +109,95 @@ class TensorStatistics:
         array = np.asarray(values)
         if array.size == 0:
             return
-        # Order does not matter, so a transposed array is read in its own memory order without a copy.
+        # Order does not matter within a sample, so a transposed array is read in its own memory order without a copy.
         with np.errstate(over="ignore"):  # a float64 beyond float32 becomes an infinity and is reported as such
             flat = array.ravel(order="K").astype(np.float32, copy=False)
         if not flat.flags.writeable:
             flat = flat.copy()  # the loops would be compiled a second time for read-only memory
-        histogram = self.histogram.copy()
-        exponent, low, high, total, zeros, wrong = _accumulate(
-            flat, flat.view(np.int32), histogram, self.exponent
+        every = self.every if flat.size > _LARGE else 1
+        signed = self.negatives is not None
+        histogram = np.zeros((1 + signed, BIN_COUNT), np.int64)
+        histogram[0] = self.histogram
+        if self.negatives is not None:
+            histogram[0] -= self.negatives
+            histogram[1] = self.negatives
+        largest = np.zeros(samples if _holds_rows(array, samples) else 1, np.int32)
+        exponent, low, high, total, zeros, counted, wrong = _accumulate(
+            flat, flat.view(np.int32), histogram, self.exponent, largest, every
         )
         if wrong >= 0:
             raise NotFiniteError(wrong)
-        self.histogram = histogram
+        if self.negatives is not None:
+            self.negatives = histogram[1]
+        self.histogram = histogram.sum(axis=0)
         low, high = _value_of_key(low), _value_of_key(high)
-        self.minimum = min(self.minimum, low) if self.count else low
-        self.maximum = max(self.maximum, high) if self.count else high
+        self.minimum = min(self.minimum, low) if self._seen else low
+        self.maximum = max(self.maximum, high) if self._seen else high
         self.exponent = exponent
         self.zero_count += zeros
         self._sum += total
-        self.count += flat.size
+        self._seen += flat.size
+        self.count += counted
+        if every > 1:
+            self._count_extremes()
+        for magnitude in largest.view(np.float32):
+            self._move(float(magnitude))
+
+    def _move(self, magnitude: float) -> None:
+        """Take one sample's largest magnitude into the moving average."""
+        self.samples += 1
+        share = 1.0 / min(self.samples, MOVING_SAMPLES)
+        # a convex sum: never above the largest, whatever the rounding
+        self.moving_maximum = min(
+            self.moving_maximum * (1.0 - share) + magnitude * share, max(self.moving_maximum, magnitude)
+        )
+
+    def _count_extremes(self) -> None:
+        """Count the extrema once where they were passed over: the last bin in use is the maximum's."""
+        for value, histogram in ((self.maximum, None), (self.minimum, self.negatives)):
+            place = min(int(abs(value) / self.bin_width), BIN_COUNT - 1)
+            if value != 0.0 and self.histogram[place] == 0:
+                self.histogram[place] += 1
+                self.count += 1
+                if value < 0.0 and histogram is not None:
+                    histogram[place] += 1
 
     def merge(self, other: TensorStatistics) -> None:
-        """Add all that ``other`` has seen. Counts and extrema are those of one observer that saw
-        everything.
+        """Add all that ``other`` (as signed as this) has seen. Counts and extrema are those of one observer that saw
+        everything; the moving average is the mean of both, weighted by their samples.
         """
         if other.count == 0:
             return
         self.minimum = min(self.minimum, other.minimum) if self.count else other.minimum
         self.maximum = max(self.maximum, other.maximum) if self.count else other.maximum
         exponent = max(self.exponent, other.exponent)
-        added = other.histogram.copy()
-        _widen(added, exponent - other.exponent)
-        _widen(self.histogram, exponent - self.exponent)
-        self.histogram += added
+        self.histogram = _wide(self.histogram, exponent - self.exponent)
+        self.histogram += _wide(other.histogram, exponent - other.exponent)
+        if self.negatives is not None and other.negatives is not None:
+            self.negatives = _wide(self.negatives, exponent - self.exponent)
+            self.negatives += _wide(other.negatives, exponent - other.exponent)
         self.exponent = exponent
         self.zero_count += other.zero_count
         self._sum += other._sum
+        self._seen += other._seen
         self.count += other.count
+        samples = self.samples + other.samples
+        self.moving_maximum += (other.moving_maximum - self.moving_maximum) * (other.samples / samples)
+        self.samples = samples
+
+
+def _holds_rows(array: NDArray[np.generic], rows: int) -> bool:
+    """Whether the array in memory order is ``rows`` equal parts behind each other, along its first dimension."""
+    if rows == 1 or array.ndim == 0 or array.shape[0] % rows:
+        return False
+    return abs(array.strides[0]) >= max(map(abs, array.strides))
+
+
+def _wide(histogram: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:
+    """A copy with bins merged in pairs as often as the range doubles."""
+    copy = histogram.copy()
+    _widen(copy, doublings)
+    return copy
 
 
 def _value_of_key(key: int) -> float:
@@ -178,45 +260,92 @@ def _count(values: NDArray[np.float32], scale: np.float32, lanes: NDArray[np.uin
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
+def _count_signed(values: NDArray[np.float32], scale: np.float32, lanes: NDArray[np.uint32], signed: int) -> None:
+    """The same into histograms [4, 2 * BIN_COUNT], negative values into the second half where ``signed`` is 1."""
+    half = np.int32(BIN_COUNT * signed)
+    whole = values.size - values.size % _LANES
+    for index in range(0, whole, _LANES):
+        for lane in range(_LANES):
+            value = values[index + lane]
+            place = np.int32(abs(value) * scale) + half * np.int32(value < 0)
+            lanes[lane, place] += np.uint32(1)
+    for index in range(whole, values.size):
+        value = values[index]
+        lanes[0, np.int32(abs(value) * scale) + half * np.int32(value < 0)] += np.uint32(1)
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def _zeros(bits: NDArray[np.int32]) -> int:
+    zeros = 0
+    for index in range(bits.size):
+        zeros += (bits[index] & np.int32(_LARGEST_KEY)) == 0
+    return int(zeros)
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
 def _flush(lanes: NDArray[np.uint32], histogram: NDArray[np.int64]) -> None:
+    """Empty the lanes [4, n * BIN_COUNT] into histograms [n, BIN_COUNT]."""
     for lane in range(_LANES):
-        for index in range(histogram.size):
-            histogram[index] += lanes[lane, index]
-            lanes[lane, index] = 0
+        for part in range(histogram.shape[0]):
+            for index in range(BIN_COUNT):
+                histogram[part, index] += lanes[lane, part * BIN_COUNT + index]
+                lanes[lane, part * BIN_COUNT + index] = 0
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
 def _accumulate(
-    values: NDArray[np.float32], bits: NDArray[np.int32], histogram: NDArray[np.int64], exponent: int
-) -> tuple[int, int, int, float, int, int]:
-    """Add float32 values [n] (``bits``: the same memory) to a histogram of range ``2**exponent``.
+    values: NDArray[np.float32],
+    bits: NDArray[np.int32],
+    histogram: NDArray[np.int64],
+    exponent: int,
+    largest: NDArray[np.int32],
+    every: int,
+) -> tuple[int, int, int, float, int, int, int]:
+    """Add float32 values [n] (``bits``: the same memory) to histograms [1 or 2, BIN_COUNT] of range ``2**exponent``:
+    one of all magnitudes, or those of positive and negative values. Counted is every ``every``-th value.
 
-    Returns the new exponent, smallest and largest key, sum, number of zeros, and the index of the first value
-    that is not finite (-1: all are).
+    ``largest`` [samples] takes the bits of the largest magnitude of each equal part of the values.
+
+    Returns the new exponent, smallest and largest key, sum, number of zeros counted, number counted, and the index of
+    the first value that is not finite (-1: all are).
     """
-    lanes = np.zeros((_LANES, BIN_COUNT), np.uint32)
+    lanes = np.zeros((_LANES, histogram.size), np.uint32)
     low = _LARGEST_KEY
     high = -_LARGEST_KEY
     total = 0.0
     zeros = 0
-    for start in range(0, values.size, _BLOCK):
-        end = min(start + _BLOCK, values.size)
-        block_low, block_high, block_zeros = _extrema(bits[start:end])
-        magnitude = max(block_high, -1 - block_low)
-        if magnitude >= _INFINITY_BITS:
-            for index in range(start, end):
-                if (bits[index] & np.int32(_LARGEST_KEY)) >= _INFINITY_BITS:
-                    return exponent, low, high, total, zeros, index
-        needed = (magnitude >> 23) - 126  # |x| < 2**needed, from the exponent field of the float
-        if needed > exponent:
-            _flush(lanes, histogram)
-            _widen(histogram, needed - exponent)
-            exponent = needed
-        _count(values[start:end], np.float32(2.0 ** (_BIN_BITS - exponent)), lanes)
-        low = min(low, block_low)
-        high = max(high, block_high)
-        total += _sum(values[start:end])
-        zeros += block_zeros
+    counted = 0
+    part = values.size // largest.size
+    for row in range(largest.size):
+        stop = (row + 1) * part
+        for start in range(row * part, stop, _BLOCK):
+            end = min(start + _BLOCK, stop)
+            block_low, block_high, block_zeros = _extrema(bits[start:end])
+            magnitude = max(block_high, -1 - block_low)
+            if magnitude >= _INFINITY_BITS:
+                for index in range(start, end):
+                    if (bits[index] & np.int32(_LARGEST_KEY)) >= _INFINITY_BITS:
+                        return exponent, low, high, total, zeros, counted, index
+            needed = (magnitude >> 23) - 126  # |x| < 2**needed, from the exponent field of the float
+            if needed > exponent:
+                _flush(lanes, histogram)
+                for half in range(histogram.shape[0]):
+                    _widen(histogram[half], needed - exponent)
+                exponent = needed
+            scale = np.float32(2.0 ** (_BIN_BITS - exponent))
+            if every > 1:  # slices with a step are of a type of their own: whole blocks are counted by faster loops
+                block_zeros = _zeros(bits[start:end:every])
+                _count_signed(values[start:end:every], scale, lanes, histogram.shape[0] - 1)
+            elif histogram.shape[0] == 1:
+                _count(values[start:end], scale, lanes)
+            else:
+                _count_signed(values[start:end], scale, lanes, 1)
+            largest[row] = max(largest[row], magnitude)
+            low = min(low, block_low)
+            high = max(high, block_high)
+            total += _sum(values[start:end])
+            zeros += block_zeros
+            counted += (end - start + every - 1) // every
     _flush(lanes, histogram)
-    histogram[0] -= zeros
-    return exponent, low, high, total, zeros, -1
+    histogram[0, 0] -= zeros
+    return exponent, low, high, total, zeros, counted, -1

@@ -6,9 +6,7 @@ A threshold T and ``level_count`` positive levels (127 for int8, 32767 for int16
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +33,15 @@ class MaxRange:
 
     def threshold(self, statistics: TensorStatistics, level_count: int) -> float:
         return statistics.absolute_maximum
+
+
+@dataclass(frozen=True)
+class MovingAverageRange:
+    """The moving average of each sample's largest magnitude: what one odd sample holds is clipped."""
+
+    def threshold(self, statistics: TensorStatistics, level_count: int) -> float:
+        # of a tensor that only later samples fill, and hardly, the average would be next to nothing
+        return min(statistics.moving_maximum, statistics.absolute_maximum) or statistics.absolute_maximum
 
 
 @dataclass(frozen=True)
@@ -110,12 +117,6 @@ class KlRange:
         # Of equals the largest threshold: it clips least.
         best = len(ends) - 1 - int(np.argmin(divergence[::-1]))
         return min(float(ends[best]) * statistics.bin_width, maximum)
-
-
-METHODS: Mapping[str, type[RangeMethod]] = MappingProxyType(
-    {"max": MaxRange, "percentile": PercentileRange, "mse": MseRange, "kl": KlRange}
-)
-"""Every method by the name that plans and project files give it. Each can be made without arguments."""
 
 
 def choose_scale(statistics: TensorStatistics, method: RangeMethod, level_count: int) -> float:

@@ -14,14 +14,18 @@ import msgspec
 
 from engine.errors import PlanError
 
-Method = Literal["max", "percentile", "mse", "kl"]
+Method = Literal["max", "average", "percentile", "p99.9", "p99.999", "mse", "kl", "table"]
 METHOD_NAMES: tuple[Method, ...] = get_args(Method)
 DEFAULT_METHOD: Method = "mse"
 
-_WIDE_FIELDS: Mapping[str, str] = MappingProxyType({"mse": "mse16", "kl": "max"})
+_FIELDS: Mapping[str, str] = MappingProxyType({"p99.9": "p999", "p99.999": "p99999"})
+"""The field of a method's threshold, where it is not called like the method."""
+
+_WIDE_FIELDS: Mapping[str, str] = MappingProxyType({"mse": "mse16", "kl": "max", "table": "mse16"})
 """Where a method's threshold for 16-bit levels differs from that for 8-bit levels: the field that holds it.
 
-The KL search has no meaning for more levels than histogram bins: nothing is clipped.
+The KL search has no meaning for more levels than histogram bins: nothing is clipped. A function's table of 16-bit
+inputs has room for the whole range.
 """
 
 
@@ -29,7 +33,8 @@ class TensorRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Extrema of one value over the calibration samples, and the clipping threshold (a magnitude) of each
     method.
 
-    ``mse`` and ``kl`` are for 8-bit levels, ``mse16`` for 16-bit levels. All have 6 significant digits.
+    ``mse``, ``kl`` and ``table`` are for 8-bit levels, ``mse16`` for 16-bit levels. All have 6 significant digits. The
+    last four fields are None in what older versions measured.
     """
 
     min: float
@@ -38,11 +43,16 @@ class TensorRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     mse: float
     kl: float
     mse16: float
+    average: float | None = None
+    p999: float | None = None
+    p99999: float | None = None
+    table: float | None = None
 
     def __post_init__(self) -> None:
-        if not all(math.isfinite(number) for number in msgspec.structs.astuple(self)):
+        numbers = [number for number in msgspec.structs.astuple(self) if number is not None]
+        if not all(math.isfinite(number) for number in numbers):
             raise ValueError("a range must be finite")
-        if self.min > self.max or min(self.percentile, self.mse, self.kl, self.mse16) < 0:
+        if self.min > self.max or min(numbers[2:]) < 0:
             raise ValueError("min must not exceed max, and thresholds must not be negative")
 
     @property
@@ -53,18 +63,18 @@ class TensorRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """The magnitude that the largest of ``level_count`` positive levels (127 or 32767) stands for.
 
         Raises:
-            PlanError: There is no such method.
+            PlanError: There is no such method, or an older version measured the range without it.
         """
         check_method(method)
-        field = _WIDE_FIELDS.get(method, method) if level_count > INT8_LEVELS else method
-        return self.absolute_maximum if field == "max" else float(getattr(self, field))
+        field = _FIELDS.get(method, method)
+        field = _WIDE_FIELDS.get(field, field) if level_count > INT8_LEVELS else field
+        found: float | None = self.absolute_maximum if field == "max" else getattr(self, field)
+        if found is None:
+            raise PlanError(f"the calibration has no ranges by '{method}'", hint="calibrate again")
+        return found
 
     def scale(self, method: str, level_count: int) -> float:
-        """The symmetric scale ``threshold / level_count``, never 0.
-
-        Raises:
-            PlanError: There is no such method.
-        """
+        """The symmetric scale ``threshold / level_count``, never 0. Raises PlanError as :meth:`threshold`."""
         return scale_of(self.threshold(method, level_count), level_count)
 
 

@@ -63,7 +63,9 @@ def new(
     target: Annotated[str, typer.Option("--target", metavar="T", help="Target name, or a .toml file.")] = "journey5",
     recipe: Annotated[Path | None, typer.Option(metavar="R.toml", help="How a picture becomes an input.")] = None,
     samples: Annotated[int | None, typer.Option(metavar="N", help="Calibration samples to take.")] = None,
-    method: Annotated[str | None, typer.Option(help="Range method: max, percentile, mse or kl.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Range method: mse, max, average, percentile, p99.9, p99.999, kl or table.")
+    ] = None,
     split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to calibrate with.")] = None,
     bind: BindOption = None,
     json: JsonOption = None,

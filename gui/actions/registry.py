@@ -134,8 +134,12 @@ def _methods() -> tuple[ActionSpec, ...]:
     rows = (
         ("mse", "Ranges by MSE", "Ranges that make the mean square error of each tensor least"),
         ("max", "Ranges by Maximum", "Ranges that hold every value seen"),
-        ("percentile", "Ranges by Percentile", "Ranges that leave out the rarest values"),
+        ("average", "Ranges by Moving Average", "Ranges that hold what the samples reach on average"),
+        ("percentile", "Ranges by Percentile", "Ranges that leave out the rarest values, one of 10,000"),
+        ("p99.9", "Ranges by Percentile 99.9", "Ranges that leave out one value of 1,000"),
+        ("p99.999", "Ranges by Percentile 99.999", "Ranges that leave out one value of 100,000"),
         ("kl", "Ranges by KL Divergence", "Ranges that keep each tensor's distribution"),
+        ("table", "Ranges behind Functions", "Ranges of least error behind the functions that read a tensor"),
     )
     return tuple(
         ActionSpec(

@@ -16,9 +16,11 @@ import numpy as np
 
 from engine.calibrate.calibration import tensor_range
 from engine.calibrate.data import open_data
+from engine.calibrate.methods import METHODS
 from engine.calibrate.observers import TensorStatistics
-from engine.calibrate.ranges import INT8_LEVELS, INT16_LEVELS, METHODS
+from engine.calibrate.ranges import INT16_LEVELS
 from engine.calibrate.recipe import Recipe
+from engine.calibrate.result import INT8_LEVELS
 from engine.graph.graph import TensorType
 
 ELEMENTS = 10_000_000

@@ -39,6 +39,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from engine.calibrate.recipe import Recipe, load_recipe
+from engine.calibrate.result import METHOD_NAMES
 from engine.errors import QuantscopeError
 from engine.export.registry import export_session
 from engine.export.run import load_package
@@ -350,7 +351,7 @@ def main() -> int:
     parser.add_argument("models", nargs="*", choices=[*CASES, []], help="all unless named")
     parser.add_argument("--samples", type=int, default=4, help="to analyse")
     parser.add_argument("--calibration", type=int, help="samples to calibrate with; unless given, as analysed")
-    parser.add_argument("--method", default="mse", choices=("max", "percentile", "mse", "kl"))
+    parser.add_argument("--method", default="mse", choices=METHOD_NAMES)
     parser.add_argument("--worst", type=int, default=3, help="nodes to list")
     parser.add_argument("--accuracy", action="store_true", help="the task's own metric too")
     options = parser.parse_args()

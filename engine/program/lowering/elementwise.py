@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from engine.errors import GraphError
 from engine.ops.elementwise import Add, Affine, Div, DivInto, Maximum, Minimum, Mul, PRelu, Sub, Unary
-from engine.ops.float_kernels import FLOAT
+from engine.ops.float_kernels.functions import Function, function_of
 from engine.ops.layout import Identity
 from engine.plan.units import is_scaling
 from engine.program.arithmetic import scaling_for
@@ -20,8 +17,6 @@ from engine.program.lowering.context import LOWER, UnitContext
 from engine.program.tables import table8, table16
 from engine.program.types import AddScaled, DataMovement, ExtremeScaled, MultiplyScaled, Output, Requantise, Scaling
 from engine.qtype import INTEGER_RANGE, QType
-
-Function = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 HEADROOM_BITS = {"int8": 22, "int16": 14}
 """Fraction bits of an addition's int32 accumulator, below its wider operand's step: |a| * 2^bits * 2 < 2^31."""
@@ -32,20 +27,6 @@ FAR = 16.0
 """A summand this many times beyond what can matter is saturated first: less costs 4 bits of the accumulator at most."""
 
 LARGEST_FACTOR = 2.0**16
-
-
-def function_of(ops: tuple[Unary, ...]) -> Function:
-    """The composition of elementwise functions, first one first, on float64 arrays."""
-
-    def evaluate(x: NDArray[np.float64]) -> NDArray[np.float64]:
-        tensor = torch.from_numpy(np.asarray(x, dtype=np.float64))
-        for op in ops:
-            kernel = FLOAT.find(op)
-            assert kernel is not None
-            (tensor,) = kernel(op, tensor)
-        return tensor.numpy()
-
-    return evaluate
 
 
 @LOWER.register(Unary)

@@ -14,8 +14,12 @@ from gui.panels.summary.model import Tile, tiles_of
 METHODS = (
     ("mse", "MSE"),
     ("max", "Maximum"),
-    ("percentile", "Percentile"),
+    ("average", "Moving average"),
+    ("percentile", "Percentile 99.99"),
+    ("p99.9", "Percentile 99.9"),
+    ("p99.999", "Percentile 99.999"),
     ("kl", "KL divergence"),
+    ("table", "Behind functions"),
 )
 
 

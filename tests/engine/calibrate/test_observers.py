@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from engine.calibrate.observers import BIN_COUNT, NotFiniteError, TensorStatistics
+from engine.calibrate.observers import BIN_COUNT, MOVING_SAMPLES, NotFiniteError, TensorStatistics
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
@@ -130,3 +130,55 @@ def test_memory_does_not_grow_with_the_values() -> None:
         tracemalloc.stop()
     assert last - first < 4_000
     assert peak - first < 100_000  # less than one copy of the values
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 200), elements=FINITE))
+def test_signs_are_told_apart(values: np.ndarray) -> None:
+    statistics, plain = TensorStatistics(signed=True), statistics_of(values)
+    statistics.update(values)
+    np.testing.assert_array_equal(statistics.histogram, plain.histogram)
+    negatives = expected_histogram(values[values < 0], statistics.exponent)
+    np.testing.assert_array_equal(statistics.negatives, negatives)
+
+
+@pytest.mark.parametrize("cuts", [(), (3,), (1, 2, 7)])
+def test_moving_average_is_one_of_samples_however_they_are_batched(cuts: tuple[int, ...]) -> None:
+    samples = np.random.default_rng(2).standard_normal((40, 6, 7)).astype(np.float32)
+    samples[25] *= 100
+    batches = np.split(samples, cuts)
+    statistics = TensorStatistics()
+    for batch in batches:
+        statistics.update(batch, len(batch))
+    expected = 0.0
+    for done, sample in enumerate(samples, start=1):
+        expected += (float(np.abs(sample).max()) - expected) / min(done, MOVING_SAMPLES)
+    assert statistics.samples == 40
+    assert math.isclose(statistics.moving_maximum, expected, rel_tol=1e-9)
+    assert statistics.moving_maximum < statistics.absolute_maximum / 10
+
+
+def test_what_is_no_row_of_samples_counts_as_one() -> None:
+    statistics = TensorStatistics()
+    statistics.update(np.arange(12, dtype=np.float32).reshape(3, 4), 2)  # 3 rows are not 2 samples
+    statistics.update(np.arange(12, dtype=np.float32).reshape(4, 3).T, 3)  # samples do not lie behind each other
+    statistics.update(np.float32(4), 2)
+    assert statistics.samples == 3
+    assert math.isclose(statistics.moving_maximum, (11 + 11 + 4) / 3)
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_passing_over_values_keeps_the_extrema_and_the_distribution(signed: bool) -> None:
+    values = np.random.default_rng(5).laplace(size=500_000).astype(np.float32)
+    values[1], values[2] = 41.0, -33.0  # neither is among those that are counted
+    sparse, full = TensorStatistics(signed=signed, every=11), TensorStatistics(signed=signed)
+    for statistics in (sparse, full):
+        statistics.update(values)
+    assert (sparse.minimum, sparse.maximum, sparse.exponent) == (full.minimum, full.maximum, full.exponent)
+    assert sparse.mean == full.mean and sparse.moving_maximum == full.moving_maximum
+    assert sparse.count == sparse.histogram.sum() + sparse.zero_count
+    assert values.size / 11 <= sparse.count < values.size / 11 + 100
+    shares = [np.cumsum(s.histogram) / s.histogram.sum() for s in (sparse, full)]
+    assert np.abs(shares[0] - shares[1]).max() < 0.01
+    small = TensorStatistics(every=11)
+    small.update(values[:1000])
+    assert small.count == 1000

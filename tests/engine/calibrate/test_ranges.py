@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.calibrate.methods import METHODS
 from engine.calibrate.observers import TensorStatistics
 from engine.calibrate.ranges import (
     INT16_LEVELS,
-    METHODS,
     KlRange,
     MaxRange,
+    MovingAverageRange,
     MseRange,
     PercentileRange,
     choose_scale,
@@ -180,6 +181,15 @@ def test_rare_values_among_zeros_are_kept(name: str) -> None:
     values = np.zeros(1_000_000, np.float32)
     values[::50_000] = 1.0
     assert METHODS[name]().threshold(statistics_of(values), INT8_LEVELS) == pytest.approx(1.0)
+
+
+def test_one_odd_sample_hardly_moves_the_average() -> None:
+    statistics = TensorStatistics()
+    samples_of_one = np.random.default_rng(9).uniform(-1, 1, (30, 500)).astype(np.float32)
+    samples_of_one[10] *= 50
+    statistics.update(samples_of_one, 30)
+    assert MaxRange().threshold(statistics, INT8_LEVELS) > 45
+    assert 1 < MovingAverageRange().threshold(statistics, INT8_LEVELS) < 4
 
 
 def test_options_are_checked() -> None:

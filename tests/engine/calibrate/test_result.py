@@ -22,8 +22,18 @@ def test_threshold_by_method_and_levels(method: str, int8: float, int16: float) 
 
 
 def test_unknown_method() -> None:
-    with pytest.raises(PlanError, match="unknown calibration method 'magic'; choose one of: max, percentile, mse, kl"):
+    with pytest.raises(PlanError, match="unknown calibration method 'magic'; choose one of: max, average, percentile"):
         RANGE.threshold("magic", 127)
+
+
+@pytest.mark.parametrize("method", ["average", "p99.9", "p99.999", "table"])
+def test_what_an_older_version_did_not_measure_is_asked_for_again(method: str) -> None:
+    with pytest.raises(PlanError, match=f"the calibration has no ranges by '{method}'; calibrate again"):
+        RANGE.threshold(method, 127)
+    newer = msgspec.structs.replace(RANGE, average=2.1, p999=2.2, p99999=2.3, table=1.7)
+    expected = {"average": 2.1, "p99.9": 2.2, "p99.999": 2.3, "table": 1.7}[method]
+    assert newer.threshold(method, 127) == expected
+    assert newer.threshold(method, 32767) == (3.9 if method == "table" else expected)
 
 
 def test_scales_of_zero_and_tiny_ranges() -> None:
