@@ -31,6 +31,27 @@ class _Manifest(msgspec.Struct, forbid_unknown_fields=True):
     ranges: dict[str, TensorRange]
 
 
+class KeptCorrections(CorrectionStore):
+    """A store whose corrections outlive this process: each is also a file in ``folder``, and those that are there
+    already, from a process before this one, are found."""
+
+    def __init__(self, folder: Path, known: CorrectionStore) -> None:
+        super().__init__()
+        self._folder = folder
+        for correction in known:
+            self.add(correction)
+
+    def add(self, correction: Correction) -> str:
+        """As of a store without a folder. Raises ProjectError where the file cannot be written."""
+        write_corrections(self._folder, (correction,))
+        return super().add(correction)
+
+    def get(self, digest: str) -> Correction:
+        if digest not in self and _path(self._folder, digest).exists():
+            super().add(_read(_path(self._folder, digest), digest))
+        return super().get(digest)
+
+
 def folder_of(project: Path) -> Path:
     """Where the corrections of a project are."""
     return project.with_suffix(SUFFIX)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
@@ -140,6 +140,9 @@ class CorrectionStore:
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._known
+
+    def __iter__(self) -> Iterator[Correction]:
+        return iter(tuple(self._known.values()))
 
     def get(self, digest: str) -> Correction:
         """The correction of that digest.

@@ -38,11 +38,14 @@ class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
 
 
 class Open(Request, frozen=True, tag="open"):
-    """Open a model or a project; answers Opened (for a calibrated project, live results follow UpdatePlan)."""
+    """Open a model or a project; answers Opened (for a calibrated project, live results follow UpdatePlan).
+
+    ``corrections`` is a folder for corrections, so that a process which takes over has those of this one; "": none."""
 
     path: str
     target: str | None = None
     bindings: dict[str, int] = {}
+    corrections: str = ""
 
 
 class UpdatePlan(Request, frozen=True, tag="update_plan"):

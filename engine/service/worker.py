@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import msgspec
 
+from engine.correction_files import KeptCorrections
 from engine.errors import Cancelled, PlanError, QuantscopeError
 from engine.framing import frame
 from engine.plan.data import data_of, plan_of
@@ -156,6 +157,8 @@ class Worker:
 def open_model(worker: Worker, request: Open) -> None:
     """Open a model or project; a failure leaves what was open before."""
     session = Session.open(request.path, target=request.target, bindings=request.bindings)
+    if request.corrections:
+        session.corrections = KeptCorrections(Path(request.corrections), session.corrections)
     worker.stop_live()
     worker.session = session
     worker.send(

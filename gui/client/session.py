@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PySide6.QtCore import QObject, Signal
+from PySide6.QtCore import QObject, QTemporaryDir, Signal
 
 from engine.service.messages import (
     AnyAnswer,
@@ -118,6 +118,7 @@ class EngineSession(QObject):
         self._compile_id = 0
         self._compile_revision = NO_REVISION
         self._is_restoring = False
+        self._corrections = QTemporaryDir()
         self.last_asked_path = ""
         self.targets: tuple[tuple[str, str], ...] = ()
         document.planChanged.connect(self._send_plan)
@@ -159,7 +160,7 @@ class EngineSession(QObject):
             else:
                 self._send_plan()  # edits made in the meantime
 
-        self._submit(lambda i: Open(id=i, path=path, bindings=bindings or {}), handle, f"Opening {name}")
+        self._submit(lambda i: self._opening(i, path, bindings or {}), handle, f"Opening {name}")
 
     def save(self, path: str, then: Callable[[], object] | None = None) -> None:
         """Write the project, with the plan as it is now; ``then`` follows only if that succeeded."""
@@ -464,7 +465,12 @@ class EngineSession(QObject):
             return
         self._is_restoring = True
         path, target, bindings = document.opened_path, document.plan.target, dict(document.bindings)
-        self._submit(lambda i: Open(id=i, path=path, target=target, bindings=bindings), self._on_reopened, "Restoring")
+        self._submit(lambda i: self._opening(i, path, bindings, target), self._on_reopened, "Restoring")
+
+    def _opening(self, request_id: int, path: str, bindings: dict[str, int], target: str | None = None) -> Open:
+        """The corrections that plans name are files, which the next process finds after a crash."""
+        kept = self._corrections.path()
+        return Open(id=request_id, path=path, target=target, bindings=bindings, corrections=kept)
 
     def _on_reopened(self, answer: AnyAnswer) -> None:
         if not isinstance(answer, Opened):

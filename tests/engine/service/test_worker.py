@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import numpy as np
 import pytest
 
+from engine.correction_files import KeptCorrections
 from engine.framing import frame, read_frame
+from engine.plan.corrections import Correction, CorrectionStore
 from engine.reports import Stage
 from engine.service.messages import (
     AnyAnswer,
@@ -43,6 +46,7 @@ from engine.service.messages import (
     Verified,
     Verify,
 )
+from engine.session import Session
 
 A = TypeVar("A")
 TIMEOUT_S = 60.0
@@ -302,6 +306,24 @@ def test_a_failed_plan_leaves_target_and_choices(engine: Engine, project: Path, 
     engine.ask(Save, Saved, path=str(tmp_path / "p.qscope"))
     saved = engine.ask(Open, Opened, path=str(tmp_path / "p.qscope"))
     assert saved.plan == PlanData(target="journey5")
+
+
+def test_a_process_finds_the_corrections_of_the_one_before_it(
+    engine: Engine, project: Path, models: Path, tmp_path: Path
+) -> None:
+    graph = Session.open(models / "mobile_fmnist.onnx").graph
+    node = next(node for node in graph.nodes if node.op.type_name == "Conv")
+    made = Correction("bias", "by hand", biases={node.id: np.zeros(graph.types[node.outputs[0]].shape[1])})
+    KeptCorrections(tmp_path / "kept", CorrectionStore()).add(made)
+    opened = engine.ask(Open, Opened, path=str(project), corrections=str(tmp_path / "kept"))
+    plan = msgspec.structs.replace(opened.plan, corrections=(made.digest,))
+    engine.ask(UpdatePlan, Done, revision=1, plan=plan, samples=0)
+    engine.ask(Save, Saved, path=str(tmp_path / "p.qscope"))
+    assert (tmp_path / "p.corrections" / f"{made.digest}.npz").is_file()
+
+    plan = msgspec.structs.replace(opened.plan, corrections=("0" * 32,))
+    failed = engine.ask(UpdatePlan, Failed, revision=2, plan=plan, samples=0)
+    assert "a correction 00000000 that is not here" in failed.message and not failed.unexpected
 
 
 def test_calibrate_save_and_export(engine: Engine, models: Path, samples: Path, recipe: Path, tmp_path: Path) -> None:
