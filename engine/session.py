@@ -38,8 +38,7 @@ from engine.calibrate.calibration import Visit, collect
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.readers import function_readers
 from engine.calibrate.recipe import Recipe, load_recipe
-from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, check_method
-from engine.calibrate.result import scale_of as scale_of_threshold
+from engine.calibrate.result import CalibrationResult, check_method
 from engine.calibrate.sources import Batch
 from engine.clock.estimate import Estimator, Simulation
 from engine.clock.report import describe_compilation, describe_frames
@@ -53,7 +52,7 @@ from engine.memory import release_free_memory
 from engine.plan.compile_options import Level
 from engine.plan.corrections import Corrected, Correction, CorrectionStore
 from engine.plan.resolve import Resolver
-from engine.plan.scales import ScaleOf, ValueTypes, assign_types
+from engine.plan.scales import ValueTypes, assign_types, planned_scales
 from engine.plan.types import Plan, Region, Resolution
 from engine.precision import Precision
 from engine.program.lowering.assemble import UnitCache, has_lowering, lower
@@ -545,7 +544,7 @@ class Session:
         plan = self.plan
         key = (resolution, self.calibration, plan.methods, plan.default_method, plan.thresholds, plan.corrections)
         if self._typed is None or not _are_same(self._typed[0], key):
-            scale_of = _scales(self.calibration, self.plan, self._correction()[0].ranges)
+            scale_of = planned_scales(self.calibration, self.plan, self._correction()[0].ranges)
             self._typed = (key, assign_types(self.graph, self.plan, resolution, scale_of))
         return self._typed[1]
 
@@ -782,25 +781,6 @@ def _are_same(known: _TypesKey, wanted: _TypesKey) -> bool:
 def _listed(nodes: Sequence[str], most: int = 8) -> str:
     names = ", ".join(f"'{node}'" for node in nodes[:most])
     return names if len(nodes) <= most else f"{names} and {len(nodes) - most} more"
-
-
-def _scales(calibration: CalibrationResult, plan: Plan, corrected: Mapping[str, TensorRange]) -> ScaleOf:
-    """The scale of a value whose largest integer is given: by the plan's threshold for it or, for 16 bits and without
-    one, the calibration method. ``corrected`` are ranges that corrections changed.
-
-    It raises CalibrationError for a value that was not calibrated. It knows no session: kept types would keep that too.
-    """
-
-    def scale_of(value: str, largest: int) -> float:
-        threshold = plan.thresholds.get(value)
-        if threshold is not None and largest == INT8_LEVELS:
-            return scale_of_threshold(threshold, largest)
-        found = corrected.get(value) or calibration.ranges.get(value)
-        if found is None:
-            raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
-        return found.scale(plan.methods.get(value, plan.default_method), largest)
-
-    return scale_of
 
 
 def _ranges_of(

@@ -33,7 +33,7 @@ class TaskMetric:
     def __init__(self, dataset: Dataset, graph: Graph) -> None:
         self._dataset = dataset
         if dataset.labels is not None:
-            dataset.check_labels(_class_count(graph, dataset))
+            dataset.check_labels(class_count(graph, dataset))
         self._done = 0
         self._float_hits = 0
         self._quantised_hits = 0
@@ -100,7 +100,7 @@ class TaskMetric:
         )
 
 
-def _class_count(graph: Graph, dataset: Dataset) -> int:
+def class_count(graph: Graph, dataset: Dataset) -> int:
     """How many classes the first output tells apart. Raises DataError where it does not give each sample one score a
     class.
     """

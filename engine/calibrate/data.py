@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -107,12 +107,21 @@ class Dataset:
         """
         if not 0 <= start < end <= len(self):
             raise IndexError(f"samples {start} to {end} of {len(self)}")
-        batch = self._source.read([int(index) for index in self._indices[start:end]])
+        return self.pick(range(start, end))
+
+    def pick(self, places: Sequence[int]) -> Batch:
+        """The chosen samples at any places as one batch, in their order.
+
+        Raises:
+            IndexError: There is no such sample.
+            DataError: As :meth:`read`.
+        """
+        batch = self._source.read([int(self._indices[place]) for place in places])
         for name, rows in batch.items():
             found = first_not_finite(rows)
             if found is not None:
                 row, value = found
-                message = f"{self.place(start + row)} holds {value} for model input '{name}'"
+                message = f"{self.place(places[row])} holds {value} for model input '{name}'"
                 raise DataError(message, path=self.path, hint="remove the sample or mend its values")
         return batch
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, scale_of
+from engine.errors import CalibrationError
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Affine
 from engine.ops.layout import Concat
@@ -19,6 +21,25 @@ from engine.qtype import INTEGER_RANGE, QType, model_type
 
 ScaleOf = Callable[[str, int], float]
 """(value name, largest integer) -> scale from the calibration's range for that value."""
+
+
+def planned_scales(calibration: CalibrationResult, plan: Plan, corrected: Mapping[str, TensorRange]) -> ScaleOf:
+    """The scale of a value whose largest integer is given: by the plan's threshold for it or, for 16 bits and without
+    one, the calibration method. ``corrected`` are ranges that corrections changed.
+
+    It raises CalibrationError for a value that was not calibrated. It knows no session: kept types would keep that too.
+    """
+
+    def scale_for(value: str, largest: int) -> float:
+        threshold = plan.thresholds.get(value)
+        if threshold is not None and largest == INT8_LEVELS:
+            return scale_of(threshold, largest)
+        found = corrected.get(value) or calibration.ranges.get(value)
+        if found is None:
+            raise CalibrationError(f"value '{value}' has no calibrated range", hint="calibrate again")
+        return found.scale(plan.methods.get(value, plan.default_method), largest)
+
+    return scale_for
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +81,37 @@ class BoundedScales:
         scale, limit = self._scale_of(value, largest), self.limit(value, largest)
         return scale if limit is None else min(scale, limit / largest)
 
+    def calibrated(self, value: str, largest: int) -> float:
+        """The scale that :meth:`__call__` bounds."""
+        return self._scale_of(value, largest)
+
     def limit(self, value: str, largest: int) -> float | None:
         """The threshold that a mask or masked logits are clipped at; None for any other value."""
         if largest not in self._limits:
             self._limits[largest] = mask_limits(self._graph, lambda name: self._scale_of(name, largest) * largest)
         return self._limits[largest].get(value)
+
+
+def threshold_names(graph: Graph, plan: Plan, resolution: Resolution, values: ValueTypes) -> Mapping[str, str]:
+    """Materialised 8-bit value -> the value whose calibrated threshold makes its scale.
+
+    Absent are those whose scale is inherited, fixed, or bounded by something else than their threshold.
+    """
+    found: dict[str, str] = {}
+    for unit in resolution.units:
+        node = graph.by_id[unit.last]
+        for value in node.outputs:
+            if not value or not _is_byte(values.types[value]):
+                continue
+            name = _joined(graph, resolution, value)
+            own = not _inherits(graph, plan, resolution, values.scales, node, value)
+            if own and values.types[value].scale == values.scales.calibrated(name, INTEGER_RANGE["int8"][1]):
+                found[value] = name
+    return found
+
+
+def _is_byte(qtype: QType) -> bool:
+    return qtype.is_quantised and qtype.dtype == "int8"
 
 
 def quantised_type(graph: Graph, scale_of: ScaleOf, value: str, dtype: str) -> QType:
@@ -85,16 +132,11 @@ def _type_of(
     if not graph.types[value].is_float or dtype not in INTEGER_RANGE:
         return model_type(dtype)
     largest = INTEGER_RANGE[dtype][1]
-    precision = resolution.effective[node.id].precision
-    sources = graph.activations(node)
-    alone = len(resolution.unit_of[node.id].nodes) == 1
-    moves = alone and len(sources) == 1 and not _adds_values(node)
-    if is_scaling(node) and scales.limit(value, largest) is not None:
-        moves = False  # (m - 1) * 1e9: a scale of its own, and a table
-    if moves and passes_through(node, precision, plan.requested(node.id)):
-        incoming = types[sources[0]]
+    if _inherits(graph, plan, resolution, scales, node, value):
+        (source,) = graph.activations(node)
+        incoming = types[source]
         if not incoming.is_quantised:
-            incoming = quantised_type(graph, scales, sources[0], dtype)
+            incoming = quantised_type(graph, scales, source, dtype)
         factor = node.op.multiplier if isinstance(node.op, Affine) and is_scaling(node) else 1.0
         return QType(incoming.dtype, incoming.scale * factor)
     scale = scales(_joined(graph, resolution, value), largest)
@@ -103,6 +145,18 @@ def _type_of(
     if isinstance(node.op, Cast) and node.op.source == "bool":
         scale = 1.0 / largest  # so that 1 is exact
     return QType(dtype, scale)
+
+
+def _inherits(
+    graph: Graph, plan: Plan, resolution: Resolution, scales: BoundedScales, node: Node, value: str
+) -> bool:
+    """Whether an integer value has the scale of the one that the node moves, or a fixed multiple of it."""
+    alone = len(resolution.unit_of[node.id].nodes) == 1
+    if not alone or len(graph.activations(node)) != 1 or _adds_values(node):
+        return False
+    if is_scaling(node) and scales.limit(value, INTEGER_RANGE[resolution.dtypes[value]][1]) is not None:
+        return False  # (m - 1) * 1e9: a scale of its own, and a table
+    return passes_through(node, resolution.effective[node.id].precision, plan.requested(node.id))
 
 
 def _joined(graph: Graph, resolution: Resolution, value: str) -> str:
