@@ -70,7 +70,8 @@ class Correction:
                 hasher.update(f"{table} {name} {array.dtype} {array.shape}\n".encode())
                 hasher.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         for name, measured in sorted(self.ranges.items()):
-            hasher.update(f"{name} {[float(number) for number in msgspec.structs.astuple(measured)]}\n".encode())
+            numbers = [None if number is None else float(number) for number in msgspec.structs.astuple(measured)]
+            hasher.update(f"{name} {numbers}\n".encode())
         return hasher.hexdigest()
 
 
