@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from engine.quantise.equalise import Equalise
+from engine.quantise.smooth import Smooth
 from engine.quantise.step import Step
 
-STEPS: Mapping[str, Step] = MappingProxyType({})
+STEPS: Mapping[str, Step] = MappingProxyType({"smooth": Smooth(), "equalise": Equalise()})
 """By the name that reports and the command line use."""
 
-PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": (), "best": ()})
+_BALANCED = ("smooth", "equalise")
+
+PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BALANCED})
 """The steps of each preset, in their order; each begins with all steps of the one before it."""

@@ -1,0 +1,120 @@
+"""Cross-layer equalisation: channels of one value made alike, at the cost of the weights that make and read them.
+
+Nagel et al. 2019, arXiv:1906.04721, section 4.1, for whatever lets factors through (:mod:`engine.quantise.channels`).
+The float model computes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from engine.graph.float_run import FloatModel
+from engine.graph.graph import Graph
+from engine.ops.reduce import LayerNorm, RMSNorm
+from engine.plan.corrections import Correction
+from engine.plan.types import Plan
+from engine.quantise.balance import (
+    STRENGTHS,
+    FakeQuantise,
+    Floats,
+    balanced,
+    clip_peaks,
+    extrema_of,
+    materialised,
+    reading_errors,
+    readings,
+    rows_of,
+)
+from engine.quantise.channels import Channels, Labels, find_channels
+from engine.quantise.observing import ranges_with
+from engine.quantise.step import Work
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+JUDGES = 4
+"""Samples on which a component's strength is chosen."""
+
+LEAST_GAIN = 0.05
+"""By how much the error must fall for a component to be touched."""
+
+Chosen = Callable[[Graph, Channels, Labels], Labels]
+"""Component numbers that a method deals with, of a graph's channels and components."""
+
+
+@dataclass(frozen=True)
+class Equalise:
+    """See the module."""
+
+    title: str = "Equalise channels across layers"
+
+    def __call__(self, session: Session, work: Work) -> Plan:
+        """A plan with the equalised model; the session's own where nothing gains."""
+        return rebalanced(session, work, without_norms, kind="equalise", title="channels equalised in {} places")
+
+
+def without_norms(graph: Graph, channels: Channels, components: Labels) -> Labels:
+    """Components that no norm makes."""
+    every = np.unique(components)
+    return np.setdiff1d(every[every != 0], of_norms(graph, channels, components))
+
+
+def of_norms(graph: Graph, channels: Channels, components: Labels) -> Labels:
+    """Components that a LayerNorm or RMSNorm makes."""
+    norms = [p.labels for p in channels.places if isinstance(graph.by_id[p.node].op, LayerNorm | RMSNorm)]
+    found = np.unique(np.concatenate([components[labels].reshape(-1) for labels in norms])) if norms else np.zeros(0)
+    return found[found != 0].astype(np.int64)
+
+
+def rebalanced(session: Session, work: Work, chosen: Chosen, *, kind: str, title: str) -> Plan:
+    """A plan with one correction more: the factors of least error for each of the chosen components.
+
+    Raises:
+        CalibrationError, DataError: The session is not calibrated, or has no samples.
+        Cancelled: ``work.cancelled()``.
+    """
+    graph, resolution = session.graph, session.resolve()
+    model = FloatModel(graph)
+    channels = find_channels(graph, clip_peaks(model, work.samples, work.cancelled))
+    components = channels.components()
+    wanted = chosen(graph, channels, components)
+    if not len(wanted):
+        return session.plan
+    values = materialised(graph, resolution)
+    extrema = extrema_of(model, channels, values, work.samples, work.cancelled)
+    rows = [found for place in channels.places if place.is_read and (found := rows_of(graph, place)) is not None]
+    is_wanted = np.isin(components, wanted)
+    tried = [np.ones(channels.count)]
+    tried += [balanced(channels, rows, extrema, components, np.where(is_wanted, k, np.nan)) for k in STRENGTHS]
+    fake = FakeQuantise(resolution)
+    readers = readings(graph, channels, components)
+    errors = reading_errors(model, readers, tried, work.samples[:JUDGES], fake, work.cancelled)
+    best = best_of(errors)
+    strength = np.where(is_wanted, np.array([np.nan, *STRENGTHS])[best[components]], np.nan)
+    factors = balanced(channels, rows, extrema, components, strength)
+    count = len(np.unique(components[factors != 1.0]))
+    return with_factors(session, work, channels, factors, kind=kind, title=title.format(count))
+
+
+def best_of(errors: Floats) -> Labels:
+    """The candidate of each component [count], of errors [candidates, count]; the first unless another gains enough."""
+    best = errors.argmin(axis=0)
+    gained = errors.min(axis=0) < (1.0 - LEAST_GAIN) * errors[0]
+    return np.where(gained, best, 0)
+
+
+def with_factors(session: Session, work: Work, channels: Channels, factors: Floats, *, kind: str, title: str) -> Plan:
+    """The session's plan with a correction that multiplies labels by factors; itself where all are 1."""
+    same = channels.rescaled(session.graph, factors)
+    if not same:
+        return session.plan
+    changed = [value for value, labels in channels.of.items() if (factors[labels] != 1.0).any()]
+    ranges = ranges_with(session, session.graph.with_constants(same), changed, work.cancelled)
+    digest = session.corrections.add(Correction(kind=kind, title=title, same=same, ranges=MappingProxyType(ranges)))
+    thresholds = {value: bound for value, bound in session.plan.thresholds.items() if value not in ranges}
+    return replace(session.plan.with_correction(digest), thresholds=MappingProxyType(thresholds))
