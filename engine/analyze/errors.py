@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from engine.analyze.evaluator import Evaluator, Sample, Watch
-from engine.analyze.metrics import ErrorSums
+from engine.analyze.metrics import NO_SUMS, ErrorSums
 from engine.graph.graph import Graph
 from engine.plan.types import Resolution
 from engine.program.types import Program
@@ -36,8 +36,8 @@ class NodeRecord:
 
     accumulated_db: list[float] = field(default_factory=list[float])
     introduced_db: list[float] = field(default_factory=list[float])
-    accumulated: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
-    introduced: ErrorSums = field(default_factory=lambda: ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0))
+    accumulated: ErrorSums = NO_SUMS
+    introduced: ErrorSums = NO_SUMS
 
     def add(self, accumulated: ErrorSums, introduced: ErrorSums | None) -> None:
         self.accumulated_db.append(accumulated.sqnr_db)
@@ -81,18 +81,11 @@ class ErrorAnalysis:
             values = [value for value in self._graph.by_id[unit.last].outputs if value in accumulated]
             if values:
                 record = self._records.setdefault(node.id, NodeRecord())
-                record.add(_joined([accumulated[value] for value in values]), introduced.get(unit.anchor))
+                record.add(sum((accumulated[value] for value in values), NO_SUMS), introduced.get(unit.anchor))
         if outputs:
-            self._output_db.append(_joined(outputs).sqnr_db)
+            self._output_db.append(sum(outputs, NO_SUMS).sqnr_db)
         self.samples += 1
 
     def report(self) -> Errors:
         nodes = tuple(record.report(node_id) for node_id, record in self._records.items())
         return Errors(self.samples, interval_of(self._output_db), nodes)
-
-
-def _joined(parts: list[ErrorSums]) -> ErrorSums:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

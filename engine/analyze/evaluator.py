@@ -12,15 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from engine.analyze.keys import combine, value_keys
-from engine.analyze.metrics import ErrorSums, error_sums
+from engine.analyze.metrics import NO_SUMS, ErrorSums, error_sums
+from engine.analyze.rows import Stacking, stacking_of
 from engine.analyze.store import Store
+from engine.analyze.units import UnitWork, works_of
 from engine.errors import Cancelled
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph
 from engine.ops.layout import DepthToSpace, Identity, Reshape, Roll, SpaceToDepth, Transpose
 from engine.plan.masks import COMPUTED_MASK, maskable
 from engine.program.executor import run_instruction
-from engine.program.types import DataMovement, Dequantise, FloatKernel, Instruction, Output, Program, Quantise
+from engine.program.types import Instruction, Output, Program, Quantise
 from engine.qtype import INTEGER_RANGE, QType
 
 PERMUTATIONS = (Reshape, Transpose, Roll, DepthToSpace, SpaceToDepth, Identity)
@@ -79,14 +81,20 @@ class Evaluator:
         self._tensors: Store[torch.Tensor] = Store(integers_bytes, lambda t: t.numel() * t.element_size())
         self._references: Store[References] = Store(capacity_bytes - integers_bytes, _bytes_of)
         self._outputs: Store[References] = Store(_OUTPUTS_BYTES, _bytes_of)
-        self._sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
+        self.sums: Store[ErrorSums] = Store(_SUMS_CAPACITY, lambda _: 1)
+        self._works: tuple[Program, tuple[UnitWork, ...]] | None = None
+        self._stacking: tuple[Stacking | None] | None = None
 
     def beside(self, graph: Graph, mark: str) -> Evaluator:
         """An evaluator of the same model with other constants, within the same memory bound."""
         other = Evaluator(graph, 0, mark)
         other._tensors, other._references = self._tensors, self._references
-        other._outputs, other._sums = self._outputs, self._sums
+        other._outputs, other.sums, other._stacking = self._outputs, self.sums, self._stacking
         return other
+
+    def label(self, *parts: str | bytes) -> bytes:
+        """The key of what follows from ``parts`` and this graph."""
+        return combine(self._mark, *parts)
 
     def reference(self, sample: Sample) -> References:
         """The float model's value for every non-constant value of the graph."""
@@ -100,7 +108,7 @@ class Evaluator:
 
     def reference_outputs(self, sample: Sample) -> References:
         """The float model's outputs."""
-        key = combine("outputs", self._mark, sample.digest)
+        key = self.label("outputs", sample.digest)
         found = self._outputs.get(key)
         if found is None:
             whole = self._references.get((self._mark + sample.digest).encode())
@@ -123,7 +131,7 @@ class Evaluator:
         keys = value_keys(program, sample.digest)
         wanted = self._measurable(program)
         labels = {value: self._label(keys[name], value, program.types[name]) for value, name in wanted.items()}
-        missing = {value for value in wanted if labels[value] not in self._sums}
+        missing = {value for value in wanted if labels[value] not in self.sums}
         if missing:
             self._measure(program, sample, keys, wanted, labels, missing, cancelled)
         return {value: self._known(labels[value]) for value in wanted}
@@ -152,46 +160,49 @@ class Evaluator:
         # Once for all units, also where it is too large for the store; not at all where every sum is known.
         reference = cache(lambda: self.reference(sample))
         found: dict[str, ErrorSums] = {}
-        for unit, instructions in _by_unit(program).items():
+        for work in self.works(program):
             if cancelled():
                 raise Cancelled
-            results = self._measured_results(program, instructions)
-            if results and not all(isinstance(item.op, DataMovement) for item in instructions):
-                found[unit] = self._introduced_by(program, instructions, results, sample, reference)
+            if work.measured and not work.is_exact:
+                found[work.unit] = self._introduced_by(program, work, sample, reference)
         return found
 
-    def _measured_results(self, program: Program, instructions: list[Instruction]) -> list[str]:
-        """The numbers that instructions make; truth values and indices have no error of their own."""
-        made = (output for item in instructions for output in item.outputs)
-        return [name for name in made if name in program.value_of and self.graph.types[name].is_float]
+    def works(self, program: Program) -> tuple[UnitWork, ...]:
+        """The integer units of a program, found once for the last one asked about."""
+        if self._works is None or self._works[0] is not program:
+            self._works = (program, works_of(self.graph, program))
+        return self._works[1]
+
+    def stacking(self, doubled: Callable[[], Graph | None]) -> Stacking | None:
+        """How the graph takes several variants of a sample at once; ``doubled`` binds it to twice its batch, which is
+        asked for once."""
+        if self._stacking is None:
+            self._stacking = (stacking_of(self.graph, doubled()),)
+        return self._stacking[0]
 
     def _introduced_by(
-        self,
-        program: Program,
-        instructions: list[Instruction],
-        results: list[str],
-        sample: Sample,
-        reference: Callable[[], References],
+        self, program: Program, work: UnitWork, sample: Sample, reference: Callable[[], References]
     ) -> ErrorSums:
-        made = {output for item in instructions for output in item.outputs}
-        operands = dict.fromkeys(
-            name for item in instructions for name in item.inputs if name not in made and name not in program.constants
-        )
-        types = [repr((name, program.types[name])) for name in (*operands, *results)]
-        constants = [program.constants[n].digest for i in instructions for n in i.inputs if n in program.constants]
-        operators = (item.op.digest for item in instructions)
-        label = combine("introduced", self._mark, sample.digest, *operators, *types, *constants)
-        if label not in self._sums:
-            values = _fed_values(program, sample)
-            for name in operands:
-                if name not in values:
-                    values[name] = self._quantised(name, program.types[name], sample, reference)
-            for item in instructions:
-                self._execute(program, item, values)
+        label = self.label("introduced", sample.digest, work.digest)
+        if label not in self.sums:
+            values = self.alone(program, work, sample, reference)
             kinds = program.types
-            parts = [self._error(reference(), result, values[result], kinds[result]) for result in results]
-            self._sums.put(label, _total(parts))
+            parts = [self._error(reference(), value, values[value], kinds[value]) for value in work.measured]
+            self.sums.put(label, _total(parts))
         return self._known(label)
+
+    def alone(
+        self, program: Program, work: UnitWork, sample: Sample, reference: Callable[[], References]
+    ) -> dict[str, torch.Tensor]:
+        """What a unit reads and makes, as the program has it, where its operands are the float model's values,
+        quantised."""
+        values = _fed_values(program, sample)
+        for name in work.operands:
+            if name not in values:
+                values[name] = self._quantised(name, program.types[name], sample, reference)
+        for item in work.instructions:
+            self._execute(program, item, values)
+        return values
 
     def _quantised(
         self, name: str, qtype: QType, sample: Sample, reference: Callable[[], References]
@@ -200,7 +211,7 @@ class Evaluator:
         value = name if name in self.graph.types else name.rpartition("@")[0]
         if not qtype.is_quantised:
             return reference()[value]
-        key = combine("quantised", self._mark, sample.digest, value, repr(qtype))
+        key = self.label("quantised", sample.digest, value, repr(qtype))
         found = self._tensors.get(key)
         if found is None:
             op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
@@ -228,10 +239,10 @@ class Evaluator:
         return {value: name for value, name in program.value_of.items() if types[value].is_float}
 
     def _label(self, key: bytes, value: str, qtype: QType) -> bytes:
-        return combine("accumulated", self._mark, key, value, repr(qtype.scale))
+        return self.label("accumulated", key, value, repr(qtype.scale))
 
     def _known(self, label: bytes) -> ErrorSums:
-        found = self._sums.get(label)
+        found = self.sums.get(label)
         assert found is not None
         return found
 
@@ -252,7 +263,7 @@ class Evaluator:
         def note(name: str, tensor: torch.Tensor) -> None:
             value = measured.get(name)
             if value is not None:
-                self._sums.put(labels[value], self._error(reference, value, tensor, program.types[name]))
+                self.sums.put(labels[value], self._error(reference, value, tensor, program.types[name]))
 
         self._compute(program, sample, keys, set(measured), note, cancelled)
         for value in wanted:
@@ -271,7 +282,7 @@ class Evaluator:
     def _inherit(self, program: Program, value: str, labels: Mapping[str, bytes]) -> None:
         source = self._source_of(program, value)
         assert source is not None
-        self._sums.put(labels[value], self._known(labels[source]))
+        self.sums.put(labels[value], self._known(labels[source]))
 
     def _compute(
         self,
@@ -346,18 +357,4 @@ def _compact(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _total(parts: Iterable[ErrorSums]) -> ErrorSums:
-    total = ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0)
-    for part in parts:
-        total = total + part
-    return total
-
-
-def _by_unit(program: Program) -> Mapping[str, list[Instruction]]:
-    """Integer instructions of each unit, without the seams around it."""
-    units: dict[str, list[Instruction]] = {}
-    fed = set(program.inputs.values())
-    for item in program.instructions:
-        is_seam = isinstance(item.op, Dequantise) or (isinstance(item.op, Quantise) and item.inputs[0] not in fed)
-        if not is_seam and not isinstance(item.op, FloatKernel):
-            units.setdefault(item.unit, []).append(item)
-    return units
+    return sum(parts, NO_SUMS)

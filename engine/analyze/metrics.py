@@ -70,6 +70,10 @@ class ErrorSums:
         return self.error_squared / max(self.count, 1)
 
 
+NO_SUMS = ErrorSums(0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""Of no elements: what sums of parts start from."""
+
+
 @numba.njit(parallel=True, cache=True, fastmath={"reassoc", "contract", "nsz"})
 def _sums(reference: NDArray[np.float32], value: NDArray[np.generic], scale: float, out: NDArray[np.float64]) -> None:
     chunks = out.shape[0]

@@ -1,0 +1,45 @@
+"""What analyses beyond the error maps answer, as plain records; see :mod:`engine.reports`.
+
+Import-light on purpose (no numpy, no torch): the window reads these.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from engine.reports import Interval
+
+
+class Part(StrEnum):
+    """What of a unit is in integers while all else is float: the ``node`` as the chip computes it, its ``weights``
+    alone (rounded, the arithmetic in float), or its ``activations`` alone (inputs and output rounded, weights float).
+    """
+
+    NODE = "node"
+    WEIGHTS = "weights"
+    ACTIVATIONS = "activations"
+
+
+class NodeSensitivity(msgspec.Struct, frozen=True):
+    """Error at the model's outputs where only this node's unit is in integers.
+
+    ``output_db``: SQNR; a mean of None is no effect at all, or what was not asked for (``weights_db`` and
+    ``activations_db``). ``noise`` is the noise that the node adds to the outputs, as a share of their power, over all
+    samples: 0 for none.
+    """
+
+    id: str
+    output_db: Interval
+    noise: float
+    weights_db: Interval = Interval(None)
+    activations_db: Interval = Interval(None)
+
+
+class Sensitivities(msgspec.Struct, frozen=True):
+    """Sensitivity of every node that adds an error, in graph order, over ``samples`` samples. Nodes of one unit have
+    one figure."""
+
+    samples: int
+    nodes: tuple[NodeSensitivity, ...]
