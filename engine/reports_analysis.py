@@ -43,3 +43,39 @@ class Sensitivities(msgspec.Struct, frozen=True):
 
     samples: int
     nodes: tuple[NodeSensitivity, ...]
+
+
+class Cause(StrEnum):
+    """Why a unit's results differ from the float model's on the same inputs, in the order in which they are added.
+
+    ``clipping``: inputs and results beyond what the largest integer stands for. ``input``: inputs rounded. ``weights``:
+    weights, biases and constant operands rounded. ``requantisation``: results rounded, and the multiplier that scales
+    accumulators. ``table``: functions by tables, and other arithmetic that comes near a function.
+    """
+
+    CLIPPING = "clipping"
+    INPUT = "input"
+    WEIGHTS = "weights"
+    REQUANTISATION = "requantisation"
+    TABLE = "table"
+
+
+class CauseShare(msgspec.Struct, frozen=True):
+    """What one cause contributes to the error that a unit introduces.
+
+    The shares of all causes sum to 1; one that cancels a part of another's error has a negative share. ``alone_db`` is
+    the SQNR that this step alone leaves (None: it changes nothing).
+    """
+
+    cause: Cause
+    share: Interval
+    alone_db: Interval
+
+
+class Attribution(msgspec.Struct, frozen=True):
+    """The error that a node's unit introduces, by cause, over ``samples`` samples. Without causes there is no error."""
+
+    id: str
+    samples: int
+    introduced_db: Interval
+    causes: tuple[CauseShare, ...]

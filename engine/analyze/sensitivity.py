@@ -16,6 +16,7 @@ import torch
 
 from engine.analyze.errors import interval_of
 from engine.analyze.evaluator import Evaluator, Sample, Watch
+from engine.analyze.float_units import FloatUnit
 from engine.analyze.metrics import NO_SUMS, ErrorSums, error_sums
 from engine.analyze.rows import RowModel, Rows, Stacking
 from engine.analyze.units import UnitWork
@@ -191,7 +192,30 @@ def whole_unit(
     return {value: _as_float(program, value, values[value], reference[value]) for value in work.results}
 
 
-VARIANTS: Mapping[Part, Variant] = {Part.NODE: whole_unit}
+def weights_alone(
+    evaluator: Evaluator, program: Program, work: UnitWork, sample: Sample, reference: Values
+) -> Values:
+    """The unit in float with its constants as the integer program has them."""
+    unit = FloatUnit.of(evaluator.model, program, work)
+    constants = unit.integer_constants()
+    if not constants:
+        return {value: reference[value] for value in work.results}
+    return unit.run({value: reference[value] for value in unit.inputs}, constants)
+
+
+def activations_alone(
+    evaluator: Evaluator, program: Program, work: UnitWork, sample: Sample, reference: Values
+) -> Values:
+    """The unit in float, its inputs and results rounded to their integers."""
+    unit = FloatUnit.of(evaluator.model, program, work)
+    return unit.rounded(unit.run(unit.rounded({value: reference[value] for value in unit.inputs}), {}))
+
+
+VARIANTS: Mapping[Part, Variant] = {
+    Part.NODE: whole_unit,
+    Part.WEIGHTS: weights_alone,
+    Part.ACTIVATIONS: activations_alone,
+}
 
 
 def sensitivity(
