@@ -264,7 +264,8 @@ class Errors(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """Task metric on labelled data; accuracies are fractions. Top-1 is None without labels."""
+    """Task metric on labelled data; accuracies are fractions. None without labels: top-1, and how many samples the
+    quantised model has ``lost`` (only the float model has them right) and ``won`` (only the quantised one)."""
 
     samples: int
     float_top1: float | None
@@ -272,6 +273,8 @@ class Evaluation(msgspec.Struct, frozen=True):
     agreement: float
     output_sqnr_db: float
     cpu_nodes: int
+    lost: int | None = None
+    won: int | None = None
 
 
 class Accumulator(msgspec.Struct, frozen=True):

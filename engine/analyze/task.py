@@ -37,6 +37,8 @@ class TaskMetric:
         self._done = 0
         self._float_hits = 0
         self._quantised_hits = 0
+        self._lost = 0
+        self._won = 0
         self._agreed = 0
         self._predictions = 0
         self._error_squared = 0.0
@@ -77,8 +79,11 @@ class TaskMetric:
         self._predictions += expected.size
         if labels is not None:
             truth = labels[self._done : self._done + expected.size]
-            self._float_hits += int((expected == truth).sum())
-            self._quantised_hits += int((predicted == truth).sum())
+            hits, kept = expected == truth, predicted == truth
+            self._float_hits += int(hits.sum())
+            self._quantised_hits += int(kept.sum())
+            self._lost += int((hits & ~kept).sum())
+            self._won += int((kept & ~hits).sum())
 
     def _add_errors(self, pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
         for reference, value in pairs:
@@ -97,6 +102,8 @@ class TaskMetric:
             agreement=self._agreed / max(self._predictions, 1),
             output_sqnr_db=10.0 * math.log10(ratio) if ratio > 0.0 else -math.inf,
             cpu_nodes=cpu_nodes,
+            lost=self._lost if labelled else None,
+            won=self._won if labelled else None,
         )
 
 

@@ -1,5 +1,6 @@
 """``python -m engine.service``: the engine process of the window."""
 
+from engine.service import handlers_advice as handlers_advice
 from engine.service.worker import serve
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from engine.reports import (
     Timing,
     Verification,
 )
+from engine.reports_advice import AccuracyAdvice, Aim
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
@@ -114,6 +115,17 @@ class Verify(Request, frozen=True, tag="verify"):
 
     revision: int
     samples: int = 2
+
+
+class Advise(Request, frozen=True, tag="advise"):
+    """Look for remedies for the plan of the last UpdatePlan, at ``nodes`` (none: where it costs most, and the whole
+    model), tried on ``samples`` calibration samples. Runs while nothing else is asked for: streams Progress and
+    Advised, ends with Done. Later plans neither stop nor change it; another model or calibration does."""
+
+    revision: int
+    nodes: tuple[str, ...] = ()
+    samples: int = 16
+    aim: Aim = Aim()
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -236,6 +248,15 @@ class Verified(Answer, frozen=True, tag="verified"):
     verification: Verification
 
 
+class Advised(Answer, frozen=True, tag="advised"):
+    """The advice so far; more may follow until Done. ``plans`` are those, by the key of their trial (0: the
+    combination), that were in no earlier answer or have changed."""
+
+    revision: int
+    advice: AccuracyAdvice
+    plans: dict[int, PlanData]
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -280,6 +301,7 @@ AnyRequest = (
     | Compile
     | Evaluate
     | Verify
+    | Advise
     | Save
     | Export
     | Cancel
@@ -297,6 +319,7 @@ AnyAnswer = (
     | CompilationReady
     | Evaluated
     | Verified
+    | Advised
     | Saved
     | Exported
     | Done

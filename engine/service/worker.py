@@ -73,13 +73,15 @@ def handles(request: type[Any]) -> Callable[[Handler], Handler]:
 
 
 class Worker:
-    """Owns the session; one request at a time, and the live work of the newest plan when nothing waits."""
+    """Owns the session; one request at a time, the live work of the newest plan when nothing waits, and ``background``
+    work (by the request that asked for it, in turns) when that is done."""
 
     def __init__(self, inbox: Inbox, output: IO[bytes]) -> None:
         self.inbox = inbox
         self.session: Session | None = None
         self.live: Iterator[None] | None = None
         self.live_id = 0
+        self.background: dict[int, Iterator[None]] = {}
         self._output = output
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -91,11 +93,13 @@ class Worker:
         """Serve until the request stream ends."""
         self.send(Ready(id=0, targets=tuple((item.name, item.title) for item in list_targets())))
         while not self.inbox.closed:
-            request = self.inbox.take(block=self.live is None)
+            request = self.inbox.take(block=self.live is None and not self.background)
             if request is not None:
                 self._guarded(request.id, lambda request=request: self._handle(request))
             elif self.live is not None:
                 self._guarded(self.live_id, self._step)
+            elif self.background:
+                self._guarded(next(iter(self.background)), self._step_background)
 
     def answer_waiting(self) -> None:
         """Answer the requests at the head of the queue that do not touch what live work uses."""
@@ -116,6 +120,16 @@ class Worker:
         except BaseException:
             self.live = None
             raise
+
+    def _step_background(self) -> None:
+        """One step of the work whose turn it is, which then goes to the end of the queue."""
+        request_id = next(iter(self.background))
+        work = self.background.pop(request_id)
+        if self.inbox.is_cancelled(request_id):
+            raise Cancelled
+        with contextlib.suppress(StopIteration):
+            next(work)
+            self.background[request_id] = work
 
     def _guarded(self, request_id: int, work: Callable[[], None]) -> None:
         """Run ``work``; a failure becomes an answer, and the process goes on."""
@@ -140,6 +154,12 @@ class Worker:
             self.live = None
             self.send(Failed(id=self.live_id, message="cancelled", cancelled=True))
 
+    def stop_background(self) -> None:
+        """Drop all background work, which is about another model or calibration: it is answered as cancelled."""
+        for request_id in self.background:
+            self.send(Failed(id=request_id, message="cancelled", cancelled=True))
+        self.background.clear()
+
     def opened(self) -> Session:
         """The session. Raises PlanError when nothing is open."""
         if self.session is None:
@@ -160,6 +180,7 @@ def open_model(worker: Worker, request: Open) -> None:
     if request.corrections:
         session.corrections = KeptCorrections(Path(request.corrections), session.corrections)
     worker.stop_live()
+    worker.stop_background()
     worker.session = session
     worker.send(
         Opened(
@@ -238,6 +259,7 @@ def calibrate(worker: Worker, request: Calibrate) -> None:
         cancelled=worker.watch(request.id),
     )
     worker.stop_live()
+    worker.stop_background()
     worker.send(Calibrated(id=request.id, samples=result.samples, data=request.path))
 
 

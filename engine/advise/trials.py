@@ -1,0 +1,170 @@
+"""Trying plans: each sample by sample against the present plan, the hopeless given up early."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from engine.advise.statistics import is_beyond_noise
+from engine.analyze.evaluator import Sample
+from engine.analyze.keys import value_keys
+from engine.analyze.quality import Quality, measure
+from engine.errors import GraphError, PlanError
+from engine.plan.types import Plan
+from engine.reports_advice import Effect
+from engine.session import Session
+
+Watch = Callable[[], bool]
+
+SMALLEST_GAIN_DB = 0.1
+"""Gains below this are not worth a row, however sure they are."""
+
+COARSE_SAMPLES = 2
+"""All remedies are tried on as many samples before any is tried on more."""
+
+_HOPELESS_DB = -1.0
+"""A plan that is worse by this much on the first samples is not tried on more."""
+
+_TELLING_SAMPLES = 4
+"""From as many samples on, an interval says whether more of them could still show a gain."""
+
+
+@dataclass(eq=False)
+class Trial:
+    """A plan being tried: quality by sample, and what it changes in time and traffic."""
+
+    key: int
+    remedy: str
+    title: str
+    site: str
+    nodes: tuple[str, ...]
+    session: Session
+    change_us: float
+    change_bytes: int
+    qualities: list[Quality] = field(default_factory=list[Quality])
+
+    @property
+    def plan(self) -> Plan:
+        return self.session.plan
+
+    @property
+    def samples(self) -> int:
+        return len(self.qualities)
+
+
+class Bench:
+    """Measures plans on the same samples as the present one, and compares."""
+
+    def __init__(self, session: Session, samples: Sequence[Sample], cancelled: Watch) -> None:
+        self.session = session
+        self.samples = tuple(samples)
+        self.base: list[Quality] = []
+        self._cancelled = cancelled
+        self._full: dict[tuple[bytes, ...], Quality] = {}
+        self._timing = session.estimate()
+        self._known: dict[tuple[bytes, ...], Trial | None] = {self._mark(session): None}
+        self._count = 0
+
+    def measure_base(self) -> Iterator[None]:
+        """Measure the present plan, a sample a step."""
+        for sample in self.samples[len(self.base) :]:
+            self.base.append(measure(self.session, (sample,), self._cancelled))
+            yield
+
+    def trial(self, remedy: str, title: str, site: str, nodes: tuple[str, ...], plan: Plan) -> Trial | None:
+        """A plan that can be tried; None where it computes the same as the present one, or there is no program for it.
+
+        One that computes what another does is measured together with that.
+        """
+        twin = self.session.with_plan(plan)
+        try:
+            mark = self._mark(twin)
+        except (GraphError, PlanError):
+            return None  # scales too far apart for the chip's arithmetic, or ranges that the calibration does not have
+        known = self._known.get(mark)
+        if known is None and mark in self._known:
+            return None
+        self._count += 1
+        if known is not None:
+            return replace(known, key=self._count, remedy=remedy, title=title, site=site, nodes=nodes)
+        trial = Trial(self._count, remedy, title, site, nodes, twin, *self.cost(twin))
+        self._known[mark] = trial
+        return trial
+
+    def _mark(self, session: Session) -> tuple[bytes, ...]:
+        """What tells programs apart by what they compute."""
+        program = session.program()
+        keys = value_keys(program, self.samples[0].digest)
+        return tuple(keys[name] for name in program.outputs.values())
+
+    def cost(self, session: Session) -> tuple[float, int]:
+        """What a plan changes: latency in us and DDR traffic in bytes."""
+        if session.plan.choices == self.session.plan.choices:
+            return 0.0, 0  # other numbers in the same kernels
+        timing = session.estimate()
+        change_us = 1e3 * (timing.latency_ms - self._timing.latency_ms)
+        return change_us, timing.ddr_bytes - self._timing.ddr_bytes
+
+    def run(self, trial: Trial, samples: int) -> Iterator[None]:
+        """Measure a trial on the first ``samples`` samples, one a step."""
+        for sample in self.samples[trial.samples : samples]:
+            trial.qualities.append(measure(trial.session, (sample,), self._cancelled))
+            yield
+
+    def on_all_samples(self, session: Session) -> Generator[tuple[int, int], None, Quality]:
+        """The quality of a plan on every calibration sample there is, not only on those that remedies are tried on;
+        says how many are done, of how many.
+        """
+        mark = self._mark(session)
+        if mark not in self._full:
+            total, found = session.sample_count(sys.maxsize), list[Quality]()
+            for sample in session.samples():
+                found.append(measure(session, (sample,), self._cancelled))
+                yield len(found), total
+            self._full[mark] = joined(found)
+        return self._full[mark]
+
+    def is_hopeless(self, trial: Trial) -> bool:
+        """Whether the first samples say that more are not worth their time."""
+        gain = self.effect(trial).gain_db
+        if gain.mean is None or gain.half_width is None or gain.mean < _HOPELESS_DB:
+            return gain.mean is None or gain.mean < _HOPELESS_DB
+        return trial.samples >= _TELLING_SAMPLES and gain.mean + gain.half_width < SMALLEST_GAIN_DB
+
+    def is_offered(self, trial: Trial) -> bool:
+        """Whether the gain is beyond the noise, and worth a row."""
+        return is_beyond_noise(self.effect(trial).gain_db, SMALLEST_GAIN_DB)
+
+    def effect(self, trial: Trial, base: Sequence[Quality] | None = None) -> Effect:
+        """The trial against the present plan (or another's qualities), on the samples that it was tried on."""
+        before, after = joined((base or self.base)[: trial.samples]), joined(trial.qualities)
+        pair = before.agreement, after.agreement
+        return Effect(
+            samples=trial.samples,
+            gain_db=after.gain_over(before),
+            output_db=after.output_db,
+            agreement=after.agreement,
+            agreement_change=None if pair[0] is None or pair[1] is None else pair[1] - pair[0],
+            change_us=trial.change_us,
+            change_bytes=trial.change_bytes,
+        )
+
+
+def joined(qualities: Sequence[Quality]) -> Quality:
+    """The quality over the samples of several."""
+    agreements = [quality.agreement for quality in qualities]
+    known = [value for value in agreements if value is not None]
+    agreement = math.fsum(known) / len(known) if known and len(known) == len(agreements) else None
+    return Quality(tuple(sums for quality in qualities for sums in quality.sums), agreement)
+
+
+def best_of_kind(trials: Sequence[Trial], gain_of: Callable[[Trial], tuple[int, float]]) -> Sequence[Trial]:
+    """Of the plans that one remedy proposed for one place, the best; in the order of the first of each."""
+    best: dict[tuple[str, str], Trial] = {}
+    for trial in trials:
+        known = best.get((trial.site, trial.remedy))
+        if known is None or gain_of(trial) > gain_of(known):
+            best[trial.site, trial.remedy] = trial
+    return list(best.values())

@@ -1,0 +1,110 @@
+"""Each remedy: what it proposes where it applies, that it does what it says, and that it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from engine.advise.remedies import MODEL_REMEDIES, REMEDIES, Proposal, Site, widest
+from engine.calibrate.result import METHOD_NAMES
+from engine.precision import Precision
+from engine.session import Session
+
+OpenMobile = Callable[[], Session]
+
+GATE = "/blocks.0/se/gate/Sigmoid"
+PROJECT = "/blocks.0/project/conv/Conv"
+
+
+@pytest.fixture(scope="module")
+def session(mobile_project: object) -> Session:
+    return Session.open(str(mobile_project))
+
+
+def site(session: Session, node: str) -> Site:
+    return Site(session, session.resolve().unit_of[node])
+
+
+def proposals(session: Session, remedy: str, node: str = PROJECT) -> list[Proposal]:
+    before = session.plan
+    found = list(REMEDIES[remedy](site(session, node)))
+    assert session.plan is before
+    assert all(proposal.title and proposal.plan != before for proposal in found)
+    return found
+
+
+def effective(session: Session, proposal: Proposal) -> dict[str, str]:
+    resolution = session.with_plan(proposal.plan).resolve()
+    return {node: resolution.effective[node].dtype for node in proposal.nodes}
+
+
+def test_a_place_knows_what_it_reads_and_who_reads_it(session: Session) -> None:
+    place = site(session, PROJECT)
+    assert place.outputs == session.graph.by_id[PROJECT].outputs
+    assert len(place.inputs) == 1
+    assert all(session.graph.by_id[node] for node in (*place.sources, *place.readers))
+    assert place.unit.anchor not in (*place.sources, *place.readers)
+    threshold = place.threshold(place.outputs[0])
+    assert threshold == pytest.approx(127 * session.program().types[place.outputs[0]].scale)
+    wide = site(session.with_plan(place.marked(place.unit.nodes, Precision.INT16)), PROJECT)
+    assert wide.threshold(place.outputs[0]) is None, "16 bits have no threshold of their own"
+
+
+@pytest.mark.parametrize("remedy", ["range", "input range"])
+def test_other_ranges_are_what_the_title_says(session: Session, remedy: str) -> None:
+    place = site(session, PROJECT)
+    (value,) = place.outputs if remedy == "range" else place.inputs
+    present = place.threshold(value)
+    found = proposals(session, remedy)
+    assert len(found) >= 3
+    for proposal in found:
+        threshold = Site(session.with_plan(proposal.plan), place.unit).threshold(value)
+        assert threshold is not None
+        assert proposal.title.endswith(f"±{threshold:.3g} instead of ±{present:.3g}")
+        assert proposal.plan.choices == session.plan.choices
+
+
+def test_a_method_takes_the_place_of_a_threshold(session: Session) -> None:
+    place = site(session, PROJECT)
+    (value,) = place.outputs
+    own = session.with_plan(session.plan.with_thresholds({value: 0.01}))
+    by_method = [p for p in REMEDIES["range"](Site(own, place.unit)) if " by " in p.title]
+    assert by_method
+    assert all(value not in proposal.plan.thresholds for proposal in by_method)
+
+
+@pytest.mark.parametrize("remedy", ["int16", "int16 inputs", "int16 with inputs", "int16 with readers"])
+def test_sixteen_bits(session: Session, remedy: str) -> None:
+    (proposal,) = proposals(session, remedy)
+    assert set(effective(session, proposal).values()) == {"int16"}
+    assert (PROJECT in proposal.nodes) == (remedy != "int16 inputs")
+
+
+def test_a_finer_table_reads_16_bits_and_makes_8(session: Session) -> None:
+    (proposal,) = proposals(session, "finer table", GATE)
+    found = effective(session, proposal)
+    assert found.pop(GATE) == "int8"
+    assert set(found.values()) == {"int16"}
+    assert not proposals(session, "finer table", PROJECT), "a convolution is no table"
+
+
+def test_float(session: Session) -> None:
+    (proposal,) = proposals(session, "float")
+    assert effective(session, proposal)[PROJECT] == "float32"
+
+
+def test_other_methods_for_all_values(session: Session) -> None:
+    found = list(MODEL_REMEDIES["method"](session))
+    assert {proposal.plan.default_method for proposal in found} == set(METHOD_NAMES) - {session.plan.default_method}
+
+
+def test_everything_wide_but_what_the_user_wants_in_float(session: Session) -> None:
+    (proposal,) = MODEL_REMEDIES["all int16"](session)
+    assert session.with_plan(proposal.plan).resolve().effective[PROJECT].precision is Precision.INT16
+    kept = session.with_plan(session.plan.mark((PROJECT,), Precision.FLOAT))
+    assert widest(kept).requested(PROJECT) is Precision.FLOAT
+
+
+def test_every_remedy_says_what_it_is() -> None:
+    assert all((remedy.__doc__ or "").strip() for remedy in (*REMEDIES.values(), *MODEL_REMEDIES.values()))
