@@ -1,0 +1,83 @@
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+"""A run's state in a file: what a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from engine.errors import PlanError, ProjectError
+from engine.files import replacing
+from engine.train.records import LossPoint, MetricPoint
+
+_FORMAT = 1
+
+
+@dataclass(eq=False)
+class TrainState:
+    """How far a run is: steps done, curves, and the parameters of the best program so far."""
+
+    step: int = 0
+    losses: list[LossPoint] = field(default_factory=list[LossPoint])
+    metrics: list[MetricPoint] = field(default_factory=list[MetricPoint])
+    best_point: MetricPoint = field(default_factory=lambda: MetricPoint(0, 0.0, 0.0))
+    best: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
+    told_losses: int = 0
+    told_metrics: int = 0
+
+
+def write_state(
+    path: Path, identity: Mapping[str, object], state: TrainState, module: nn.Module, optimiser: torch.optim.Optimizer
+) -> None:
+    """Write a checkpoint, atomically. Raises ProjectError where that fails; what was there before is intact."""
+    content = {
+        "format": _FORMAT,
+        "identity": dict(identity),
+        "step": state.step,
+        "curves": msgspec.json.encode((state.losses, state.metrics, state.best_point)),
+        "best": state.best,
+        "module": module.state_dict(),
+        "optimiser": optimiser.state_dict(),
+    }
+    with replacing(path, ProjectError) as stream:
+        torch.save(content, stream)
+
+
+def read_state(
+    path: Path, identity: Mapping[str, object], module: nn.Module, optimiser: torch.optim.Optimizer
+) -> TrainState:
+    """Read a checkpoint into the module and its optimiser; returns the state.
+
+    Raises:
+        PlanError: It is no checkpoint, or that of another run: the message names what differs.
+    """
+    content = _read(path)
+    for name, value in identity.items():
+        if content["identity"].get(name) != value:
+            there = content["identity"].get(name)
+            what = "the plan" if name == "plan" else f"{name} {there} instead of {value}"
+            hint = "go on with the same model, plan, data and options, or start anew"
+            raise PlanError(f"this checkpoint is of another run: it has {what}", path=path, hint=hint)
+    module.load_state_dict(content["module"])
+    optimiser.load_state_dict(content["optimiser"])
+    curves = msgspec.json.decode(content["curves"], type=tuple[list[LossPoint], list[MetricPoint], MetricPoint])
+    return TrainState(content["step"], *curves, best=content["best"])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, weights_only=True)
+    except OSError as error:
+        raise PlanError(f"cannot be read: {error.strerror or error}", path=path) from error
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise PlanError("is no checkpoint of a training run", path=path) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise PlanError("is no checkpoint of a training run", path=path)
+    return content

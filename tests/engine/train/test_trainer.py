@@ -1,0 +1,198 @@
+# pyright: reportUnknownMemberType=false
+"""Training runs: they learn, stop, go on bit for bit, keep the best, and say what is wrong in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from engine.errors import DataError, PlanError
+from engine.session import Session
+from engine.train.records import TrainOptions, TrainProgress, TrainReport
+from engine.train.trainer import train
+from tests.engine.graph.onnx_models import build, node
+
+CLASSES, WIDTH = 4, 12
+OPTIONS = TrainOptions(epochs=4, batch=16, learning_rate=3e-3, holdout=0.25, seed=3)
+
+
+def problem(count: int, seed: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Points of a few clusters, and their numbers."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).normal(size=(CLASSES, WIDTH))
+    labels = rng.integers(0, CLASSES, count)
+    return (centres[labels] + rng.normal(scale=0.8, size=(count, WIDTH))).astype(np.float32), labels
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    """A calibrated classifier of the points with badly chosen thresholds, so that there is something to learn."""
+    rng = np.random.default_rng(0)
+    centres = np.random.default_rng(99).normal(size=(CLASSES, WIDTH)).astype(np.float32)
+    mixing = np.linalg.qr(rng.normal(size=(WIDTH, WIDTH)))[0].astype(np.float32)
+    nodes = [
+        node("MatMul", ["x", "w1"], ["a"]),
+        node("Add", ["a", "b1"], ["b"]),
+        node("LeakyRelu", ["b"], ["c"], alpha=0.5),
+        node("MatMul", ["c", "w2"], ["y"]),
+    ]
+    constants = {"w1": mixing, "b1": np.zeros(WIDTH, np.float32), "w2": (mixing.T @ centres.T).astype(np.float32)}
+    path = tmp_path / "points.onnx"
+    onnx.save(build(nodes, {"x": ["batch", WIDTH]}, ["y"], constants), path)
+    session = Session.open(path, target="generic-int8")
+    x, _ = problem(32, 1)
+    np.savez(tmp_path / "calibration.npz", x=x)
+    session.calibrate(tmp_path / "calibration.npz")
+    narrow = {value: 0.3 for item in session.graph.nodes for value in item.outputs if value in "ac"}
+    session.set_plan(session.plan.with_thresholds(narrow))
+    return session
+
+
+def data(folder: Path, labelled: bool = True, count: int = 160, **more: Any) -> Path:
+    x, labels = problem(count, 2)
+    arrays: dict[str, Any] = {"x": x, **({"labels": labels} if labelled else {}), **more}
+    np.savez(folder / "train.npz", **arrays)
+    return folder / "train.npz"
+
+
+def without_progress(report: TrainReport) -> Mapping[str, object]:
+    return msgspec.structs.asdict(report)
+
+
+def test_it_learns_and_the_plan_has_the_bits(session: Session, tmp_path: Path) -> None:
+    before = session.plan
+    seen: list[TrainProgress] = []
+    plan, report = train(session, data(tmp_path), OPTIONS, observe=seen.append)
+    assert report.ending == "finished"
+    assert report.steps == report.total_steps == 4 * (120 // 16)
+    assert (report.samples, report.held_out) == (120, 40)
+    assert report.metric == "top-1" and report.float_metric is not None
+    assert report.best.metric > report.start.metric + 0.05
+    assert report.best == max(report.metrics, key=lambda point: (point.metric, -point.loss))
+    assert report.compared == 32
+    assert [point for part in seen for point in part.losses] == list(report.losses)
+    assert [point for part in seen for point in part.metrics] == list(report.metrics)
+    assert session.plan is before
+    session.set_plan(plan)
+    found = session.evaluate(data(tmp_path))
+    session.set_plan(before)
+    was = session.evaluate(data(tmp_path))
+    assert found.quantised_top1 is not None and was.quantised_top1 is not None
+    assert found.quantised_top1 > was.quantised_top1
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_it_follows_the_float_model(session: Session, tmp_path: Path, labelled: bool) -> None:
+    options = msgspec.structs.replace(OPTIONS, distill=labelled)
+    _, report = train(session, data(tmp_path, labelled), options)
+    assert report.best.step > 0
+    assert report.best.loss < 0.7 * report.start.loss
+    if labelled:
+        assert report.best.loss == min(point.loss for point in report.metrics)
+    else:
+        assert report.metric == "output dB" and report.float_metric is None
+        assert report.best.metric > report.start.metric + 0.5
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
+    path = data(tmp_path)
+    whole_plan, whole = train(session, path, OPTIONS)
+    checkpoint = tmp_path / "run.pt"
+    asked = iter(range(1000))
+    _, part = train(session, path, OPTIONS, checkpoint=checkpoint, cancelled=lambda: next(asked) == 10)
+    assert part.ending == "cancelled" and part.steps == 10
+    assert "stopped after 10 of 28 steps" in part.text
+    plan, rest = train(session, path, OPTIONS, resume=checkpoint)
+    assert without_progress(rest) == without_progress(whole)
+    assert plan == whole_plan  # corrections are named by their content
+
+
+def test_a_checkpoint_of_another_run_is_refused(session: Session, tmp_path: Path) -> None:
+    path, checkpoint = data(tmp_path), tmp_path / "run.pt"
+    train(session, path, msgspec.structs.replace(OPTIONS, epochs=1), checkpoint=checkpoint)
+    with pytest.raises(PlanError, match="another run: it has epochs 1 instead of 4"):
+        train(session, path, OPTIONS, resume=checkpoint)
+    checkpoint.write_bytes(b"nothing")
+    with pytest.raises(PlanError, match=r"run\.pt: is no checkpoint"):
+        train(session, path, OPTIONS, resume=checkpoint)
+    with pytest.raises(PlanError, match="No such file"):
+        train(session, path, OPTIONS, resume=tmp_path / "absent.pt")
+
+
+def test_cancelled_before_the_first_step_it_keeps_the_program(session: Session, tmp_path: Path) -> None:
+    plan, report = train(session, data(tmp_path), OPTIONS, cancelled=lambda: True)
+    assert plan is session.plan
+    assert report.ending == "cancelled" and not report.is_better
+    assert "nothing was better" in report.text
+
+
+def test_a_run_that_diverges_keeps_the_best_and_says_so(session: Session, tmp_path: Path) -> None:
+    options = msgspec.structs.replace(OPTIONS, epochs=40, optimiser="sgd", learning_rate=9.0, scale_rate=100.0)
+    plan, report = train(session, data(tmp_path), options)
+    assert report.ending == "diverged"
+    assert report.steps < report.total_steps
+    assert "diverged: " in report.text and "smaller learning rate" in report.text
+    assert report.best.metric >= report.start.metric
+    session.set_plan(plan)
+    session.program()
+
+
+def test_the_same_seed_is_the_same_run(session: Session, tmp_path: Path) -> None:
+    path, options = data(tmp_path), msgspec.structs.replace(OPTIONS, epochs=1)
+    first, second = (train(session, path, options) for _ in range(2))
+    other = train(session, path, msgspec.structs.replace(options, seed=4))
+    assert first == second
+    assert other[1].losses != first[1].losses
+
+
+Spoil = Callable[[Path], Path]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: data(folder, labels=np.full(160, 4)), r"label of sample 0 is 4, the model has classes 0\.\.3"),
+        (lambda folder: data(folder, labels=np.full(160, -1)), "label of sample 0 is -1"),
+        (lambda folder: data(folder, labels=np.zeros(160)), "array 'labels' is float64"),
+        (lambda folder: data(folder, x=np.full((160, WIDTH), np.nan, np.float32)), "sample 0 holds nan"),
+        (lambda folder: data(folder, count=1), "1 samples are too few"),
+        (lambda folder: data(folder, split=np.array(["a"] * 160)), "has no split 'training'; choose one of: a"),
+        (lambda folder: folder / "absent.npz", "does not exist"),
+    ],
+)
+def test_data_that_does_not_fit_is_one_line(session: Session, tmp_path: Path, spoil: Spoil, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        train(session, spoil(tmp_path), OPTIONS)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "0 epochs"),
+        ({"learning_rate": float("nan")}, "learning rate nan"),
+        ({"batch": 0}, "batch of 0"),
+        ({"holdout": 1.0}, "1 of the samples held out"),
+        ({"evaluations": 0}, "0 evaluations"),
+    ],
+)
+def test_options_that_make_no_sense_are_said(
+    session: Session, tmp_path: Path, change: Mapping[str, Any], message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        train(session, data(tmp_path), msgspec.structs.replace(OPTIONS, **change))
+
+
+def test_a_device_that_is_not_there_is_said(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="there is no device 'abacus'"):
+        train(session, data(tmp_path), OPTIONS, device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(PlanError, match=r"there is no device 'cuda' .*; train on cpu"):
+            train(session, data(tmp_path), OPTIONS, device="cuda")
