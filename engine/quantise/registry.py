@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from engine.quantise.bias import BiasCorrection
 from engine.quantise.equalise import Equalise
 from engine.quantise.smooth import Smooth
 from engine.quantise.step import Step
+from engine.quantise.weights import WeightScales
 
-STEPS: Mapping[str, Step] = MappingProxyType({"smooth": Smooth(), "equalise": Equalise()})
+STEPS: Mapping[str, Step] = MappingProxyType(
+    {"smooth": Smooth(), "equalise": Equalise(), "weights": WeightScales(), "bias": BiasCorrection()}
+)
 """By the name that reports and the command line use."""
 
-_BALANCED = ("smooth", "equalise")
+_BALANCED = ("smooth", "equalise", "weights", "bias")
 
 PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BALANCED})
 """The steps of each preset, in their order; each begins with all steps of the one before it."""
