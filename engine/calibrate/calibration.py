@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.calibrate.data import Dataset
+from engine.calibrate.data import Dataset, read_ahead
 from engine.calibrate.methods import METHODS
 from engine.calibrate.observers import NotFiniteError, TensorStatistics
 from engine.calibrate.ranges import INT16_LEVELS, PercentileRange, RangeMethod
@@ -55,50 +56,57 @@ def collect(
         DataError: A sample cannot be read.
         Cancelled: ``cancelled`` returned true; it is asked before every batch.
     """
-    observed = observe(
-        run_with_visit,
-        dataset,
-        values=values,
-        signed=readers.keys(),
-        batch_size=batch_size,
-        progress=progress,
-        cancelled=cancelled,
-    )
-    ranges = {name: tensor_range(observed[name], percentile, readers.get(name, ())) for name in values}
+    observation = Observation(values, signed=readers.keys())
+    observe(run_with_visit, dataset, observation, batch_size=batch_size, progress=progress, cancelled=cancelled)
+    return result_of(observation, dataset, readers, percentile)
+
+
+def result_of(
+    observation: Observation,
+    dataset: Dataset,
+    readers: Mapping[str, Sequence[Function]] = MappingProxyType({}),
+    percentile: float = 99.99,
+) -> CalibrationResult:
+    """The ranges of all values observed.
+
+    Raises:
+        CalibrationError: A value was never computed.
+    """
+    observed = observation.statistics(dataset)
     return CalibrationResult(
-        ranges=ranges, samples=len(dataset), fingerprint=dataset.fingerprint, percentile=percentile
+        ranges={name: tensor_range(found, percentile, readers.get(name, ())) for name, found in observed.items()},
+        samples=observation.samples_done,
+        fingerprint=dataset.fingerprint,
+        percentile=percentile,
     )
 
 
 def observe(
     run_with_visit: RunWithVisit,
     dataset: Dataset,
+    observation: Observation,
     *,
-    values: Collection[str],
-    signed: Collection[str] = (),
     batch_size: int = 1,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
-) -> Mapping[str, TensorStatistics]:
-    """The statistics of ``values`` over a data set, in memory that does not grow with the number of samples; of the
-    ``signed`` ones with the distribution of each sign.
+) -> None:
+    """Add the samples of a data set that the observation has not seen yet, in memory that does not grow with their
+    number. The next batch is read while one runs.
 
     Raises:
-        CalibrationError: An activation holds NaN or infinity (minus infinity in an attention mask is meant), or a value
-            was never computed.
+        CalibrationError: An activation holds NaN or infinity (minus infinity in an attention mask is meant).
         DataError: A sample cannot be read.
-        Cancelled: ``cancelled`` returned true; it is asked before every batch.
+        Cancelled: ``cancelled`` returned true; it is asked before every batch. What was seen until then stays in the
+            observation, and the next call goes on from there.
     """
-    observer = _Observer(values, signed, dataset)
-    for batch in dataset.batches(batch_size):
+    for batch in read_ahead(dataset.batches(batch_size, observation.samples_done)):
         if cancelled is not None and cancelled():
             raise Cancelled
-        observer.begin(batch)
-        run_with_visit(batch, observer.visit)
-        observer.end()
+        observation.begin(batch, dataset)
+        run_with_visit(batch, partial(observation.visit, dataset))
+        observation.end()
         if progress is not None:
-            progress(observer.samples_done, len(dataset))
-    return observer.statistics()
+            progress(observation.samples_done, len(dataset))
 
 
 def tensor_range(
@@ -145,40 +153,48 @@ def _is_infinite_mask(node: Node, array: NDArray[Any]) -> bool:
     return isinstance(node.op, _MAKES_MASKS) and bool((array <= np.finfo(np.float32).max).all())
 
 
-class _Observer:
-    """Feeds the statistics of the wanted values from a visited run, batch after batch."""
+class Observation:
+    """The statistics of some values over the samples seen so far; of the ``signed`` ones with the distribution of each
+    sign. ``every``: see :class:`TensorStatistics`.
+    """
 
-    def __init__(self, values: Collection[str], signed: Collection[str], dataset: Dataset) -> None:
-        self._statistics = {name: TensorStatistics(signed=name in signed) for name in values}
-        self._dataset = dataset
+    def __init__(self, values: Collection[str], *, signed: Collection[str] = (), every: int = 1) -> None:
+        self._statistics = {name: TensorStatistics(signed=name in signed, every=every) for name in values}
         self._inputs: Batch = {}
         self._batch_size = 0
         self.samples_done = 0
 
-    def begin(self, batch: Batch) -> None:
+    def begin(self, batch: Batch, dataset: Dataset) -> None:
         """Start a batch: the model's inputs are observed here, whether or not their nodes are visited."""
         self._inputs = batch
         self._batch_size = len(next(iter(batch.values())))
         for name, rows in batch.items():
-            self._add(name, rows, node=None)
+            self._add(name, rows, None, dataset)
 
-    def visit(self, node: Node, outputs: Sequence[Any]) -> None:
+    def visit(self, dataset: Dataset, node: Node, outputs: Sequence[Any]) -> None:
+        """Take in a node's outputs for the present batch. Raises CalibrationError where they are not finite."""
         for name, output in zip(node.outputs, outputs, strict=False):
             if name in self._statistics and name not in self._inputs:
-                self._add(name, np.asarray(output), node)
+                self._add(name, np.asarray(output), node, dataset)
 
     def end(self) -> None:
+        """The batch is complete."""
         self.samples_done += self._batch_size
 
-    def statistics(self) -> Mapping[str, TensorStatistics]:
+    def statistics(self, dataset: Dataset) -> Mapping[str, TensorStatistics]:
+        """The statistics by value.
+
+        Raises:
+            CalibrationError: A value was never computed.
+        """
         missing = [name for name, statistics in self._statistics.items() if statistics.count == 0]
         if missing:
             counts = f"{len(missing)} of the {len(self._statistics)} wanted"
             message = f"value '{missing[0]}' was never computed ({counts})"
-            raise CalibrationError(message, path=self._dataset.path)
+            raise CalibrationError(message, path=dataset.path)
         return MappingProxyType(self._statistics)
 
-    def _add(self, name: str, array: NDArray[Any], node: Node | None) -> None:
+    def _add(self, name: str, array: NDArray[Any], node: Node | None, dataset: Dataset) -> None:
         statistics = self._statistics.get(name)
         if statistics is None:
             return
@@ -186,10 +202,10 @@ class _Observer:
             statistics.update(array, self._batch_size)
         except NotFiniteError as failure:
             if node is None or not _is_infinite_mask(node, array):
-                raise self._not_finite(name, array, node) from failure
+                raise self._not_finite(name, array, node, dataset) from failure
             statistics.update(np.maximum(array, LOWEST), self._batch_size)
 
-    def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
+    def _not_finite(self, name: str, array: NDArray[Any], node: Node | None, dataset: Dataset) -> CalibrationError:
         # float64 values beyond float32's range are infinite for the observer
         rows = array.reshape(-1) if array.ndim == 0 else array
         with np.errstate(over="ignore"):
@@ -197,6 +213,6 @@ class _Observer:
         row, value = found if found is not None else (0, float("nan"))
         if len(rows) != self._batch_size:  # the first dimension is not the batch
             row = 0
-        message = f"value '{name}' holds {value} for {self._dataset.place(self.samples_done + row)}"
+        message = f"value '{name}' holds {value} for {dataset.place(self.samples_done + row)}"
         hint = "mend the weights or the samples, or leave this sample out"
-        return CalibrationError(message, path=self._dataset.path, node=node.id if node else None, hint=hint)
+        return CalibrationError(message, path=dataset.path, node=node.id if node else None, hint=hint)

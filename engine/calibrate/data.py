@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 
@@ -41,15 +42,16 @@ class Dataset:
     def __len__(self) -> int:
         return len(self._indices)
 
-    def batches(self, size: int) -> Iterator[Batch]:
-        """All samples in order, ``size`` at a time (fewer in the last batch), read as they are asked for.
+    def batches(self, size: int, first: int = 0) -> Iterator[Batch]:
+        """The samples from number ``first`` on in order, ``size`` at a time (fewer in the last batch), read as they are
+        asked for.
 
         Raises:
             DataError: A picture is unreadable, or a sample holds NaN or infinity.
         """
         if size < 1:
             raise ValueError(f"batch size {size}")
-        for start in range(0, len(self), size):
+        for start in range(first, len(self), size):
             yield self.read(start, min(start + size, len(self)))
 
     def in_whole_batches(self, size: int) -> Dataset:
@@ -124,6 +126,15 @@ class Dataset:
                 message = f"{self.place(places[row])} holds {value} for model input '{name}'"
                 raise DataError(message, path=self.path, hint="remove the sample or mend its values")
         return batch
+
+
+def read_ahead(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """The same batches; each next one is read by another thread meanwhile (pictures decode without Python's lock)."""
+    with ThreadPoolExecutor(1, "reading") as reader:
+        following = reader.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = reader.submit(next, batches, None)
+            yield batch
 
 
 def open_data(

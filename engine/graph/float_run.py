@@ -21,12 +21,14 @@ Visit: TypeAlias = Callable[[Node, tuple[Tensor, ...]], None]
 
 
 class FloatModel:
-    """A graph ready to run in float: constants as torch tensors (over the mapped file), and when each value dies."""
+    """A graph ready to run in float: constants as torch tensors (over the mapped file), and when each value dies:
+    ``dying`` has for each node the values that nothing reads after it.
+    """
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self._weights: dict[str, Tensor] = {}
-        self._dying = _last_reads(graph)
+        self.dying = _last_reads(graph)
 
     def weight(self, name: str) -> Tensor:
         """A constant as a tensor, made on first use.
@@ -67,11 +69,11 @@ class FloatModel:
         values = {name: _channels_last(fed_tensor(self.graph, name, inputs)) for name in self.graph.inputs}
         with torch.inference_mode():
             for index, node in enumerate(self.graph.nodes):
-                outputs = self._outputs(node, values)
+                outputs = self.outputs_of(node, values)
                 values.update((name, value) for name, value in zip(node.outputs, outputs, strict=False) if name)
                 if visit is not None:
                     visit(node, outputs)
-                for name in self._dying[index]:
+                for name in self.dying[index]:
                     if name not in kept:
                         del values[name]
         return {name: values[name] if name in values else self.weight(name) for name in kept}
@@ -81,7 +83,8 @@ class FloatModel:
         constants = self.graph.constants
         return [None if not name else self.weight(name) if name in constants else values[name] for name in node.inputs]
 
-    def _outputs(self, node: Node, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+    def outputs_of(self, node: Node, values: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+        """What one node makes of computed values. Raises GraphError and others as :meth:`run`, naming the node."""
         if isinstance(node.op, Input):
             return (values[node.outputs[0]],)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.calibrate.calibration import Visit, collect, observe, tensor_range
+from engine.calibrate.calibration import Observation, Visit, collect, observe, result_of, tensor_range
 from engine.calibrate.data import Dataset, open_data
 from engine.calibrate.observers import TensorStatistics
 from engine.calibrate.result import CalibrationResult, TensorRange
@@ -80,8 +80,28 @@ def test_inputs_are_counted_once_even_if_their_nodes_are_visited(tmp_path: Path,
     def run(batch: Batch, visit: Visit) -> None:
         visit(Node("x", Op(), (), ("x",)), [batch["x"]])
 
-    statistics = observe(run, dataset_of(tmp_path, samples), values=["x"])
-    assert statistics["x"].count == samples.size
+    dataset, observation = dataset_of(tmp_path, samples), Observation(["x"])
+    observe(run, dataset, observation)
+    assert observation.statistics(dataset)["x"].count == samples.size
+
+
+def test_a_stopped_observation_goes_on_where_it_was(tmp_path: Path, samples: np.ndarray) -> None:
+    dataset, observation = dataset_of(tmp_path, samples), Observation(["doubled"])
+    done: list[int] = []
+    with pytest.raises(Cancelled):
+        observe(
+            run_as_arrays,
+            dataset,
+            observation,
+            batch_size=3,
+            progress=lambda count, _: done.append(count),
+            cancelled=lambda: len(done) == 2,
+        )
+    assert observation.samples_done == 6
+    observe(run_as_arrays, dataset, observation, batch_size=3, progress=lambda count, _: done.append(count))
+    assert done == [3, 6, 9, 10]
+    whole = collect(run_as_arrays, dataset, values=["doubled"], batch_size=3)
+    assert result_of(observation, dataset) == whole
 
 
 def test_value_that_is_never_computed(tmp_path: Path, samples: np.ndarray) -> None:
