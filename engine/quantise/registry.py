@@ -7,12 +7,19 @@ from types import MappingProxyType
 
 from engine.quantise.bias import BiasCorrection
 from engine.quantise.equalise import Equalise
+from engine.quantise.promote import Promote
 from engine.quantise.smooth import Smooth
 from engine.quantise.step import Step
 from engine.quantise.weights import WeightScales
 
 STEPS: Mapping[str, Step] = MappingProxyType(
-    {"smooth": Smooth(), "equalise": Equalise(), "weights": WeightScales(), "bias": BiasCorrection()}
+    {
+        "smooth": Smooth(),
+        "equalise": Equalise(),
+        "weights": WeightScales(),
+        "bias": BiasCorrection(),
+        "promote": Promote(),
+    }
 )
 """By the name that reports and the command line use."""
 

@@ -1,6 +1,7 @@
 """Accuracy of the integer programs of real models against their float models, by the task's own measure.
 
-    python -m tests.benchmarks.accuracy [--method mse] [--plan P.qscope] [--count N] [--save FOLDER] [NAME ...]
+    python -m tests.benchmarks.accuracy [--method mse] [--plan P.qscope] [--preset balanced] [--promote SHARE]
+                                        [--count N] [--save FOLDER] [NAME ...]
 
 | name | calibration | evaluation |
 |---|---|---|
@@ -10,7 +11,8 @@
 | ``dinov2_vits_focus``, ``swin_t`` | 64 photographs | the first 64 others |
 | ``swin_fmnist``, ``mobile_fmnist`` | 256 shipped pictures | 10,000 test pictures of Debian's dataset-fashion-mnist |
 
-Without an option everything is int8. ``--plan`` takes the precisions and ranges of a project of the same model. Each
+Without an option everything is int8. ``--plan`` takes the plan and the corrections of a project of the same model;
+``--preset`` then quantises by a preset, and ``--promote SHARE`` lets at most that share of the operators be int16. Each
 figure has the 95 % interval over other samples of its kind; what it must be stands behind it. ``--count`` takes the
 first samples only, ``--save`` keeps the projects as they were evaluated. The share of operators at int16 counts all
 nodes but inputs. PP-OCRv6's last layer has more features than the target takes: it is written in three parts, as
@@ -36,6 +38,10 @@ from engine.ops.other import Input
 from engine.precision import Precision
 from engine.program.executor import run_program
 from engine.program.lowering.assemble import has_lowering
+from engine.quantise.presets import quantise
+from engine.quantise.promote import Budget, promote
+from engine.quantise.registry import PRESETS
+from engine.quantise.step import Work
 from engine.rewrites.advice import Adviser
 from engine.rewrites.patch import applied
 from engine.session import Session
@@ -49,6 +55,9 @@ from tests.benchmarks.zoo import ocr_module, photographs
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 CALIBRATION = 64
 PAGE = 480
+PROMOTED_SAMPLES = 8
+"""Calibration samples that a promotion is judged on."""
+
 _IMAGENET = Recipe(size=(224, 224), mean=(123.675, 116.28, 103.53), scale=(58.395, 57.12, 57.375))
 
 
@@ -285,13 +294,26 @@ def report(name: str, session: Session, figures: Sequence[Figure]) -> bool:
     return good
 
 
+def _improve(session: Session, options: argparse.Namespace) -> None:
+    """Change the session's plan as the options say; methods see calibration samples alone."""
+    if options.plan is not None:
+        other = Session.open(options.plan)
+        session.corrections = other.corrections
+        session.set_plan(other.plan)
+    work = Work(tuple(session.samples()))
+    if options.preset is not None:
+        session.set_plan(quantise(session, options.preset, work).plan)
+    if options.promote is not None:
+        few = Work(work.samples[:: max(1, len(work.samples) // PROMOTED_SAMPLES)])
+        session.set_plan(promote(session, few, Budget(options.promote, latency=None)))
+
+
 def measure(name: str, options: argparse.Namespace) -> bool:
     """Quantise a model as the options say, and report; whether all figures are as they must be."""
     folder = cache_folder().parent / "accuracy"
     folder.mkdir(parents=True, exist_ok=True)
     session = open_case(name, folder, options.method)
-    if options.plan is not None:
-        session.set_plan(Session.open(options.plan).plan)
+    _improve(session, options)
     good = report(name, session, evaluate(name, session, folder, options.count))
     if options.save is not None:
         session.save(options.save / f"{name}.qscope")
@@ -303,7 +325,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", choices=[*CASES, []], help="all unless named")
     parser.add_argument("--method", default="mse", choices=("max", "percentile", "mse", "kl"))
-    parser.add_argument("--plan", type=Path, help="a project whose precisions and ranges are taken")
+    parser.add_argument("--plan", type=Path, help="a project whose plan is taken")
+    parser.add_argument("--preset", choices=tuple(PRESETS))
+    parser.add_argument("--promote", type=float, metavar="SHARE", help="int16 where it pays, of the operators")
     parser.add_argument("--count", type=int, help="samples to evaluate on")
     parser.add_argument("--save", type=Path, help="folder for the projects as they were evaluated")
     options = parser.parse_args()
