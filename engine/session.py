@@ -612,9 +612,9 @@ class Session:
             self._evaluators[mark] = self._evaluators[""].beside(graph, mark)
         return self._evaluators[mark]
 
-    def error_analysis(self) -> ErrorAnalysis:
-        """An analysis of the present plan, to be fed samples one by one."""
-        return ErrorAnalysis(self.evaluator, self.resolve(), self.program())
+    def error_analysis(self, samples: int | None = None) -> ErrorAnalysis:
+        """An analysis of the present plan, to be fed samples one by one, ``samples`` at the most."""
+        return ErrorAnalysis(self.evaluator, self.resolve(), self.program(), samples)
 
     def analyze(self, samples: int = 8, progress: Progress | None = None, cancelled: Watch = _never) -> Errors:
         """Errors of every node over the first ``samples`` calibration samples.
@@ -623,8 +623,8 @@ class Session:
             CalibrationError, DataError: The session is not calibrated, or its samples cannot be read.
             Cancelled: The user stopped.
         """
-        analysis = self.error_analysis()
         total = self.sample_count(samples)
+        analysis = self.error_analysis(total)
         for done, sample in enumerate(self.samples(samples), start=1):
             analysis.add(sample, cancelled)
             if done == total or done % _SAMPLES_BETWEEN_RELEASES == 0:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from engine.analyze.evaluator import Evaluator, Sample, Watch
 from engine.analyze.metrics import NO_SUMS, ErrorSums
+from engine.analyze.streaming import Stream
 from engine.graph.graph import Graph
 from engine.plan.types import Resolution
 from engine.program.types import Program
@@ -60,10 +62,18 @@ class NodeRecord:
 
 
 class ErrorAnalysis:
-    """Accumulates errors of one program, sample after sample; a report can be asked for after each."""
+    """Accumulates errors of one program, sample after sample; a report can be asked for after each.
 
-    def __init__(self, evaluator: Evaluator, resolution: Resolution, program: Program) -> None:
+    ``samples`` is how many there are going to be, if that is known. Where they are more than the evaluator keeps, what
+    is computed of them is not kept: the errors are.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, resolution: Resolution, program: Program, samples: int | None = None
+    ) -> None:
         self._evaluator = evaluator
+        is_kept = samples is None or evaluator.keeps(samples)
+        self._stream = None if is_kept else Stream(evaluator, program)
         self._graph: Graph = evaluator.graph
         self._resolution = resolution
         self._program = program
@@ -73,8 +83,7 @@ class ErrorAnalysis:
 
     def add(self, sample: Sample, cancelled: Watch) -> None:
         """Measure one more sample. Raises Cancelled, leaving what was measured before as it was."""
-        accumulated = self._evaluator.accumulated(self._program, sample, cancelled)
-        introduced = self._evaluator.introduced(self._program, sample, cancelled)
+        accumulated, introduced = self._measured(sample, cancelled)
         outputs = [accumulated[value] for value in self._graph.outputs if value in accumulated]
         for node in self._graph.nodes:
             unit = self._resolution.unit_of[node.id]
@@ -85,6 +94,15 @@ class ErrorAnalysis:
         if outputs:
             self._output_db.append(sum(outputs, NO_SUMS).sqnr_db)
         self.samples += 1
+
+    def _measured(
+        self, sample: Sample, cancelled: Watch
+    ) -> tuple[Mapping[str, ErrorSums], Mapping[str, ErrorSums]]:
+        """Accumulated errors by value, introduced ones by unit."""
+        if self._stream is not None:
+            return self._stream.measure(sample, cancelled)
+        accumulated = self._evaluator.accumulated(self._program, sample, cancelled)
+        return accumulated, self._evaluator.introduced(self._program, sample, cancelled)
 
     def report(self) -> Errors:
         nodes = tuple(record.report(node_id) for node_id, record in self._records.items())

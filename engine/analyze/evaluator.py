@@ -36,6 +36,9 @@ _CAPACITY_BYTES = 768 << 20
 _OUTPUTS_BYTES = 64 << 20
 """Of the float model's outputs alone: a search compares with those of the same samples again and again."""
 
+_BYTES = 4
+"""Of one element of a float value."""
+
 References = Mapping[str, torch.Tensor]
 Watch = Callable[[], bool]
 
@@ -106,6 +109,12 @@ class Evaluator:
             self._references.put(key, found)
         return found
 
+    def keeps(self, samples: int) -> bool:
+        """Whether the float model's values on so many samples fit into the store."""
+        kinds = (self.graph.types[value] for node in self.graph.nodes for value in node.outputs if value)
+        bytes_a_sample = sum(_BYTES * kind.element_count for kind in kinds)
+        return samples * bytes_a_sample <= self._references.capacity_bytes
+
     def reference_outputs(self, sample: Sample) -> References:
         """The float model's outputs."""
         key = self.label("outputs", sample.digest)
@@ -121,7 +130,7 @@ class Evaluator:
         """Error of a program's outputs (:meth:`outputs`), those of numbers together."""
         reference, plain = self.reference_outputs(sample), QType("float32")
         numbers = (name for name in self.graph.outputs if self.graph.types[name].is_float)
-        return _total(self._error(reference, name, outputs[name], plain) for name in numbers)
+        return _total(self.error(reference, name, outputs[name], plain) for name in numbers)
 
     def accumulated(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:
         """Error of every materialised float value: everything quantised as planned, against the float model.
@@ -129,8 +138,9 @@ class Evaluator:
         Raises Cancelled between instructions once ``cancelled()``.
         """
         keys = value_keys(program, sample.digest)
-        wanted = self._measurable(program)
-        labels = {value: self._label(keys[name], value, program.types[name]) for value, name in wanted.items()}
+        wanted = self.measurable(program)
+        types = program.types
+        labels = {value: self.accumulated_label(keys[name], value, types[name]) for value, name in wanted.items()}
         missing = {value for value in wanted if labels[value] not in self.sums}
         if missing:
             self._measure(program, sample, keys, wanted, labels, missing, cancelled)
@@ -183,20 +193,26 @@ class Evaluator:
     def _introduced_by(
         self, program: Program, work: UnitWork, sample: Sample, reference: Callable[[], References]
     ) -> ErrorSums:
-        label = self.label("introduced", sample.digest, work.digest)
+        label = self.introduced_label(sample, work)
         if label not in self.sums:
             values = self.alone(program, work, sample, reference)
-            kinds = program.types
-            parts = [self._error(reference(), value, values[value], kinds[value]) for value in work.measured]
-            self.sums.put(label, _total(parts))
+            self.sums.put(label, self.total_error(program, work, reference(), values))
         return self._known(label)
+
+    def introduced_label(self, sample: Sample, work: UnitWork) -> bytes:
+        """The key of the error that a unit adds on a sample."""
+        return self.label("introduced", sample.digest, work.digest)
+
+    def total_error(self, program: Program, work: UnitWork, reference: References, values: References) -> ErrorSums:
+        """Error of all numbers that a unit makes."""
+        return _total(self.error(reference, value, values[value], program.types[value]) for value in work.measured)
 
     def alone(
         self, program: Program, work: UnitWork, sample: Sample, reference: Callable[[], References]
     ) -> dict[str, torch.Tensor]:
         """What a unit reads and makes, as the program has it, where its operands are the float model's values,
         quantised."""
-        values = _fed_values(program, sample)
+        values = fed_values(program, sample)
         for name in work.operands:
             if name not in values:
                 values[name] = self._quantised(name, program.types[name], sample, reference)
@@ -214,10 +230,16 @@ class Evaluator:
         key = self.label("quantised", sample.digest, value, repr(qtype))
         found = self._tensors.get(key)
         if found is None:
-            op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
-            (found,) = run_instruction(Instruction(op, (value,), (name,), (), ""), [reference()[value]])
+            found = self.quantised(reference()[value], qtype)
             self._tensors.put(key, found)
         return found
+
+    def quantised(self, value: torch.Tensor, qtype: QType) -> torch.Tensor:
+        """A float value as an integer operand of the given type; as it is where that is no quantised one."""
+        if not qtype.is_quantised:
+            return value
+        op = Quantise(qtype.scale, Output(qtype.dtype, *INTEGER_RANGE[qtype.dtype]))
+        return run_instruction(Instruction(op, ("value",), ("quantised",), (), ""), [value])[0]
 
     def comparable(self, value: str, tensor: torch.Tensor, qtype: QType) -> torch.Tensor:
         """The tensor as errors see it: attention masks, infinite ones too, only as far as their softmax can tell."""
@@ -227,18 +249,19 @@ class Evaluator:
         limit = INTEGER_RANGE[qtype.dtype][1] * qtype.scale if qtype.is_quantised else COMPUTED_MASK
         return torch.where(tensor.abs() >= masked_from, tensor.clamp(-limit, limit), tensor)
 
-    def _error(self, reference: References, value: str, tensor: torch.Tensor, qtype: QType) -> ErrorSums:
+    def error(self, reference: References, value: str, tensor: torch.Tensor, qtype: QType) -> ErrorSums:
         """Error of a value as the program has it (integers, or floats) against the float model's."""
         expected = self.comparable(value, reference[value], qtype)
         found = tensor if qtype.is_quantised else self.comparable(value, tensor, qtype)
         return error_sums(expected, found, qtype.scale)
 
-    def _measurable(self, program: Program) -> Mapping[str, str]:
+    def measurable(self, program: Program) -> Mapping[str, str]:
         """Graph value -> program value, for what has a float reference to be compared with."""
         types = self.graph.types
         return {value: name for value, name in program.value_of.items() if types[value].is_float}
 
-    def _label(self, key: bytes, value: str, qtype: QType) -> bytes:
+    def accumulated_label(self, key: bytes, value: str, qtype: QType) -> bytes:
+        """The key of the error of a value, which its own key and its reference make."""
         return self.label("accumulated", key, value, repr(qtype.scale))
 
     def _known(self, label: bytes) -> ErrorSums:
@@ -257,20 +280,20 @@ class Evaluator:
         cancelled: Watch,
     ) -> None:
         reference = self.reference(sample)
-        inherited = {value for value in missing if self._source_of(program, value) is not None}
+        inherited = {value for value in missing if self.source_of(program, value) is not None}
         measured = {wanted[value]: value for value in missing - inherited}
 
         def note(name: str, tensor: torch.Tensor) -> None:
             value = measured.get(name)
             if value is not None:
-                self.sums.put(labels[value], self._error(reference, value, tensor, program.types[name]))
+                self.sums.put(labels[value], self.error(reference, value, tensor, program.types[name]))
 
         self._compute(program, sample, keys, set(measured), note, cancelled)
         for value in wanted:
             if value in inherited:
                 self._inherit(program, value, labels)
 
-    def _source_of(self, program: Program, value: str) -> str | None:
+    def source_of(self, program: Program, value: str) -> str | None:
         """The value whose sums ``value`` shares, because a node only permutes its elements (and does not quantise)."""
         node = self.graph.producer[value]
         if not isinstance(node.op, PERMUTATIONS) or not self.graph.activations(node):
@@ -280,7 +303,7 @@ class Evaluator:
         return None if quantises else source
 
     def _inherit(self, program: Program, value: str, labels: Mapping[str, bytes]) -> None:
-        source = self._source_of(program, value)
+        source = self.source_of(program, value)
         assert source is not None
         self.sums.put(labels[value], self._known(labels[source]))
 
@@ -296,7 +319,7 @@ class Evaluator:
         """Make the needed values, executing only instructions whose results are not in the store."""
         values: dict[str, torch.Tensor] = {}
         todo = self._missing_instructions(program, keys, needed, values)
-        values.update(_fed_values(program, sample))
+        values.update(fed_values(program, sample))
         last_use = {name: index for index, item in enumerate(todo) for name in item.inputs}
         for name in needed & values.keys():
             note(name, values[name])
@@ -345,7 +368,8 @@ class Evaluator:
         return values[name] if constant is None else constant.tensor
 
 
-def _fed_values(program: Program, sample: Sample) -> dict[str, torch.Tensor]:
+def fed_values(program: Program, sample: Sample) -> dict[str, torch.Tensor]:
+    """What a sample feeds a program, by the program's names."""
     arrays = {value: sample.inputs[name] for name, value in program.inputs.items()}
     return {value: torch.from_numpy(np.ascontiguousarray(array)) for value, array in arrays.items()}
 
