@@ -153,48 +153,6 @@ def evaluate(
 
 
 @app.command()
-def train(
-    project: ProjectArgument,
-    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="Samples, labelled or not.", show_default=False)],
-    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the samples.")] = 1,
-    lr: Annotated[float, typer.Option(metavar="R", help="Learning rate of the weights.")] = 3e-5,
-    batch: Annotated[int, typer.Option(metavar="N", help="Samples a step.")] = 32,
-    distill: Annotated[
-        bool, typer.Option("--distill", help="Follow the float model even where there are labels.")
-    ] = False,
-    optimizer: Annotated[str, typer.Option(metavar="adam|sgd", help="How steps are made.")] = "adam",
-    schedule: Annotated[str, typer.Option(metavar="cosine|constant", help="Course of the learning rate.")] = "cosine",
-    holdout: Annotated[float, typer.Option(metavar="SHARE", help="Samples kept aside to judge by.")] = 0.1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the order of samples.")] = 0,
-    recipe: Annotated[Path | None, typer.Option(metavar="R.toml", help="Instead of the project's recipe.")] = None,
-    split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data; 'training' by default.")] = None,
-    samples: Annotated[int | None, typer.Option(metavar="N", help="At most so many samples.")] = None,
-    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where gradients are computed.")] = "cpu",
-    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the run's state there.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint, bit for bit.")] = False,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="P.qscope", help="Another project to write.")
-    ] = None,
-    json: JsonOption = None,
-) -> None:
-    """Train with the integer program in the loop, and write what was learned into the project."""
-    from engine.cli import training
-
-    sources = training.Sources(data, recipe, split, samples, device, checkpoint, resume)
-    options = training.options(
-        epochs=epochs,
-        learning_rate=lr,
-        batch=batch,
-        distill=distill,
-        optimiser=optimizer,
-        schedule=schedule,
-        holdout=holdout,
-        seed=seed,
-    )
-    training.train_project(project, output, sources, options, json)
-
-
-@app.command()
 def verify(
     project: ProjectArgument,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to compare with.")] = 2,
