@@ -207,6 +207,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "timeline": [project, "-o", str(folder / "trace.json")],
         "export": [project, "--format", "package", "-o", package],
         "run": [package, "--inputs", inputs, "--outputs", outputs],
+        "quantise": [project, "--samples", "1"],
         "targets list": [],
         "targets show": ["journey5"],
         "targets fit": ["--measurements", str(measurements), "--models", str(folder)],

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
+from engine.cli.opening import open_project
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError, TargetError
 from engine.files import write_atomic
@@ -17,14 +18,8 @@ from engine.project import SUFFIX
 from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
 from engine.session import Session
 
-
-def _open_project(path: Path) -> Session:
-    if path.suffix != SUFFIX:
-        raise ProjectError("is not a project", path=path, hint="make one with `quantscope new`")
-    session = Session.open(path)
-    for warning in session.warnings:
-        print(f"warning: {warning}")
-    return session
+PRESET_SAMPLES = 64
+"""Calibration samples that a preset takes, unless told otherwise."""
 
 
 def new(
@@ -37,18 +32,27 @@ def new(
     method: str | None,
     split: str | None,
     bind: list[str],
+    preset: str | None,
     json: Path | None,
 ) -> None:
-    """Calibrate a model and write its project."""
+    """Calibrate a model, run a preset on it if there is one, and write its project."""
     from dataclasses import replace
+
+    from engine.cli.quantising import check_preset, run_preset
 
     if output.suffix != SUFFIX:
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
+    if preset is not None:
+        check_preset(preset)
     session = Session.open(model, target=target, bindings=parse_bindings(bind))
     if method is not None:
         session.set_plan(replace(session.plan, default_method=method))
     with progress_bar("calibrating") as progress:
-        result = session.calibrate(calibration, recipe=recipe, samples=samples, split=split, progress=progress)
+        result = session.calibrate(
+            calibration, recipe=recipe, samples=samples, split=split, quick=preset == "fast", progress=progress
+        )
+    if preset is not None:
+        run_preset(session, preset, samples or PRESET_SAMPLES)
     session.save(output)
     print(f"wrote {output}: {len(session.graph.nodes)} nodes, calibrated on {result.samples} samples for {target}")
     record = {"project": str(output), "nodes": len(session.graph.nodes), "samples": result.samples, "target": target}
@@ -57,7 +61,7 @@ def new(
 
 def mark(project: Path, pattern: str, precision: str, json: Path | None) -> None:
     """Request a precision and save the project."""
-    session = _open_project(project)
+    session = open_project(project)
     nodes = session.mark(pattern, precision)
     session.save(project)
     plans = {plan.id: plan for plan in session.node_plans()}
@@ -72,7 +76,7 @@ def fuse(project: Path, patterns: list[str], name: str | None, dissolve: str | N
         raise PlanError("say which nodes to fuse or which region to dissolve", hint="give --node or --dissolve")
     if dissolve and name is not None:
         raise PlanError("--name is for a region that is made", hint="give --node with it, or --dissolve alone")
-    session = _open_project(project)
+    session = open_project(project)
     if dissolve:
         removed = session.dissolve(dissolve)
         print(f"dissolved {removed.name}: {len(removed.nodes)} nodes")
@@ -159,7 +163,7 @@ def _accumulator_row(item: Accumulator) -> tuple[str, ...]:
 
 def analyze(project: Path, samples: int, json: Path | None) -> None:
     """Print and write errors and times of all nodes."""
-    session = _open_project(project)
+    session = open_project(project)
     with progress_bar("measuring") as progress:
         errors = session.analyze(samples, progress)
     timing = session.estimate()
@@ -245,7 +249,7 @@ def evaluate(
     project: Path, data: Path, split: str | None, samples: int | None, recipe: Path | None, json: Path | None
 ) -> None:
     """Print and write the task metric."""
-    session = _open_project(project)
+    session = open_project(project)
     chosen = None if recipe is None else load_recipe(recipe)
     with progress_bar("evaluating") as progress:
         found = session.evaluate(data, recipe=chosen, split=split, samples=samples, progress=progress)
@@ -265,7 +269,7 @@ def verify(project: Path, samples: int, stages: list[str], json: Path | None) ->
     for name in stages:
         if name not in known:
             raise PlanError(f"there is no stage '{name}'", hint=f"choose one of {', '.join(known)}")
-    session = _open_project(project)
+    session = open_project(project)
     chosen = [known[name] for name in stages] or list(Stage)
     with progress_bar("verifying") as progress:
         found = session.verify(samples, chosen, lambda _, done, total: progress(done, total))
@@ -345,7 +349,7 @@ def estimate(path: Path, target: str | None, bind: list[str], json: Path | None)
 
 def export(project: Path, format: str, output: Path, options: list[str], json: Path | None) -> None:
     """Write an export and say what it holds."""
-    summary = _open_project(project).export(output, format, _chosen(options))
+    summary = open_project(project).export(output, format, _chosen(options))
     print(f"wrote {summary.path} ({summary.format}, {summary.size_bytes} bytes)")
     for note in summary.notes:
         print(f"  {note}")

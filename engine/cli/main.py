@@ -44,6 +44,11 @@ CoresOption = Annotated[
     int | None, typer.Option("--cores", metavar="N", min=1, help="Cores that frames are spread over.")
 ]
 
+PresetOption = Annotated[
+    str | None,
+    typer.Option("--preset", metavar="fast|balanced|best", help="How much is tried to come close to float."),
+]
+
 
 @app.command()
 def gui(path: Annotated[Path | None, typer.Argument(metavar="[MODEL|PROJECT]", show_default=False)] = None) -> None:
@@ -68,12 +73,26 @@ def new(
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to calibrate with.")] = None,
     bind: BindOption = None,
+    preset: PresetOption = None,
     json: JsonOption = None,
 ) -> None:
     """Calibrate a model and write a project."""
     from engine.cli import commands
 
-    commands.new(model, calibration, output, target, recipe, samples, method, split, bind or [], json)
+    commands.new(model, calibration, output, target, recipe, samples, method, split, bind or [], preset, json)
+
+
+@app.command()
+def quantise(
+    project: ProjectArgument,
+    preset: PresetOption = "balanced",
+    samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to fit and judge on.")] = 64,
+    json: JsonOption = None,
+) -> None:
+    """Bring the integers closer to the float model: each step that gains on held-out samples is kept."""
+    from engine.cli import quantising
+
+    quantising.quantise(project, preset or "balanced", samples, json)
 
 
 @app.command()
