@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from gui.actions.advice_commands import ADVISE_COMMAND, ADVISE_SELECTION_COMMAND, AdviceCommands
 from gui.actions.builder import ActionSet
 from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
@@ -35,6 +36,7 @@ from gui.document.notice import Notice
 from gui.document.overlay import Overlay
 from gui.document.preferences import Preferences
 from gui.document.qt_document import QtDocument, SharedView
+from gui.panels.advice.widget import AdvicePanel
 from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.compiled_panel import CompiledPanel
 from gui.panels.compiler.widget import CompilerPanel
@@ -107,7 +109,8 @@ class MainWindow(QMainWindow):
         if isinstance(app, QApplication):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
-        for part in (self.actions_, self.table, self.inspector, self.verification, self.notices, self.welcome):
+        panels = (self.table, self.inspector, self.verification, self.advice)
+        for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
         for panel in self.compiled.values():
             panel.set_theme(theme)
@@ -153,6 +156,7 @@ class MainWindow(QMainWindow):
         self.inspector = InspectorPanel(document, view)
         self.hierarchy = HierarchyPanel(document, view)
         self.verification = VerificationPanel(document, view)
+        self.advice = AdvicePanel(document, view)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
         self.roofline = RooflinePanel(document, view)
@@ -191,8 +195,11 @@ class MainWindow(QMainWindow):
             self._refresh_actions,
         )
         self.verifying = VerifyCommands(self.session, self.verification, self.notices, self._show_verification)
+        self.advising = AdviceCommands(
+            self.document.document, self.session, self.view, self.advice, self._show_advice, self._refresh_actions
+        )
         self.panels = PanelCommands(self._fit_time, self)
-        parts = (self.files, self.edits, self.regions, self.verifying, self.views, self.panels)
+        parts = (self.files, self.edits, self.regions, self.verifying, self.advising, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
 
@@ -216,6 +223,9 @@ class MainWindow(QMainWindow):
         self._verification_dock = self._dock("Verification", self.verification, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._verification_dock)
         self._verification_dock.hide()
+        self._advice_dock = self._dock("Advice", self.advice, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], self._advice_dock)
+        self._advice_dock.hide()
         for name, panel in self.compiled.items():
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
@@ -227,7 +237,7 @@ class MainWindow(QMainWindow):
         self.panels.add("compiler", compiler)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
-        for dock in (*self._docks, self._verification_dock):
+        for dock in (*self._docks, self._verification_dock, self._advice_dock):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -314,6 +324,7 @@ class MainWindow(QMainWindow):
         self.table.revealed.connect(self.views.reveal)
         self.hierarchy.revealed.connect(self.views.reveal)
         self.verification.revealed.connect(self.views.reveal)
+        self.advice.revealed.connect(self.views.reveal)
         self.verification.verifyWanted.connect(self.verifying.verify)
         self.panels.seenChanged.connect(self._watch)
         for panel in self.compiled.values():
@@ -363,6 +374,12 @@ class MainWindow(QMainWindow):
         self._verification_dock.show()
         self._verification_dock.raise_()
 
+    def _show_advice(self) -> None:
+        """Bring the panel to the front, high enough for the table below the verdict."""
+        self._advice_dock.show()
+        self._advice_dock.raise_()
+        self.panels.grow(self._advice_dock, COMPILED_HEIGHT)
+
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
@@ -378,6 +395,8 @@ class MainWindow(QMainWindow):
         state = self._action_state()
         self.actions_.refresh(state)
         self.verification.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
+        advise, on_selection = (BY_ID[name].unavailable(state) for name in (ADVISE_COMMAND, ADVISE_SELECTION_COMMAND))
+        self.advice.set_available(advise, on_selection)
 
     def _action_state(self) -> ActionState:
         document, proposed = self.document.document, self.regions.proposed
@@ -395,6 +414,7 @@ class MainWindow(QMainWindow):
             selected_regions=len(self.regions.selected_regions()),
             has_refused_region=proposed is not None and bool(proposed.offending),
             has_nearest_region=proposed is not None and bool(proposed.nearest),
+            has_combination=self.advice.has_combination,
             overlay=self.view.overlay,
             graph_view=self.view.graph_view,
             has_heat=self.heat.heat.scale is not None,

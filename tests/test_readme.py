@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import torch
 import typer.main
 
 from engine.calibrate.recipe import load_recipe
@@ -135,6 +136,16 @@ def test_python_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert {"mobile.qscope", "mobile.qspkg", "mobile.qdq.onnx"} <= {file.name for file in tmp_path.iterdir()}
 
 
+def test_training_loop_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = fenced("py", section("Training"))
+    copy_demo(tmp_path)
+    shutil.copy(MODELS / "mobile_fmnist.qscope", tmp_path / "mobile.qscope")
+    monkeypatch.chdir(tmp_path)
+    batches = [(torch.ones(2, 1, 28, 28), torch.tensor([0, 1]))]
+    exec(compile(code, "README.md", "exec"), {"batches": batches})
+    assert load_project(tmp_path / "trained.qscope").corrections
+
+
 def copy_demo(folder: Path) -> None:
     for file in ("mobile_fmnist.onnx", "fmnist.toml", "fmnist_samples.npz"):
         shutil.copy(MODELS / file, folder)
@@ -201,6 +212,8 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "check": [project],
         "analyze": [project, "--samples", "1"],
         "evaluate": [project, "--data", data, "--samples", "1"],
+        "train": [project, "--data", data, "--split", "calibration", "--samples", "24", "--batch", "8"],
+        "advise": [project, "--node", "blocks.0.se.gate.Sigmoid", "--samples", "2"],
         "verify": [project, "--samples", "1", "--stage", "calibrated"],
         "estimate": [project],
         "compile": [project],

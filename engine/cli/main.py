@@ -172,6 +172,84 @@ def evaluate(
 
 
 @app.command()
+def train(
+    project: ProjectArgument,
+    data: Annotated[Path, typer.Option("--data", metavar="DATA", help="Samples, labelled or not.", show_default=False)],
+    epochs: Annotated[int, typer.Option(metavar="N", help="Passes over the samples.")] = 1,
+    lr: Annotated[float, typer.Option(metavar="R", help="Learning rate of the weights.")] = 3e-5,
+    batch: Annotated[int, typer.Option(metavar="N", help="Samples a step.")] = 32,
+    distill: Annotated[
+        bool, typer.Option("--distill", help="Follow the float model even where there are labels.")
+    ] = False,
+    optimizer: Annotated[str, typer.Option(metavar="adam|sgd", help="How steps are made.")] = "adam",
+    schedule: Annotated[str, typer.Option(metavar="cosine|constant", help="Course of the learning rate.")] = "cosine",
+    holdout: Annotated[float, typer.Option(metavar="SHARE", help="Samples kept aside to judge by.")] = 0.1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the order of samples.")] = 0,
+    recipe: Annotated[Path | None, typer.Option(metavar="R.toml", help="Instead of the project's recipe.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data; 'training' by default.")] = None,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="At most so many samples.")] = None,
+    device: Annotated[str, typer.Option(metavar="cpu|cuda", help="Where gradients are computed.")] = "cpu",
+    checkpoint: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep the run's state there.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint, bit for bit.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="P.qscope", help="Another project to write.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Train with the integer program in the loop, and write what was learned into the project."""
+    from engine.cli import training
+
+    sources = training.Sources(data, recipe, split, samples, device, checkpoint, resume)
+    options = training.options(
+        epochs=epochs,
+        learning_rate=lr,
+        batch=batch,
+        distill=distill,
+        optimiser=optimizer,
+        schedule=schedule,
+        holdout=holdout,
+        seed=seed,
+    )
+    training.train_project(project, output, sources, options, json)
+
+
+@app.command()
+def advise(
+    project: ProjectArgument,
+    node: Annotated[
+        list[str] | None, typer.Option("--node", metavar="REGEX", help="Look at these nodes only; can be repeated.")
+    ] = None,
+    places: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many nodes that matter.")] = 12,
+    samples: Annotated[int, typer.Option(metavar="N", min=2, help="Calibration samples to try remedies on.")] = 16,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DATA", help="Labelled data for the verdict.")] = None,
+    split: Annotated[str | None, typer.Option(metavar="S", help="Part of that data.")] = None,
+    max_drop: Annotated[float, typer.Option(metavar="P", min=0.0, help="Points of top-1 that may be lost.")] = 0.5,
+    min_db: Annotated[
+        float | None, typer.Option("--min-db", metavar="DB", help="Output SQNR that is enough, in place of points.")
+    ] = None,
+    apply: Annotated[
+        int | None, typer.Option("--apply", metavar="N", min=1, help="Apply remedy N, and save the project.")
+    ] = None,
+    apply_all: Annotated[
+        bool, typer.Option("--apply-all", help="Apply the remedies that go best together, and save the project.")
+    ] = False,
+    json: JsonOption = None,
+) -> None:
+    """Where accuracy is lost and why, remedies with gain and cost, and whether PTQ is enough (exit status 0), QAT is
+    needed (3) or the samples do not tell (4)."""
+    from engine.advise.advisor import Labelled
+    from engine.cli import advising
+    from engine.reports_advice import Aim
+
+    labelled = None if data is None else Labelled(data, split)
+    number = advising.COMBINATION if apply_all else apply
+    aim = Aim(max_drop, min_db)
+    wanted = advising.Wanted(tuple(node or ()), places, samples, labelled, aim, number)
+    if status := advising.advise(project, wanted, json):
+        raise typer.Exit(status)
+
+
+@app.command()
 def verify(
     project: ProjectArgument,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to compare with.")] = 2,

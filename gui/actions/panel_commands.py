@@ -46,10 +46,10 @@ class PanelCommands(QObject):
         else:
             dock.show()
             dock.raise_()
-            self._grow(dock, self._good_heights[name])
+            self.grow(dock, self._good_heights[name])
 
     @staticmethod
-    def _grow(dock: QDockWidget, height: int) -> None:
+    def grow(dock: QDockWidget, height: int) -> None:
         """Make a dock as high as it should be, if it is lower and the graph keeps most of the window."""
         window = dock.parentWidget()
         if isinstance(window, QMainWindow) and not dock.isFloating():

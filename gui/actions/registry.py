@@ -208,6 +208,39 @@ def _graph_views() -> tuple[ActionSpec, ...]:
     )
 
 
+def _advice() -> tuple[ActionSpec, ...]:
+    return (
+        ActionSpec(
+            "advice.model",
+            "Advise on Accuracy",
+            "Find out where accuracy is lost and why, try remedies there, and say whether they are enough",
+            "Precision",
+            group=3,
+            shortcuts=("Ctrl+D",),
+            icon="advise",
+            tool_group="model",
+            unavailable=when.can_export,
+        ),
+        ActionSpec(
+            "advice.selection",
+            "Advise on Selection",
+            "Try remedies at the selected nodes",
+            "Precision",
+            group=3,
+            in_context_menu=True,
+            unavailable=when.can_advise_on_selection,
+        ),
+        ActionSpec(
+            "advice.apply_best",
+            "Apply Best Remedies",
+            "Apply the remedies that go best together, as one step",
+            "Precision",
+            group=3,
+            unavailable=when.has_combination,
+        ),
+    )
+
+
 PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory", "roofline", "compiler")})
 """The commands that show and hide the panels of the compiled model."""
 
@@ -382,6 +415,7 @@ ACTIONS: tuple[ActionSpec, ...] = (
     *_marks(),
     *_regions(),
     *_methods(),
+    *_advice(),
     *_overlays(),
     ActionSpec(
         "view.fit",

@@ -32,6 +32,8 @@ class ActionState:
     has_refused_region: bool = False
     """Whether the nodes dragged over, or the last selection, could not be fused."""
     has_nearest_region: bool = False
+    has_combination: bool = False
+    """Whether advice found remedies that go together, which the plan does not have yet."""
     overlay: Overlay = Overlay.NONE
     graph_view: GraphView = GraphView.SOURCE
     has_heat: bool = False
@@ -127,6 +129,14 @@ def can_redo(state: ActionState) -> str:
 
 def can_export(state: ActionState) -> str:
     return is_calibrated(state) or engine_runs(state)
+
+
+def can_advise_on_selection(state: ActionState) -> str:
+    return can_export(state) or has_selection(state)
+
+
+def has_combination(state: ActionState) -> str:
+    return is_open(state) or ("" if state.has_combination else "Ask for advice first")
 
 
 def can_calibrate(state: ActionState) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from PySide6.QtCore import QObject, Signal
 
 from engine.service.messages import (
+    Advised,
     AnyAnswer,
     AnyRequest,
     Cancel,
@@ -21,7 +22,7 @@ from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
-STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady)
+STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised)
 """Answers after which more follow; any other answer is the last one to its request."""
 
 

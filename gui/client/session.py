@@ -10,7 +10,10 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, QTemporaryDir, Signal
 
+from engine.reports_advice import Aim
 from engine.service.messages import (
+    Advise,
+    Advised,
     AnyAnswer,
     AnyRequest,
     Calibrate,
@@ -74,7 +77,8 @@ class EngineSession(QObject):
     (path), ``saved`` (path), ``exported`` (ExportSummary), ``evaluated`` (Evaluation), ``calibrated``
     (samples), ``verified`` (Verification, the revision it is about), ``inspected`` (NodeDetail),
     ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``regionJudged`` (RegionVerdict on
-    nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``noticed`` (Notice), ``activityChanged``
+    nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
+    ``adviceEnded`` (no more of it will come), ``noticed`` (Notice), ``activityChanged``
     (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are
     complete, or failed).
     """
@@ -89,6 +93,8 @@ class EngineSession(QObject):
     regionChecked = Signal(object, bool)
     regionJudged = Signal(object)
     splitChecked = Signal(object)
+    advised = Signal(object)
+    adviceEnded = Signal()
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -112,6 +118,7 @@ class EngineSession(QObject):
         self._live_id = 0
         self._resolved: PlanResolved | None = None
         self._inspected_node = ""
+        self._advice_id = 0
         self._judging: Newest[tuple[str, ...]] = Newest(self._judge)
         self._wanting_compilation: set[str] = set()
         self._sent_revision = NO_REVISION
@@ -222,6 +229,30 @@ class EngineSession(QObject):
 
         self._submit(lambda i: Verify(id=i, revision=revision, samples=samples), handle, "Verifying")
 
+    def advise(self, nodes: Sequence[str], samples: int, aim: Aim) -> None:
+        """Look for remedies at nodes (none: where it costs most); the engine does it while nothing else is asked. What
+        was asked for before is stopped."""
+        self.stop_advice()
+        revision, asked = self._document.revision, tuple(nodes)
+
+        def handle(answer: AnyAnswer) -> None:
+            if answer.id != self._advice_id:
+                return
+            if isinstance(answer, Advised):
+                self.advised.emit(answer)
+            else:
+                self.adviceEnded.emit()
+
+        def build(request_id: int) -> AnyRequest:
+            self._advice_id = request_id
+            return Advise(id=request_id, revision=revision, nodes=asked, samples=samples, aim=aim)
+
+        self._submit(build, handle, "Advising")
+
+    def stop_advice(self) -> None:
+        """Stop looking for remedies; what was found stays."""
+        self._client.cancel(self._advice_id)
+
     def inspect(self, node_id: str) -> None:
         """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for
         nothing.
@@ -325,7 +356,8 @@ class EngineSession(QObject):
                 return
             if isinstance(answer, Failed):
                 self._on_failed(answer)
-            self._hide(answer)
+            if not isinstance(answer, STREAMED):
+                self._hide(answer)
             handle(answer)
 
         request_id = self._client.submit(build, on_answer)
@@ -445,6 +477,7 @@ class EngineSession(QObject):
         self._judging.forget()
         self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
+        self.adviceEnded.emit()
         lost_open = next((request.path for request in lost if isinstance(request, Open)), "")
         if self._budget.spend():
             self._notice(Level.WARNING, _crash_text(why, lost_open, self._document.is_open), details)

@@ -57,21 +57,21 @@ QDockWidget {{ color: {text}; font-weight: bold; }}
 QDockWidget::title {{ background: {window}; padding: 5px 9px; border-bottom: 1px solid {outline}; text-align: left; }}
 QStatusBar {{ background: {window}; color: {muted_text}; border-top: 1px solid {outline}; }}
 QStatusBar::item {{ border: none; }}
-QLineEdit, QSpinBox, QComboBox {{
+QLineEdit, QSpinBox, QDoubleSpinBox, QComboBox {{
     background: {panel}; color: {text}; border: 1px solid {outline}; border-radius: 4px; padding: 3px 6px;
     selection-background-color: {accent}; selection-color: {accent_text};
 }}
-QLineEdit:focus, QSpinBox:focus, QComboBox:focus {{ border-color: {accent}; }}
+QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QComboBox:focus {{ border-color: {accent}; }}
 QComboBox::drop-down {{ border: none; width: 20px; }}
 QComboBox::down-arrow {{ image: url("{chevron}"); width: 12px; height: 12px; }}
-QComboBox:disabled, QLineEdit:disabled, QSpinBox:disabled {{ color: {disabled}; }}
+QComboBox:disabled, QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {{ color: {disabled}; }}
 QComboBox QAbstractItemView {{
     background: {raised}; color: {text}; border: 1px solid {outline};
     selection-background-color: {accent}; selection-color: {accent_text};
 }}
-QSpinBox::up-button, QSpinBox::down-button {{ border: none; width: 18px; }}
-QSpinBox::up-arrow {{ image: url("{chevron_up}"); width: 10px; height: 10px; }}
-QSpinBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button {{ border: none; width: 18px; }}
+QAbstractSpinBox::up-arrow {{ image: url("{chevron_up}"); width: 10px; height: 10px; }}
+QAbstractSpinBox::down-arrow {{ image: url("{chevron}"); width: 10px; height: 10px; }}
 QPushButton {{
     background: {raised}; color: {text}; border: 1px solid {outline}; border-radius: 4px; padding: 5px 14px;
 }}

@@ -31,6 +31,7 @@ READY = ActionState(
     selected_regions=1,
     has_refused_region=True,
     has_nearest_region=True,
+    has_combination=True,
     overlay=Overlay.LATENCY,
     has_heat=True,
     panels=frozenset({"timeline"}),

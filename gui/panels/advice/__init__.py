@@ -1,0 +1,1 @@
+"""Remedies for accuracy with their gain and cost, and whether they are enough."""

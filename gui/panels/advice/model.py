@@ -1,0 +1,188 @@
+"""The advice without Qt: rows of places and remedies, the verdict's lines, and what applying one does to the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from engine.plan.data import PlanData
+from engine.plan.rebase import rebased
+from engine.reports import Interval
+from engine.reports_advice import AccuracyAdvice, Answer, Cause, Combination, Diagnosis, Effect, Trial
+from gui.panels import formats
+
+COLUMNS = ("Place and remedy", "Gain", "Agreement", "Time", "DDR traffic", "Why")
+NUMERIC = frozenset({1, 2, 3, 4})
+WHY = 5
+WIDTHS = (58, 20, 13, 13, 13, 60)
+"""Of the columns, in characters."""
+
+WHOLE_MODEL = "Whole model"
+COMBINATION_KEY = 0
+"""Of the plan with the best combination, among those of the trials."""
+
+NOTHING_FOUND = "nothing that was tried gains more than the noise"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A place, or below it a remedy (with the ``key`` of its plan). ``node`` is what a click selects, "" for nothing.
+
+    ``name`` tells rows apart while figures change; ``is_muted``: nothing to apply; ``is_applied``: the plan has it.
+    """
+
+    name: str
+    texts: tuple[str, ...]
+    tip: str
+    node: str
+    key: int | None = None
+    is_muted: bool = False
+    is_applied: bool = False
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass
+class Advice:
+    """What was asked, and the answers so far: the advice on the plan ``before``, and the plans of its remedies."""
+
+    before: PlanData
+    advice: AccuracyAdvice | None = None
+    plans: dict[int, PlanData] = field(default_factory=dict[int, PlanData])
+
+    def take(self, advice: AccuracyAdvice, plans: Mapping[int, PlanData]) -> None:
+        self.advice = advice
+        self.plans |= plans
+
+    def applied(self, present: PlanData, key: int) -> PlanData:
+        """The present plan with a remedy: what it changes in the plan that it was tried on is done to this one."""
+        fields = rebased(self.before, self.plans[key], present)
+        return msgspec.structs.replace(present, **fields) if fields else present
+
+    def is_applied(self, present: PlanData, key: int) -> bool:
+        return key in self.plans and self.applied(present, key) == present
+
+    def rows(self, present: PlanData) -> tuple[Row, ...]:
+        """A row for each place, its remedies below it, those that gain most first."""
+        advice = self.advice
+        if advice is None:
+            return ()
+        return tuple(self._place(item, advice.trials, present) for item in advice.diagnoses)
+
+    def _place(self, place: Diagnosis, trials: Sequence[Trial], present: PlanData) -> Row:
+        own = [trial for trial in trials if trial.site == place.node]
+        offered = sorted((t for t in own if t.is_offered), key=lambda trial: -(trial.effect.gain_db.mean or 0.0))
+        others = [trial for trial in own if not trial.is_offered]
+        rows = [self._remedy(trial, present) for trial in offered]
+        if others:
+            rows.append(_within_noise(place.node, others))
+        causes = "; ".join(map(cause_text, place.causes))
+        title = place.node.lstrip("/") or WHOLE_MODEL
+        kind = f"  ({place.op_type}, {place.effective})" if place.node else ""
+        share = "" if place.share is None else f"{_share(place.share)} of the error"
+        texts = (f"{title}{kind}", share, "", "", "", causes)
+        tip = "\n".join([place.node or WHOLE_MODEL, *map(cause_text, place.causes)])
+        return Row(place.node, texts, tip, place.node, rows=tuple(rows))
+
+    def _remedy(self, trial: Trial, present: PlanData) -> Row:
+        is_applied = self.is_applied(present, trial.key)
+        state = "✓ applied" if is_applied else "" if trial.is_final else "still being measured"
+        texts = (trial.title, *effect_texts(trial.effect), state)
+        tip = f"{trial.title}\n{effect_text(trial.effect)}\nDouble-click to apply it: one step that can be undone."
+        return Row(f"{trial.site} {trial.remedy}", texts, tip, trial.site, trial.key, is_applied=is_applied)
+
+
+def _within_noise(site: str, trials: Sequence[Trial]) -> Row:
+    """One line for all that was tried in vain; the tool tip has each."""
+    count = len(trials)
+    text = f"{count} other{'s' * (count != 1)} within the noise, or worse"
+    lines = [f"{trial.title}: {gain_text(trial.effect.gain_db)}" for trial in trials]
+    return Row(f"{site} others", (text, "", "", "", "", ""), "\n".join(lines), site, is_muted=True)
+
+
+def cause_text(cause: Cause) -> str:
+    """A cause with its share of what the node adds."""
+    return cause.text if cause.share is None else f"{_share(cause.share)} {cause.text}"
+
+
+def effect_texts(effect: Effect) -> tuple[str, str, str, str]:
+    """Gain, agreement, time and traffic, as short as a table wants them."""
+    agreement = effect.agreement_change
+    points = formats.MISSING if agreement is None else f"{_signed(100.0 * agreement, 1)} pts"
+    time = f"{_signed(effect.change_us, 1)} µs"
+    traffic = "0 B" if not effect.change_bytes else _signed_size(effect.change_bytes)
+    return gain_text(effect.gain_db), points, time, traffic
+
+
+def effect_text(effect: Effect) -> str:
+    """One line of the same, with the number of samples and where the output then is."""
+    gain, points, time, traffic = effect_texts(effect)
+    output = formats.decibels(effect.output_db, unit="dB")
+    return f"{gain} to {output} at the output, agreement {points}, {time}, {traffic} on {effect.samples} samples"
+
+
+def gain_text(gain: Interval) -> str:
+    if gain.mean is None:
+        return formats.MISSING
+    half = "" if gain.half_width is None else f" ± {gain.half_width:.1f}"
+    return f"{_signed(gain.mean, 1)}{half} dB"
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The verdict in a word, the sentence under it, and whether it is bad news."""
+
+    text: str
+    details: str
+    is_warning: bool = False
+
+
+def headline_of(advice: AccuracyAdvice, is_running: bool) -> Headline:
+    """What stands above the table: the verdict, or what is known before there is one."""
+    verdict = advice.verdict
+    if verdict is not None:
+        title = verdict.answer.value
+        if verdict.answer is Answer.WITH_REMEDIES and advice.combination is not None:
+            title = f"PTQ with {counted(len(advice.combination.titles), 'remedy', 'remedies')} is enough"
+        return Headline(_capital(title), verdict.text, verdict.answer is Answer.TRAIN)
+    offered = sum(trial.is_offered for trial in advice.trials)
+    found = f"{counted(offered, 'remedy gains', 'remedies gain')} beyond the noise" if offered else NOTHING_FOUND
+    state = "Trying remedies …" if is_running else "No verdict: advice was stopped"
+    present = formats.decibels(advice.present_db, unit="dB")
+    return Headline(state, f"The output is at {present} over {advice.samples} samples; so far {found}.")
+
+
+def combination_text(combination: Combination) -> str:
+    """What the best combination is, and does."""
+    lines = [f"{number}. {title}" for number, title in enumerate(combination.titles, start=1)]
+    return "\n".join([*lines, effect_text(combination.effect)])
+
+
+def step_label(row: Row) -> str:
+    """What the step of undo is called."""
+    place = row.node.strip("/").rpartition("/")[0] or row.node or WHOLE_MODEL.lower()
+    return f"advice: {row.texts[0]} ({place})"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A number with the word in its form."""
+    return f"{count} {one if count == 1 else many}"
+
+
+def _share(share: float) -> str:
+    return f"{100.0 * share:.0f} %"
+
+
+def _signed(value: float, digits: int) -> str:
+    """A change with its sign; what rounds to nothing has none."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if not float(text) else text.replace("-", "−")
+
+
+def _signed_size(byte_count: int) -> str:
+    return f"{'+' if byte_count > 0 else '−'}{formats.size(abs(byte_count))}"
