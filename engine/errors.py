@@ -113,6 +113,10 @@ class ThirdPartyMissingError(ThirdPartyError):
     """A program that could confirm our results is not installed; the hint is the command that installs it."""
 
 
+class ExecutorError(QuantscopeError):
+    """Who was to measure plans cannot: workers that die, a scheduler that is not there or loses its workers."""
+
+
 class EngineCrash(QuantscopeError):  # noqa: N818 - an event that befell the process, not a wrong input
     """The engine process ended or broke its protocol; the project in the window is intact."""
 

@@ -213,12 +213,15 @@ class Session:
         self.check_plan(plan)
         self.plan = plan
 
-    def with_plan(self, plan: Plan) -> Session:
-        """The same session with another plan, to see what that would do; both share what is computed and kept. Raises
-        PlanError as :meth:`check_plan`."""
+    def with_plan(self, plan: Plan, resolution: Resolution | None = None) -> Session:
+        """The same session with another plan, to see what that would do; both share what is computed and kept.
+        ``resolution`` is the plan's where it is known, as that of the same model in another batch. Raises PlanError as
+        :meth:`check_plan`."""
         _ = self.evaluator, self._resolver, self._timing  # made once, for both
         twin = copy.copy(self)
         twin.set_plan(plan)
+        if resolution is not None:
+            twin._resolved = (twin.plan, twin.target, resolution)
         return twin
 
     def correct(self, correction: Correction) -> str:

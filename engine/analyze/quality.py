@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -68,12 +68,21 @@ def measure(
     """
     evaluator, program = session.evaluator, session.program()
     chosen = samples if isinstance(samples, Sequence) else session.samples(samples)
+
+    def results() -> Iterator[tuple[Sample, Mapping[str, torch.Tensor]]]:
+        for sample in chosen:
+            if cancelled():
+                raise Cancelled
+            yield sample, evaluator.outputs(program, sample)
+
+    return quality_of(evaluator, results())
+
+
+def quality_of(evaluator: Evaluator, results: Iterable[tuple[Sample, Mapping[str, torch.Tensor]]]) -> Quality:
+    """The quality of a program whose outputs are known: each sample with its outputs by name."""
     sums: list[ErrorSums] = []
     agreed: list[float] = []
-    for sample in chosen:
-        if cancelled():
-            raise Cancelled
-        outputs = evaluator.outputs(program, sample)
+    for sample, outputs in results:
         sums.append(evaluator.output_error(sample, outputs))
         agreement = _agreement(evaluator, sample, outputs)
         if agreement is not None:

@@ -317,6 +317,51 @@ def timeline(
 
 
 @app.command()
+def tune(
+    project: ProjectArgument,
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", metavar="POINTS", help="The fastest plan that loses at most so much.")
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", metavar="MS", help="The most accurate plan that is as fast.")
+    ] = None,
+    max_ddr_mb: Annotated[
+        float | None, typer.Option("--max-ddr-mb", metavar="MB", help="At most so much DDR traffic an inference.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="DATA", help="Labelled samples to tell the drop by.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="S", help="Part of these samples.")] = None,
+    minutes: Annotated[float | None, typer.Option(metavar="N", help="Stop then; or once nothing is gained.")] = None,
+    trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Try at most so many plans.")] = None,
+    samples: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Calibration samples to try on; the front is confirmed on all.")
+    ] = 8,
+    seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same plans in the same order.")] = 0,
+    executor: Annotated[str, typer.Option(metavar="processes|inline", help="Who measures plans.")] = "processes",
+    workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; without, one a core.")] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="tcp://HOST:PORT", help="A Dask scheduler whose workers measure instead.")
+    ] = "",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="BEST.qscope", help="Where the chosen plan is written.")
+    ] = None,
+    json: JsonOption = None,
+) -> None:
+    """Search precisions, ranges and fusion: a front over accuracy, latency and DDR traffic. Can be stopped, and goes on
+    where it was; exit status 1 where no plan keeps the bounds.
+    """
+    from engine.cli import tuning
+    from engine.tune.records import TuneSettings
+
+    most_ddr = None if max_ddr_mb is None else round(max_ddr_mb * 1e6)
+    settings = TuneSettings(max_drop, max_latency_ms, most_ddr, minutes, trials, samples, seed)
+    who = tuning.Workers(executor, workers, scheduler)
+    if not tuning.tune_project(project, settings, who, data, split, output, json):
+        raise typer.Exit(1)
+
+
+@app.command()
 def export(
     project: ProjectArgument,
     format: Annotated[

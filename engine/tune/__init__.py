@@ -1,0 +1,1 @@
+"""Mixed precision search: a Pareto front over accuracy, latency and DDR traffic."""
