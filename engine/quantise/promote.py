@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.analyze.keys import value_keys
+from engine.analyze.metrics import NO_SUMS, error_sums
 from engine.analyze.quality import measure
 from engine.errors import Cancelled
 from engine.ops.elementwise import Sigmoid
@@ -30,12 +31,13 @@ from engine.plan.resolve import passes_through
 from engine.precision import Precision
 from engine.program.executor import run_instruction
 from engine.program.types import Instruction, Program
+from engine.quantise.bias import BiasCorrection
+from engine.quantise.step import Work
 
 if TYPE_CHECKING:
     from engine.analyze.evaluator import Sample
     from engine.graph.graph import Graph
     from engine.plan.types import Plan, Unit
-    from engine.quantise.step import Work
     from engine.session import Session
 
 Tensors = Mapping[str, torch.Tensor]
@@ -43,6 +45,9 @@ Tensors = Mapping[str, torch.Tensor]
 SQUASHING = (Softmax, Sigmoid)
 
 NARROW = (Precision.INT8, Precision.LUT)
+
+BIAS = "bias"
+"""The kind of correction that belongs to precisions."""
 
 SMALLEST_GAIN_DB = 0.005
 """A unit that is predicted to gain less stays as it is."""
@@ -89,7 +94,8 @@ def promote(session: Session, work: Work, budget: Budget = Budget(), samples: in
     """The session's plan with more units in int16; what the user has marked stays as it is.
 
     Noise is measured on the first ``samples`` of the work's; the answer has as few promotions as reach the target on
-    all of them, or what the budget allows. Where that measures no better, it is the session's own plan.
+    all of them, or what the budget allows. Biases that took mean errors back are fitted anew: the errors are others.
+    Where that measures no better, it is the session's own plan.
 
     Raises:
         CalibrationError, DataError: As :func:`engine.analyze.quality.measure`.
@@ -102,19 +108,56 @@ def within(
     session: Session, found: Sequence[Source], floor: NDArray[np.float64], work: Work, budget: Budget
 ) -> Plan:
     """As :func:`promote`, of sources that were measured (:func:`sources`): for several budgets."""
-    before = measure(session, work.samples, work.cancelled)
-    if budget.target_db is not None and -10 * before.loss >= budget.target_db:
+    judge = _Judge(session, work)
+    wanted = None if budget.target_db is None else -budget.target_db / 10
+    if wanted is not None and judge.loss(session.plan) <= wanted:
         return session.plan
     order = _picked(session, found, floor, budget)
+    if not order:
+        return session.plan
 
-    def loss_with(count: int) -> float:
-        return measure(session.with_plan(_promoted(session.plan, order[:count])), work.samples, work.cancelled).loss
+    def plan_with(count: int) -> Plan:
+        return _refitted(session, _promoted(session.plan, order[:count]), work)
 
     count = len(order)
-    if budget.target_db is not None and order:
-        wanted = -budget.target_db / 10
-        count = _fewest(lambda tried: loss_with(tried) <= wanted, len(order))
-    return _promoted(session.plan, order[:count]) if loss_with(count) < before.loss else session.plan
+    if wanted is not None:
+        count = _fewest(lambda tried: judge.loss(plan_with(tried)) <= wanted, count)
+    plan = plan_with(count)
+    return plan if judge.felt_loss(plan) < judge.felt_loss(session.plan) else session.plan
+
+
+def _refitted(session: Session, plan: Plan, work: Work) -> Plan:
+    """The plan with the biases that belong to it, where the session's has some."""
+    kept = tuple(digest for digest in plan.corrections if session.corrections.get(digest).kind != BIAS)
+    if kept == plan.corrections:
+        return plan
+    return BiasCorrection()(session.with_plan(replace(plan, corrections=kept)), work)
+
+
+class _Judge:
+    """What plans come to on the work's samples: at the outputs, and where noise is felt."""
+
+    def __init__(self, session: Session, work: Work) -> None:
+        self._session = session
+        self._work = work
+
+    def loss(self, plan: Plan) -> float:
+        """As :class:`engine.analyze.quality.Quality` has it."""
+        return measure(self._session.with_plan(plan), self._work.samples, self._work.cancelled).loss
+
+    def felt_loss(self, plan: Plan) -> float:
+        """The same in front of the last softmax or sigmoid: a few samples say more there than classes that flip do."""
+        twin = self._session.with_plan(plan)
+        program, evaluator = twin.program(), twin.evaluator
+        losses: list[float] = []
+        for sample in self._work.samples:
+            if self._work.cancelled():
+                raise Cancelled
+            felt = felt_values(twin.graph, program.value_of)
+            exact = evaluator.model.run(sample.inputs, keep=felt)
+            sums = [error_sums(exact[value], evaluator.value(program, sample, value), 1.0) for value in felt]
+            losses.append(-sum(sums, NO_SUMS).sqnr_db / 10)
+        return float(np.mean(losses))
 
 
 def _fewest(enough: Callable[[int], bool], most: int) -> int:
@@ -141,7 +184,7 @@ def sources(
     Raises Cancelled.
     """
     units = [unit for unit in session.resolve().units if _is_narrow(session, unit)]
-    wide = session.with_plan(session.plan.mark(tuple(n for unit in units for n in unit.nodes), Precision.INT16))
+    wide = _in_int16(session, units, Work(tuple(samples), cancelled=work.cancelled))
     tried = [(unit, back.program()) for unit in units if (back := _without(wide, unit)) is not None]
     felt = felt_values(session.graph, wide.program().value_of)
     noises, floor = np.zeros((len(tried), len(samples))), np.zeros(len(samples))
@@ -158,6 +201,15 @@ def sources(
     present_us = _latency_us(session)
     found = [_source(session, unit, noise, present_us) for (unit, _), noise in zip(tried, noises, strict=True)]
     return found, floor
+
+
+def _in_int16(session: Session, units: Sequence[Unit], work: Work) -> Session:
+    """The session with all units in int16, and biases that take back what rounded weights shift: with these shifts,
+    some models answer to any noise alike."""
+    plan = session.plan.mark(tuple(node for unit in units for node in unit.nodes), Precision.INT16)
+    kept = tuple(digest for digest in plan.corrections if session.corrections.get(digest).kind != BIAS)
+    wide = session.with_plan(replace(plan, corrections=kept))
+    return wide.with_plan(BiasCorrection()(wide, work))
 
 
 def _is_narrow(session: Session, unit: Unit) -> bool:

@@ -118,8 +118,12 @@ def _scored(score: Score) -> Callable[[Session, Path, int], Data]:
 
 def _calibrate_lines(session: Session, folder: Path) -> None:
     ocr = ocr_module()
-    drawn = ocr.lines(CALIBRATION, seed=1000)
-    session.calibrate(_written(folder / "lines.npz", ocr.tensor([picture for picture, _ in drawn])))
+    rows = ocr.tensor([picture for picture, _ in ocr.lines(CALIBRATION, seed=1000)])
+    session.calibrate(_written(folder / f"{_stem(session)}_calibration.npz", rows))
+
+
+def _stem(session: Session) -> str:
+    return Path(session.graph.source or "model").stem
 
 
 def _written(path: Path, rows: np.ndarray) -> Path:
@@ -130,7 +134,7 @@ def _written(path: Path, rows: np.ndarray) -> Path:
 def _lines(session: Session, folder: Path, count: int) -> Data:
     ocr = ocr_module()
     drawn = ocr.lines(300, seed=0)[:count]
-    path = _written(folder / "more_lines.npz", ocr.tensor([picture for picture, _ in drawn]))
+    path = _written(folder / f"{_stem(session)}_evaluation.npz", ocr.tensor([picture for picture, _ in drawn]))
     alphabet = ocr.characters(str(session.graph.source))
     return Data(_open(session, path, count), Lines(ocr, alphabet, [text for _, text in drawn]))
 
@@ -143,12 +147,12 @@ def _drawn_pages(count: int, seed: int) -> list[tuple[pages.Image.Image, list[pa
 
 def _calibrate_pages(session: Session, folder: Path) -> None:
     drawn = [picture for picture, _ in _drawn_pages(CALIBRATION, 1000)]
-    session.calibrate(_written(folder / "pages.npz", pages.tensor(drawn)))
+    session.calibrate(_written(folder / f"{_stem(session)}_calibration.npz", pages.tensor(drawn)))
 
 
 def _pages(session: Session, folder: Path, count: int) -> Data:
     drawn = _drawn_pages(count, 0)
-    path = _written(folder / "more_pages.npz", pages.tensor([picture for picture, _ in drawn]))
+    path = _written(folder / f"{_stem(session)}_evaluation.npz", pages.tensor([picture for picture, _ in drawn]))
     return Data(_open(session, path, count), Pages([boxes for _, boxes in drawn]))
 
 

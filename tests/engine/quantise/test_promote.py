@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from engine.analyze.quality import measure
 from engine.errors import Cancelled
 from engine.ops.other import Input
 from engine.precision import Precision
+from engine.quantise.bias import BiasCorrection
 from engine.quantise.promote import Budget, Replay, Source, felt_values, promote, sources, within
 from engine.quantise.step import Work
 from engine.session import Session
@@ -51,6 +53,7 @@ Measured = tuple[Session, tuple[Sample, ...], list[Source], NDArray[np.float64]]
 def test_noise_is_what_one_unit_in_int8_changes(measured: Measured) -> None:
     session, samples, found, floor = measured
     wide = session.with_plan(session.plan.mark(tuple(n for item in found for n in item.nodes), Precision.INT16))
+    wide = wide.with_plan(BiasCorrection()(wide, Work(samples)))
     (value,) = felt_values(session.graph, wide.program().value_of)
     exact = session.evaluator.reference(samples[0])[value].double()
     signal = float(exact.square().sum())
@@ -117,6 +120,17 @@ def test_it_stops_at_the_target(measured: Measured) -> None:
     assert _at_int16(stopped) < _at_int16(best)
     reached_already = Budget(target_db=before - 1.0)
     assert within(session, found, floor, Work(samples), reached_already) is session.plan
+
+
+def test_biases_are_fitted_to_the_new_precisions(measured: Measured) -> None:
+    session, samples, found, floor = measured
+    work = Work(samples)
+    corrected = session.with_plan(BiasCorrection()(session, work))
+    plan = within(corrected, found, floor, work, Budget(share=0.4, latency=None))
+    assert len(plan.corrections) == 1
+    assert plan.corrections != corrected.plan.corrections
+    stale = session.with_plan(replace(plan, corrections=corrected.plan.corrections))
+    assert measure(session.with_plan(plan), samples).loss < measure(stale, samples).loss
 
 
 def test_marks_of_the_user_stay(session: Session) -> None:
