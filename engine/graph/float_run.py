@@ -66,7 +66,7 @@ class FloatModel:
         unknown = sorted(name for name in kept if name not in self.graph.types)
         if unknown:
             raise GraphError(f"the graph has no value named {', '.join(unknown)}", path=self.graph.source)
-        values = {name: _channels_last(fed_tensor(self.graph, name, inputs)) for name in self.graph.inputs}
+        values = {name: channels_last(fed_tensor(self.graph, name, inputs)) for name in self.graph.inputs}
         with torch.inference_mode():
             for index, node in enumerate(self.graph.nodes):
                 outputs = self.outputs_of(node, values)
@@ -121,7 +121,7 @@ def fed_tensor(graph: Graph, name: str, inputs: Feeds) -> Tensor:
     return tensor
 
 
-def _channels_last(tensor: Tensor) -> Tensor:
+def channels_last(tensor: Tensor) -> Tensor:
     """Pictures with their channels side by side in memory, as integer kernels have them, and as what is computed from
     them then stays: convolutions take less time, and comparing with integers needs no copy in another order."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor

@@ -42,7 +42,7 @@ def run_program(
     if missing:
         raise DataError(f"no data for input '{missing[0]}'", hint=f"inputs are {', '.join(program.inputs)}")
     wanted = {*(keep or ()), *program.outputs.values()}
-    last_use = _last_use(program)
+    last_use = last_uses(program)
     values: dict[str, Tensor] = {value: inputs[name] for name, value in program.inputs.items()}
     with torch.inference_mode():
         for place, instruction in enumerate(program.instructions):
@@ -79,7 +79,7 @@ def run_instruction(instruction: Instruction, inputs: Sequence[Tensor | None]) -
         raise type(error)(error.message, path=error.path, node=node, hint=error.hint) from error
 
 
-def _last_use(program: Program) -> list[list[str]]:
+def last_uses(program: Program) -> list[list[str]]:
     """For each instruction, the values that nothing after it reads (its own unread outputs included)."""
     place_of: dict[str, int] = {}
     for place, instruction in enumerate(program.instructions):

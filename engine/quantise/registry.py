@@ -8,6 +8,7 @@ from types import MappingProxyType
 from engine.quantise.bias import BiasCorrection
 from engine.quantise.equalise import Equalise
 from engine.quantise.promote import Promote
+from engine.quantise.rounding import LayerwiseRounding
 from engine.quantise.smooth import Smooth
 from engine.quantise.step import Step
 from engine.quantise.weights import WeightScales
@@ -18,12 +19,13 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "equalise": Equalise(),
         "weights": WeightScales(),
         "bias": BiasCorrection(),
+        "rounding": LayerwiseRounding(),
         "promote": Promote(),
     }
 )
 """By the name that reports and the command line use."""
 
-_BALANCED = ("smooth", "equalise", "weights", "bias")
+_BALANCED = ("smooth", "equalise", "weights", "bias", "rounding")
 
 PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BALANCED})
 """The steps of each preset, in their order; each begins with all steps of the one before it."""
