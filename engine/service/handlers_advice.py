@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from engine.advise.advisor import Advisor, Options, Stage
 from engine.plan.data import PlanData, data_of
@@ -35,7 +35,7 @@ class _Reporter:
         self._stage = ""
         self._sent_at = 0.0
 
-    def run(self) -> Iterator[None]:
+    def run(self) -> Generator[None]:
         """Raises what :meth:`engine.advise.advisor.Advisor.run` does."""
         for stage in self._advisor.run():
             if stage.text != self._stage or time.monotonic() - self._sent_at >= _SEND_EVERY_S:

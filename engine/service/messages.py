@@ -30,6 +30,7 @@ from engine.reports import (
     Verification,
 )
 from engine.reports_advice import AccuracyAdvice, Aim
+from engine.train.records import TrainOptions, TrainProgress, TrainReport
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
@@ -126,6 +127,18 @@ class Advise(Request, frozen=True, tag="advise"):
     nodes: tuple[str, ...] = ()
     samples: int = 16
     aim: Aim = Aim()
+
+
+class Train(Request, frozen=True, tag="train"):
+    """Train the plan of the last UpdatePlan on data. Runs while nothing else is asked for: streams Training, ends with
+    Trained, also when it is cancelled (the best so far). Later plans neither stop nor change it; another model or
+    calibration does."""
+
+    revision: int
+    path: str
+    split: str | None = None
+    samples: int | None = None
+    options: TrainOptions = TrainOptions()
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -257,6 +270,21 @@ class Advised(Answer, frozen=True, tag="advised"):
     plans: dict[int, PlanData]
 
 
+class Training(Answer, frozen=True, tag="training"):
+    """How far a training run is, with the points of its curves since the last answer."""
+
+    revision: int
+    course: TrainProgress
+
+
+class Trained(Answer, frozen=True, tag="trained"):
+    """A training run ended; ``plan`` is that of the request with what was learned."""
+
+    revision: int
+    report: TrainReport
+    plan: PlanData
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -302,6 +330,7 @@ AnyRequest = (
     | Evaluate
     | Verify
     | Advise
+    | Train
     | Save
     | Export
     | Cancel
@@ -320,6 +349,8 @@ AnyAnswer = (
     | Evaluated
     | Verified
     | Advised
+    | Training
+    | Trained
     | Saved
     | Exported
     | Done

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import IO, Any
@@ -81,7 +81,7 @@ class Worker:
         self.session: Session | None = None
         self.live: Iterator[None] | None = None
         self.live_id = 0
-        self.background: dict[int, Iterator[None]] = {}
+        self.background: dict[int, Generator[None]] = {}
         self._output = output
         self._encoder = msgspec.msgpack.Encoder()
 
@@ -125,10 +125,11 @@ class Worker:
         """One step of the work whose turn it is, which then goes to the end of the queue."""
         request_id = next(iter(self.background))
         work = self.background.pop(request_id)
-        if self.inbox.is_cancelled(request_id):
-            raise Cancelled
         with contextlib.suppress(StopIteration):
-            next(work)
+            if self.inbox.is_cancelled(request_id):
+                work.throw(Cancelled())  # work that has something to keep answers with that
+            else:
+                next(work)
             self.background[request_id] = work
 
     def _guarded(self, request_id: int, work: Callable[[], None]) -> None:

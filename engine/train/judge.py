@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from engine.graph.float_run import FloatModel
-from engine.memory import release_free_memory
 from engine.program.executor import run_program
 from engine.train.losses import Objective
 from engine.train.module import IntegerModule
@@ -36,6 +36,17 @@ class FloatOutputs:
         return joined(inputs, rows, model.run)
 
 
+@dataclass
+class Score:
+    """Sums over samples kept aside."""
+
+    count: int = 0
+    hits: int = 0
+    loss: float = 0.0
+    error: float = 0.0
+    power: float = 0.0
+
+
 class Judge:
     """Measures the present program of a module on the samples kept aside.
 
@@ -47,43 +58,51 @@ class Judge:
     ) -> None:
         self._module, self._samples = module, samples
         self._objective, self._float_outputs = objective, float_outputs
+        self._batches = tuple(samples.held_out_batches())
+        self._known: dict[int, Tensors] = {}
         self.metric_name = "top-1" if samples.labelled else "output dB"
 
-    def __call__(self) -> tuple[float, float]:
-        """Metric (larger is better) and loss.
+    @property
+    def batch_count(self) -> int:
+        return len(self._batches)
+
+    def add(self, score: Score, place: int) -> None:
+        """Measure the present program on one of the batches kept aside.
 
         Raises:
             GraphError: The module's numbers make no program.
         """
-        hits, loss, error, power = 0, 0.0, 0.0, 0.0
-        for places, expected in zip(self._samples.held_out_batches(), self._expected, strict=True):
-            inputs, labels = self._samples.inputs(places), self._samples.labels(places)
-            rows = self._module.rows_for(len(places))
-            program = self._module.program(rows)
-            found = joined(inputs, rows, lambda part: run_program(program, part))  # noqa: B023 - used at once
-            loss += float(self._objective(found, expected, labels)) * len(places)
-            hits += self._hits(found, labels)
-            for name in self._objective.followed:
-                error += float((found[name] - expected[name]).to(torch.float64).square().sum())
-                power += float(expected[name].to(torch.float64).square().sum())
-        release_free_memory()
-        count = len(self._samples.held_out)
-        decibels = 10.0 * math.log10(power / error) if error and power else math.inf
-        return (hits / count if self._samples.labelled else decibels), loss / count
+        places, expected = self._batches[place], self._expected(place)
+        inputs, labels = self._samples.inputs(places), self._samples.labels(places)
+        rows = self._module.rows_for(len(places))
+        program = self._module.program(rows)
+        found = joined(inputs, rows, lambda part: run_program(program, part))
+        score.count += len(places)
+        score.loss += float(self._objective(found, expected, labels)) * len(places)
+        score.hits += self._hits(found, labels)
+        for name in self._objective.followed:
+            score.error += float((found[name] - expected[name]).to(torch.float64).square().sum())
+            score.power += float(expected[name].to(torch.float64).square().sum())
+
+    def metric_of(self, score: Score) -> float:
+        """Larger is better."""
+        if self._samples.labelled:
+            return score.hits / score.count
+        return 10.0 * math.log10(score.power / score.error) if score.error and score.power else math.inf
 
     @cached_property
     def float_metric(self) -> float | None:
         """The float model's own top-1; None without labels."""
         if not self._samples.labelled:
             return None
-        batches = zip(self._samples.held_out_batches(), self._expected, strict=True)
-        hits = sum(self._hits(expected, self._samples.labels(places)) for places, expected in batches)
-        return hits / len(self._samples.held_out)
+        hits = (self._hits(self._expected(i), self._samples.labels(places)) for i, places in enumerate(self._batches))
+        return sum(hits) / len(self._samples.held_out)
 
-    @cached_property
-    def _expected(self) -> Sequence[Tensors]:
-        """The float model's outputs for the samples kept aside."""
-        return [self._float_outputs(self._samples.inputs(places)) for places in self._samples.held_out_batches()]
+    def _expected(self, place: int) -> Tensors:
+        """The float model's outputs for a batch kept aside."""
+        if place not in self._known:
+            self._known[place] = self._float_outputs(self._samples.inputs(self._batches[place]))
+        return self._known[place]
 
     def _hits(self, outputs: Tensors, labels: Tensor | None) -> int:
         if labels is None:

@@ -18,10 +18,11 @@ from engine.analyze.task import class_count
 from engine.calibrate.data import open_data
 from engine.calibrate.recipe import Recipe
 from engine.errors import GraphError, PlanError
+from engine.memory import release_free_memory
 from engine.plan.types import Plan
 from engine.train.checkpoint import TrainState, read_state, write_state
 from engine.train.convert import TITLE, convert, differing_bits, prepare
-from engine.train.judge import FloatOutputs, Judge, pieces
+from engine.train.judge import FloatOutputs, Judge, Score, pieces
 from engine.train.losses import Objective
 from engine.train.module import IntegerModule
 from engine.train.records import Ending, LossPoint, MetricPoint, TrainOptions, TrainProgress, TrainReport
@@ -81,6 +82,30 @@ def train(
         CalibrationError, GraphError: The session has no integer program.
         PlanError: Options that make no sense, a checkpoint of another run, or a device that is not there.
     """
+    trainer = prepared_trainer(session, data, options or TrainOptions(), recipe, split, samples, device)
+    if resume is not None:
+        trainer.resume(resume)
+    for course in trainer.run(checkpoint):
+        if observe is not None:
+            observe(course)
+        if cancelled():
+            trainer.stop(checkpoint)
+            break
+    return trainer.finish()
+
+
+def prepared_trainer(
+    session: Session,
+    data: Path,
+    options: TrainOptions,
+    recipe: Recipe | None = None,
+    split: str | None = None,
+    samples: int | None = None,
+    device: str = "cpu",
+) -> Trainer:
+    """A run of :func:`train` before its first step. Raises what that does."""
+    if options.problem:
+        raise PlanError(options.problem)
     recipe = recipe or (session.data.recipe if session.data is not None else None)
     kinds = {name: session.graph.types[name] for name in session.graph.inputs}
     dataset = open_data(
@@ -88,16 +113,9 @@ def train(
     )
     if dataset.labels is not None:
         dataset.check_labels(class_count(session.graph, dataset))
-    options = options or TrainOptions()
-    if options.problem:
-        raise PlanError(options.problem)
     module = prepare(session).to(_device(device))
     kept = TrainingSamples(dataset, module.own_rows, options.batch, options.holdout, options.seed)
-    trainer = Trainer(session, module, kept, options)
-    if resume is not None:
-        trainer.resume(resume)
-    ending = trainer.run(checkpoint, observe, cancelled)
-    return trainer.finish(ending)
+    return Trainer(session, module, kept, options)
 
 
 class Trainer:
@@ -113,44 +131,45 @@ class Trainer:
         self._steps = options.epochs * samples.steps_per_epoch
         self._optimiser = _optimiser(module, options)
         self._state = TrainState()
+        self._ending: Ending = "finished"
         self._problem = ""
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises PlanError where it is none of this run."""
         self._state = read_state(path, self._identity(), self._module, self._optimiser)
 
-    def run(self, checkpoint: Path | None, observe: Observer | None, cancelled: Callable[[], bool]) -> Ending:
-        """Train to the end, or until it is cancelled or diverges."""
-        if not self._state.metrics:
-            self._measure()
-            self._tell(observe)
-        ending: Ending = "finished"
+    def run(self, checkpoint: Path | None = None) -> Iterator[TrainProgress]:
+        """Train to the end, or until the run diverges; how far it is after each step, and while it is judged."""
+        if self._lacks_judgement():
+            yield from self._measure()
+        yield self._course()
         for places in self._remaining():
-            if cancelled():
-                ending = "cancelled"
-                break
             if not self._step(places):
-                ending = "diverged"
-                break
-            if self._is_due():
-                self._measure()
+                self._ending = "diverged"
+                return
+            if self._lacks_judgement():
+                yield from self._measure()
                 self._save(checkpoint)
-            self._tell(observe)
-        if ending == "cancelled":
-            self._save(checkpoint)
-        return ending
+            yield self._course()
 
-    def finish(self, ending: Ending) -> tuple[Plan, TrainReport]:
+    def stop(self, checkpoint: Path | None = None) -> None:
+        """End the run where it is."""
+        if self._state.step < self._steps:
+            self._ending = "cancelled"
+            self._save(checkpoint)
+
+    def finish(self) -> tuple[Plan, TrainReport]:
         """The plan with the best numbers, compared with the module once more, and the report."""
-        start, best = self._state.metrics[0], self._state.best_point
+        best = self._state.best_point
+        start = self._state.metrics[0] if self._state.metrics else best
         plan, compared = self._session.plan, 0
         if best.step > 0:
             self._module.load_state_dict(self._state.best)
             plan = convert(self._session, self._module, f"{TITLE}, {best.step} steps")
             compared = self._compare(plan)
         report = TrainReport(
-            ending=ending,
-            text=self._text(ending),
+            ending=self._ending,
+            text=self._text(),
             metric=self._judge.metric_name,
             float_metric=self._judge.float_metric,
             start=start,
@@ -232,20 +251,25 @@ class Trainer:
 
     # Judging
 
-    def _is_due(self) -> bool:
-        """Whether the program is judged after this step: so many times an epoch, and at its end."""
-        per_epoch = self._samples.steps_per_epoch
-        place = (self._state.step - 1) % per_epoch + 1
-        share = self._options.evaluations
-        return place * share // per_epoch > (place - 1) * share // per_epoch
+    def _lacks_judgement(self) -> bool:
+        """Whether the present program is to be judged: before the first step, so many times an epoch, at its end."""
+        step, per_epoch = self._state.step, self._samples.steps_per_epoch
+        if self._state.metrics and self._state.metrics[-1].step == step:
+            return False
+        place, share = (step - 1) % per_epoch + 1, self._options.evaluations
+        return step == 0 or place * share // per_epoch > (place - 1) * share // per_epoch
 
-    def _measure(self) -> None:
-        """Judge the present program; remember it if it is the best."""
+    def _measure(self) -> Iterator[TrainProgress]:
+        """Judge the present program, batch by batch; remember it if it is the best."""
+        score = Score()
         try:
-            metric, loss = self._judge()
+            for place in range(self._judge.batch_count):
+                self._judge.add(score, place)
+                yield self._course()
         except GraphError:
             return  # the next step says that the run diverged
-        point = MetricPoint(self._state.step, metric, loss)
+        release_free_memory()
+        point = MetricPoint(self._state.step, self._judge.metric_of(score), score.loss / score.count)
         self._state.metrics.append(point)
         if not self._state.best or self._rank(point) > self._rank(self._state.best_point):
             self._state.best_point = point
@@ -274,13 +298,12 @@ class Trainer:
 
     # Telling and keeping
 
-    def _tell(self, observe: Observer | None) -> None:
-        if observe is None:
-            return
+    def _course(self) -> TrainProgress:
+        """How far the run is, with the points that were not told yet."""
         state = self._state
         losses, metrics = tuple(state.losses[state.told_losses :]), tuple(state.metrics[state.told_metrics :])
         state.told_losses, state.told_metrics = len(state.losses), len(state.metrics)
-        observe(TrainProgress(state.step, self._steps, losses, metrics))
+        return TrainProgress(state.step, self._steps, losses, metrics)
 
     def _save(self, checkpoint: Path | None) -> None:
         if checkpoint is not None:
@@ -297,17 +320,17 @@ class Trainer:
             **msgspec.structs.asdict(self._options),
         }
 
-    def _text(self, ending: Ending) -> str:
+    def _text(self) -> str:
         state = self._state
         how = {
             "finished": f"trained {state.step} steps",
             "cancelled": f"stopped after {state.step} of {self._steps} steps",
             "diverged": f"diverged: {self._problem}; train again with a smaller learning rate",
-        }[ending]
-        start, best = state.metrics[0], state.best_point
+        }[self._ending]
+        best = state.best_point
         if best.step == 0:
             return f"{how}; nothing was better than the program before, which is kept"
-        figures = " → ".join(self._judge.figure(point.metric) for point in (start, best))
+        figures = " → ".join(self._judge.figure(point.metric) for point in (state.metrics[0], best))
         return f"{how}; {figures} on {len(self._samples.held_out)} samples kept aside (step {best.step})"
 
 

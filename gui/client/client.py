@@ -17,12 +17,13 @@ from engine.service.messages import (
     Progress,
     Ready,
     TimingReady,
+    Training,
 )
 from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
-STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised)
+STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Training)
 """Answers after which more follow; any other answer is the last one to its request."""
 
 

@@ -42,6 +42,7 @@ from engine.service.messages import (
     Save,
     Saved,
     TimingReady,
+    Trained,
     UpdatePlan,
     Verified,
     Verify,
@@ -50,7 +51,7 @@ from engine.session import Session
 
 A = TypeVar("A")
 TIMEOUT_S = 60.0
-FINAL = (Opened, Done, Calibrated, Inspected, Evaluated, Verified, Saved, Exported, Failed)
+FINAL = (Opened, Done, Calibrated, Inspected, Evaluated, Verified, Saved, Exported, Failed, Trained)
 
 
 class Engine:
@@ -197,9 +198,7 @@ def test_a_newer_plan_supersedes_the_live_work_of_an_older_one(engine: Engine) -
     assert isinstance(resolved, PlanResolved)
     node = resolved.nodes[len(resolved.nodes) // 2].id
     plans = [PlanData(choices={node: wanted}) for wanted in ("int16", "float", "int8")]
-    requests = [
-        engine.send(UpdatePlan, revision=10 + index, plan=plan, samples=8) for index, plan in enumerate(plans)
-    ]
+    requests = [engine.send(UpdatePlan, revision=10 + index, plan=plan, samples=8) for index, plan in enumerate(plans)]
     answers = engine.until(requests[-1])
     for index, request in enumerate(requests):
         own = [answer for answer in answers if answer.id == request]

@@ -15,7 +15,7 @@ import torch
 
 from engine.errors import DataError, PlanError
 from engine.session import Session
-from engine.train.records import TrainOptions, TrainProgress, TrainReport
+from engine.train.records import TrainOptions, TrainProgress
 from engine.train.trainer import train
 from tests.engine.graph.onnx_models import build, node
 
@@ -62,10 +62,6 @@ def data(folder: Path, labelled: bool = True, count: int = 160, **more: Any) -> 
     return folder / "train.npz"
 
 
-def without_progress(report: TrainReport) -> Mapping[str, object]:
-    return msgspec.structs.asdict(report)
-
-
 def test_it_learns_and_the_plan_has_the_bits(session: Session, tmp_path: Path) -> None:
     before = session.plan
     seen: list[TrainProgress] = []
@@ -102,16 +98,19 @@ def test_it_follows_the_float_model(session: Session, tmp_path: Path, labelled: 
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
-    path = data(tmp_path)
-    whole_plan, whole = train(session, path, OPTIONS)
-    checkpoint = tmp_path / "run.pt"
-    asked = iter(range(1000))
-    _, part = train(session, path, OPTIONS, checkpoint=checkpoint, cancelled=lambda: next(asked) == 10)
-    assert part.ending == "cancelled" and part.steps == 10
-    assert "stopped after 10 of 28 steps" in part.text
-    plan, rest = train(session, path, OPTIONS, resume=checkpoint)
-    assert without_progress(rest) == without_progress(whole)
-    assert plan == whole_plan  # corrections are named by their content
+    path, checkpoint = data(tmp_path), tmp_path / "run.pt"
+    options = msgspec.structs.replace(OPTIONS, epochs=2)
+    whole_plan, whole = train(session, path, options)
+    # In the first judgement, between two steps, and in the judgement after the fourth step.
+    for asked_before, steps in ((1, 0), (5, 2), (9, 4)):
+        asked = iter(range(1000))
+        stop_at = asked_before
+        _, part = train(session, path, options, checkpoint=checkpoint, cancelled=lambda: next(asked) == stop_at)  # noqa: B023
+        assert (part.ending, part.steps) == ("cancelled", steps)
+        assert f"stopped after {steps} of 14 steps" in part.text
+        plan, rest = train(session, path, options, resume=checkpoint)
+        assert rest == whole
+        assert plan == whole_plan  # corrections are named by their content
 
 
 def test_a_checkpoint_of_another_run_is_refused(session: Session, tmp_path: Path) -> None:
