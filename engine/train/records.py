@@ -28,7 +28,7 @@ class TrainOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     epochs: int = 1
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-5
     batch: int = 32
     optimiser: Optimiser = "adam"
     schedule: Schedule = "cosine"
