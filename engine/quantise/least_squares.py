@@ -15,13 +15,13 @@ Shapes: G groups of the convolution, each with O outputs of K weights; N rows (p
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor
+
+from engine.quantise.threads import one_thread
 
 LEVELS = 127
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)
@@ -109,7 +109,7 @@ def fit(rows: Rows, weights: Tensor, bias: Tensor) -> Integers:
     On the rows their error is at most that of the original weights, rounded to the nearest step of the scale at which
     none is clipped, with the original bias: where it is not, these are the answer.
     """
-    with _one_thread():
+    with one_thread():
         return _fit(rows, weights.double(), bias.double())
 
 
@@ -297,15 +297,3 @@ def _descended(square: Tensor, wanted: Tensor, steps: Tensor) -> Tensor:
 def _cholesky(square: Tensor) -> Tensor:
     """The lower Cholesky factor of matrices [G, K, K]."""
     return cast("Tensor", torch.linalg.cholesky(square))  # pyright: ignore[reportUnknownArgumentType]
-
-
-@contextmanager
-def _one_thread() -> Generator[None]:
-    """One thread: sums, and so the integers, are then the same whatever the machine has. Many small products are also
-    faster than threads can meet."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

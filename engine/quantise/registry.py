@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from engine.quantise.bias import BiasCorrection
+from engine.quantise.clipping import OutputClipping
 from engine.quantise.equalise import Equalise
 from engine.quantise.promote import Promote
 from engine.quantise.rounding import LayerwiseRounding
@@ -19,13 +20,14 @@ STEPS: Mapping[str, Step] = MappingProxyType(
         "equalise": Equalise(),
         "weights": WeightScales(),
         "bias": BiasCorrection(),
+        "clipping": OutputClipping(),
         "rounding": LayerwiseRounding(),
         "promote": Promote(),
     }
 )
 """By the name that reports and the command line use."""
 
-_BALANCED = ("smooth", "equalise", "weights", "bias", "rounding")
+_BALANCED = ("smooth", "equalise", "weights", "bias", "clipping", "rounding")
 
 PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BALANCED})
 """The steps of each preset, in their order; each begins with all steps of the one before it."""
