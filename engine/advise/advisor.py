@@ -1,23 +1,39 @@
 """The adviser: ranks places, tries remedies there, combines the best and gives a verdict, a small step at a time.
 
-A step is at most one forward pass, so that whoever runs it (a command, the engine process between the window's
-requests) stays in charge; after each the advice so far can be had.
+A step is about one forward pass; longer work asks whether others want their turn, and begins again after it. So whoever
+runs it (a command, the engine process between the window's requests) stays in charge. After each step the advice so far
+can be had.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from engine.advise.combine import Combiner
-from engine.advise.places import MOST_PLACES, Place, add_introduced, places_of
-from engine.advise.remedies import MODEL_REMEDIES, REMEDIES, Proposal, widest
+from engine.advise.places import MOST_PLACES, Place, places_of
+from engine.advise.remedies import (
+    MODEL_REMEDIES,
+    QUICK_STEPS,
+    REMEDIES,
+    ModelRemedy,
+    Proposal,
+    parts_for,
+    widest,
+)
 from engine.advise.trials import COARSE_SAMPLES, Bench, Trial, Watch, best_of_kind, joined
 from engine.advise.verdict import Score, Scored, score_of, score_of_data, verdict_of
-from engine.analyze.metrics import ErrorSums
-from engine.errors import DataError, PlanError
+from engine.analyze.causes import CauseAnalysis
+from engine.analyze.evaluator import Sample
+from engine.analyze.sensitivity import analysis_of
+from engine.errors import Cancelled, DataError, PlanError
 from engine.plan.types import Plan
+from engine.quantise.causes import ChannelCauses
+from engine.quantise.step import Work
 from engine.reports import Interval
 from engine.reports_advice import AccuracyAdvice, Aim, Combination, Diagnosis, Verdict
 from engine.reports_advice import Trial as TrialReport
@@ -25,7 +41,11 @@ from engine.session import Session
 
 DEFAULT_SAMPLES = 16
 
-_SAMPLES_TO_RANK = 4
+_SAMPLES_TO_RANK = 2
+_MOST_TO_FIT = 32
+_LEAST_TO_FIT = 4
+
+Result = TypeVar("Result")
 
 WHOLE_MODEL = Diagnosis("", "", "", None, Interval(None), ())
 
@@ -47,6 +67,7 @@ class Options:
     Attributes:
         nodes: Ids of the nodes to look at; none: those that cost most at the output, and the whole model.
         places: At most so many of these.
+        with_model: Whether remedies are tried on the whole model too.
         samples: Calibration samples to try remedies on.
         aim: What is good enough.
         data: Labelled data for the verdict; None: calibration samples and their agreement.
@@ -55,6 +76,7 @@ class Options:
 
     nodes: tuple[str, ...] = ()
     places: int = MOST_PLACES
+    with_model: bool = True
     samples: int = DEFAULT_SAMPLES
     aim: Aim = field(default_factory=Aim)
     data: Labelled | None = None
@@ -77,10 +99,14 @@ def _never() -> bool:
 class Advisor:
     """Advice on a session's plan as it is now; the session stays as it is, whatever becomes of its plan meanwhile."""
 
-    def __init__(self, session: Session, options: Options, cancelled: Watch = _never) -> None:
+    def __init__(
+        self, session: Session, options: Options, cancelled: Watch = _never, is_wanted: Watch = _never
+    ) -> None:
+        """``is_wanted`` says, in the middle of longer work, that something else should have its turn."""
         self._session = session.with_plan(session.plan)
         self._options = options
         self._cancelled = cancelled
+        self._is_wanted = is_wanted
         self._bench: Bench | None = None
         self._diagnoses: list[Diagnosis] = []
         self._trials: list[Trial] = []
@@ -164,26 +190,39 @@ class Advisor:
     # The steps
 
     def _find_places(self, bench: Bench) -> Generator[Stage, None, Sequence[Place]]:
-        samples = bench.samples[:_SAMPLES_TO_RANK]
-        added: dict[str, list[ErrorSums]] = {}
+        """Rank the units by what the outputs feel of them, and take apart what those at the top add."""
+        session, samples = self._session, bench.samples[:_SAMPLES_TO_RANK]
+        sensitivity = analysis_of(session)
         for done, sample in enumerate(samples, start=1):
-            add_introduced(added, self._session, sample, self._cancelled)
+            yield from self._interruptibly("finding where the error comes from", partial(sensitivity.add, sample))
             yield Stage("finding where the error comes from", done, len(samples))
-        places = places_of(self._session, added, self._options.nodes, self._options.places)
-        for place in places:
-            self._diagnoses.append(place.diagnose(samples[0]))
+        places = places_of(session, sensitivity.report(), self._options.nodes, self._options.places)
+        causes = CauseAnalysis(session.evaluator, session.program(), {place.node: place.node for place in places})
+        for sample in samples:
+            yield from self._interruptibly("looking for causes", partial(causes.add, sample))
+        channels = ChannelCauses(session, samples)
+        for place, attribution in zip(places, causes.report(), strict=True):
+            self._diagnoses.append(place.diagnose(attribution, channels, samples[0]))
+            yield Stage("looking for causes", len(self._diagnoses), len(places))
         return places
+
+    def _interruptibly(self, text: str, work: Callable[[Watch], Result]) -> Generator[Stage, None, Result]:
+        """Do work that can be stopped from inside; where something else is wanted, that comes first, and the work
+        begins again (what it has put into the store stays there)."""
+        while True:
+            try:
+                return work(lambda: self._cancelled() or self._is_wanted())
+            except Cancelled:
+                if self._cancelled():
+                    raise
+                yield Stage(text)
 
     def _try_remedies(self, bench: Bench, places: Sequence[Place]) -> Iterator[Stage]:
         """All on a few samples first; then those that are not hopeless on all, sample by sample, so that what the
         samples have in common is in the store."""
-        proposals = list(self._proposals(places))
-        for done, (remedy, site, proposal) in enumerate(proposals, start=1):
-            trial = bench.trial(remedy, proposal.title, site, proposal.nodes, proposal.plan)
-            if trial is not None:
-                self._trials.append(trial)
-                for _ in bench.run(trial, COARSE_SAMPLES):
-                    yield Stage("trying remedies", done, len(proposals))
+        yield from self._try_places(bench, places)
+        if self._options.with_model and not self._options.nodes:
+            yield from self._try_on_model(bench, places)
         left, total = self._best_trials(bench), len(bench.samples)
         for count in range(COARSE_SAMPLES + 1, total + 1):
             left = [trial for trial in left if not bench.is_hopeless(trial)]
@@ -191,17 +230,46 @@ class Advisor:
                 for _ in bench.run(trial, count):
                     yield Stage("measuring remedies on more samples", count, total)
 
-    def _proposals(self, places: Sequence[Place]) -> Iterator[tuple[str, str, Proposal]]:
-        for place in places:
-            for name, remedy in REMEDIES.items():
-                for proposal in remedy(place.site):
-                    yield name, place.site.unit.anchor, proposal
-        if self._options.nodes:
-            return
+    def _try_places(self, bench: Bench, places: Sequence[Place]) -> Iterator[Stage]:
+        proposals = [
+            (name, place.node, proposal)
+            for place in places
+            for name, remedy in REMEDIES.items()
+            for proposal in remedy(place.site)
+        ]
+        for done, item in enumerate(proposals, start=1):
+            for _ in self._try(bench, *item):
+                yield Stage("trying remedies", done, len(proposals))
+
+    def _try_on_model(self, bench: Bench, places: Sequence[Place]) -> Iterator[Stage]:
+        """Remedies for the whole model, and what corrections among them do for single places alone."""
         self._diagnoses.append(WHOLE_MODEL)
-        for name, model_remedy in MODEL_REMEDIES.items():
-            for proposal in model_remedy(self._session):
-                yield name, "", proposal
+        samples = self._samples_to_fit(bench)
+        for done, (name, remedy) in enumerate(MODEL_REMEDIES.items(), start=1):
+            text = f"trying remedies on the whole model: {name}"
+
+            def propose(watch: Watch, remedy: ModelRemedy = remedy) -> list[Proposal]:
+                return list(remedy(self._session, Work(samples, cancelled=watch)))
+
+            for proposal in (yield from self._interruptibly(text, propose)):
+                parts = [(place.node, part) for place in places for part in parts_for(place.site, proposal.plan)]
+                for _ in self._try(bench, name, "", proposal):
+                    yield Stage(text, done, len(MODEL_REMEDIES))
+                for node, (kind, part) in parts if name in QUICK_STEPS else ():
+                    for _ in self._try(bench, kind, node, part):
+                        yield Stage(text, done, len(MODEL_REMEDIES))
+
+    def _samples_to_fit(self, bench: Bench) -> tuple[Sample, ...]:
+        """Samples that remedies are not judged on, where there are enough of them."""
+        judged = len(bench.samples)
+        others = tuple(islice(self._session.samples(judged + _MOST_TO_FIT), judged, None))
+        return others if len(others) >= _LEAST_TO_FIT else bench.samples
+
+    def _try(self, bench: Bench, remedy: str, site: str, proposal: Proposal) -> Iterator[None]:
+        trial = bench.trial(remedy, proposal.title, site, proposal.nodes, proposal.plan)
+        if trial is not None:
+            self._trials.append(trial)
+            yield from bench.run(trial, COARSE_SAMPLES)
 
     def _combine(self, bench: Bench) -> Iterator[Stage]:
         offered = [trial for trial in self._best_trials(bench) if bench.is_offered(trial)]

@@ -17,13 +17,19 @@ from engine.errors import PlanError
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Unary
 from engine.ops.other import Input
+from engine.plan.corrections import Correction
 from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Unit
 from engine.precision import Precision
 from engine.qtype import INTEGER_RANGE
+from engine.quantise.registry import PRESETS, STEPS
+from engine.quantise.step import Work
 from engine.session import Session
 
 INT8_LEVELS = INTEGER_RANGE["int8"][1]
+
+QUICK_STEPS = PRESETS["balanced"]
+"""Methods that are tried on the whole model: each takes seconds."""
 
 _SAME_RANGE = 0.02
 """Ranges that differ by no more than this are one."""
@@ -116,10 +122,10 @@ class Site:
 
 
 Remedy = Callable[[Site], Iterator[Proposal]]
-"""Plans that may mend a place, of which the best counts."""
+"""Plans that may mend a place, of which the best counts. Proposing costs next to nothing."""
 
-ModelRemedy = Callable[[Session], Iterator[Proposal]]
-"""Plans that may mend the whole model."""
+ModelRemedy = Callable[[Session, Work], Iterator[Proposal]]
+"""Plans that may mend the whole model, fitted on the samples of the work."""
 
 _REMEDIES: dict[str, Remedy] = {}
 _MODEL_REMEDIES: dict[str, ModelRemedy] = {}
@@ -242,15 +248,47 @@ def on_the_cpu(site: Site) -> Iterator[Proposal]:
 
 
 @_for_model("method")
-def other_method(session: Session) -> Iterator[Proposal]:
+def other_method(session: Session, work: Work) -> Iterator[Proposal]:
     """Another calibration method for all values that have none of their own."""
     for method in METHOD_NAMES:
         if method != session.plan.default_method:
             yield Proposal(f"all ranges by {method}", replace(session.plan, default_method=method))
 
 
+def _by_step(name: str) -> ModelRemedy:
+    """A method of :mod:`engine.quantise` on the whole model."""
+
+    def propose(session: Session, work: Work) -> Iterator[Proposal]:
+        """The method's plan, if it has one."""
+        step = STEPS[name]
+        plan = step(session, work)
+        if plan != session.plan:
+            yield Proposal(_title_of(session, plan) or step.title, plan)
+
+    return propose
+
+
+def _title_of(session: Session, plan: Plan) -> str:
+    """What the corrections say that a plan has beyond the session's."""
+    new = (digest for digest in plan.corrections if digest not in session.plan.corrections)
+    return "; ".join(session.corrections.get(digest).title for digest in new)
+
+
+_MODEL_REMEDIES.update((name, _by_step(name)) for name in QUICK_STEPS)
+
+
+@_for_model("balanced")
+def all_steps(session: Session, work: Work) -> Iterator[Proposal]:
+    """The corrections one after another, each fitted behind the ones before it."""
+    plan = session.plan
+    for name in QUICK_STEPS:
+        plan = STEPS[name](session.with_plan(plan), work)
+    if plan != session.plan:
+        yield Proposal(f"all of these, one behind the other: {', '.join(QUICK_STEPS)}", plan)
+
+
 @_for_model("all int16")
-def all_wide(session: Session) -> Iterator[Proposal]:
+def all_wide(session: Session, work: Work) -> Iterator[Proposal]:
     """16 bits for everything that the target has at 16 bits."""
     yield Proposal("int16 everywhere", widest(session))
 
@@ -261,6 +299,37 @@ def widest(session: Session) -> Plan:
     nodes = (node.id for node in session.graph.nodes if plan.requested(node.id) is not Precision.FLOAT)
     return plan.mark(tuple(nodes), Precision.INT16)
 
+
+def parts_for(site: Site, plan: Plan) -> Iterator[tuple[str, Proposal]]:
+    """Of the corrections that a plan has beyond the session's what concerns one unit alone, each with its kind.
+
+    Equalisation is no matter of one unit: what one is multiplied by, others are divided by.
+    """
+    store, nodes = site.session.corrections, [site.graph.by_id[node] for node in site.unit.nodes]
+    constants = {name for node in nodes for name in node.inputs}
+    for digest in plan.corrections:
+        whole = store.get(digest)
+        if digest in site.plan.corrections or whole.same:
+            continue
+        part = Correction(
+            kind=whole.kind,
+            title=f"{whole.kind} of {site.unit.anchor}",
+            weights={name: array for name, array in whole.weights.items() if name in constants},
+            weight_scales={name: array for name, array in whole.weight_scales.items() if name in constants},
+            biases={name: array for name, array in whole.biases.items() if name in site.unit.nodes},
+        )
+        if part.weights or part.weight_scales or part.biases:
+            title = _PARTS.get(whole.kind, f"{whole.kind} of this layer alone")
+            yield whole.kind, Proposal(title, site.plan.with_correction(store.add(part)), site.unit.nodes)
+
+
+_PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        "bias": "its mean error taken off its bias",
+        "weights": "its weight scales chosen by their error",
+        "rounding": "its weights rounded for what it puts out",
+    }
+)
 
 REMEDIES: Mapping[str, Remedy] = MappingProxyType(_REMEDIES)
 """Remedies for one place, by name."""

@@ -57,7 +57,7 @@ def advise(project: Path, wanted: Wanted, json: Path | None) -> int:
 
 def _run(session: Session, wanted: Wanted) -> Advisor:
     nodes = tuple(dict.fromkeys(node for pattern in wanted.patterns for node in session.find(pattern)))
-    options = Options(nodes, wanted.places, wanted.samples, wanted.aim, wanted.data)
+    options = Options(nodes, wanted.places, samples=wanted.samples, aim=wanted.aim, data=wanted.data)
     advisor = Advisor(session, options)
     with progress_bar("advising") as progress:
         for stage in advisor.run():

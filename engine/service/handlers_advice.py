@@ -18,7 +18,7 @@ _SEND_EVERY_S = 0.25
 def advise(worker: Worker, request: Advise) -> None:
     session = worker.opened()
     options = Options(request.nodes, samples=request.samples, aim=request.aim)
-    advisor = Advisor(session, options, worker.watch(request.id))
+    advisor = Advisor(session, options, worker.watch(request.id), lambda: worker.inbox.is_waiting)
     reporter = _Reporter(worker, request, advisor, session.target_reference)
     worker.background[request.id] = reporter.run()
 

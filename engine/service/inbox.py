@@ -66,6 +66,12 @@ class Inbox:
         with self._changed:
             return self._closed and not self._requests
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request waits to be taken."""
+        with self._changed:
+            return bool(self._requests)
+
     def is_cancelled(self, request_id: int) -> bool:
         """Whether the request was cancelled, or the stream ended."""
         with self._changed:

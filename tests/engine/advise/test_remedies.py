@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.advise.remedies import MODEL_REMEDIES, REMEDIES, Proposal, Site, widest
+from engine.advise.remedies import MODEL_REMEDIES, REMEDIES, Proposal, Site, parts_for, widest
 from engine.calibrate.result import METHOD_NAMES
 from engine.precision import Precision
+from engine.quantise.step import Work
 from engine.session import Session
 
 OpenMobile = Callable[[], Session]
@@ -32,6 +33,10 @@ def proposals(session: Session, remedy: str, node: str = PROJECT) -> list[Propos
     assert session.plan is before
     assert all(proposal.title and proposal.plan != before for proposal in found)
     return found
+
+
+def work(session: Session) -> Work:
+    return Work(tuple(session.samples(4)))
 
 
 def effective(session: Session, proposal: Proposal) -> dict[str, str]:
@@ -95,12 +100,32 @@ def test_float(session: Session) -> None:
 
 
 def test_other_methods_for_all_values(session: Session) -> None:
-    found = list(MODEL_REMEDIES["method"](session))
+    found = list(MODEL_REMEDIES["method"](session, work(session)))
     assert {proposal.plan.default_method for proposal in found} == set(METHOD_NAMES) - {session.plan.default_method}
 
 
+def test_a_method_on_the_whole_model_and_its_part_for_one_place(session: Session) -> None:
+    (whole,) = MODEL_REMEDIES["bias"](session, work(session))
+    (digest,) = whole.plan.corrections
+    biases = session.corrections.get(digest).biases
+    assert whole.title == session.corrections.get(digest).title
+    place = next(site(session, node) for node in biases)
+    ((kind, part),) = parts_for(place, whole.plan)
+    (own,) = part.plan.corrections
+    assert kind == "bias"
+    assert own != digest
+    assert list(session.corrections.get(own).biases) == [place.unit.anchor]
+    assert not list(parts_for(place, session.plan)), "no correction, no part of one"
+
+
+def test_all_methods_one_behind_the_other(session: Session) -> None:
+    (proposal,) = MODEL_REMEDIES["balanced"](session, Work(tuple(session.samples(1))))
+    assert {session.corrections.get(digest).kind for digest in proposal.plan.corrections} >= {"weights", "bias"}
+    assert session.plan.corrections == ()
+
+
 def test_everything_wide_but_what_the_user_wants_in_float(session: Session) -> None:
-    (proposal,) = MODEL_REMEDIES["all int16"](session)
+    (proposal,) = MODEL_REMEDIES["all int16"](session, work(session))
     assert session.with_plan(proposal.plan).resolve().effective[PROJECT].precision is Precision.INT16
     kept = session.with_plan(session.plan.mark((PROJECT,), Precision.FLOAT))
     assert widest(kept).requested(PROJECT) is Precision.FLOAT
