@@ -12,11 +12,11 @@
 | ``swin_fmnist``, ``mobile_fmnist`` | 256 shipped pictures | 10,000 test pictures of Debian's dataset-fashion-mnist |
 
 Without an option everything is int8. ``--plan`` takes the plan and the corrections of a project of the same model;
-``--preset`` then quantises by a preset, and ``--promote SHARE`` lets at most that share of the operators be int16. Each
-figure has the 95 % interval over other samples of its kind; what it must be stands behind it. ``--count`` takes the
-first samples only, ``--save`` keeps the projects as they were evaluated. The share of operators at int16 counts all
-nodes but inputs. PP-OCRv6's last layer has more features than the target takes: it is written in three parts, as
-``quantscope check`` advises.
+``--preset`` then quantises by a preset, and ``--promote SHARE`` lets at most that share of the operators be int16, with
+biases corrected. Each figure has the 95 % interval over other samples of its kind; what it must be stands behind it.
+``--count`` takes the first samples only, ``--save`` keeps the projects as they were evaluated. The share of operators
+at int16 counts all nodes but inputs. PP-OCRv6's last layer has more features than the target takes: it is written in
+three parts, as ``quantscope check`` advises.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from engine.program.executor import run_program
 from engine.program.lowering.assemble import has_lowering
 from engine.quantise.presets import quantise
 from engine.quantise.promote import Budget, promote
-from engine.quantise.registry import PRESETS
+from engine.quantise.registry import PRESETS, STEPS
 from engine.quantise.step import Work
 from engine.rewrites.advice import Adviser
 from engine.rewrites.patch import applied
@@ -309,6 +309,8 @@ def _improve(session: Session, options: argparse.Namespace) -> None:
         session.set_plan(quantise(session, options.preset, work).plan)
     if options.promote is not None:
         few = Work(work.samples[:: max(1, len(work.samples) // PROMOTED_SAMPLES)])
+        if options.preset is None:
+            session.set_plan(STEPS["bias"](session, few))
         session.set_plan(promote(session, few, Budget(options.promote, latency=None)))
 
 
