@@ -29,5 +29,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
 
 _BALANCED = ("smooth", "equalise", "weights", "bias", "clipping", "rounding")
 
-PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BALANCED})
+_BEST = (*_BALANCED, "promote")
+
+PRESETS: Mapping[str, tuple[str, ...]] = MappingProxyType({"fast": (), "balanced": _BALANCED, "best": _BEST})
 """The steps of each preset, in their order; each begins with all steps of the one before it."""
