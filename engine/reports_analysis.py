@@ -79,3 +79,60 @@ class Attribution(msgspec.Struct, frozen=True):
     samples: int
     introduced_db: Interval
     causes: tuple[CauseShare, ...]
+
+
+class SampleError(msgspec.Struct, frozen=True):
+    """The SQNR of one calibration sample, by its place among them; None for an exact one."""
+
+    sample: int
+    sqnr_db: float | None
+
+
+class NodeExplanation(msgspec.Struct, frozen=True):
+    """Why a node's values differ, and on which samples most: the error that its unit introduces by cause, and the error
+    that has accumulated at its output sample by sample, the worst first."""
+
+    id: str
+    attribution: Attribution
+    samples: tuple[SampleError, ...]
+
+
+class OutputError(msgspec.Struct, frozen=True):
+    """The error of one of the model's outputs, over all samples and of each, the worst first."""
+
+    name: str
+    node: str
+    sqnr_db: Interval
+    samples: tuple[SampleError, ...]
+
+
+class ChannelErrors(msgspec.Struct, frozen=True):
+    """SQNR of each channel of a node's output over all samples, everything quantised as planned; None for an exact
+    channel, or one that is zero throughout. ``axis`` is that of the channels."""
+
+    id: str
+    axis: int
+    samples: int
+    sqnr_db: tuple[float | None, ...]
+
+
+class NodeGap(msgspec.Struct, frozen=True):
+    """How much better a node's values are in the first of two runs than in the second, sample by sample; and the SQNR
+    of the second's against the first's (None: the same values)."""
+
+    id: str
+    gain_db: Interval
+    between_db: Interval
+
+
+class Parting(msgspec.Struct, frozen=True):
+    """Where two runs of one model part.
+
+    ``first`` is the first node, in graph order, whose values differ at all; ``largest`` the one at which the difference
+    between the runs grows most over that of the nodes that it reads ("" for either: the runs are the same).
+    """
+
+    samples: int
+    first: str
+    largest: str
+    nodes: tuple[NodeGap, ...]

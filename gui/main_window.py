@@ -30,9 +30,10 @@ from gui.actions.state import ActionState
 from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
 from gui.canvas.widget import GraphCanvas
+from gui.client.analysis import LiveAnalysis
 from gui.client.session import EngineSession
 from gui.document.graph_view import GraphView
-from gui.document.notice import Notice
+from gui.document.notice import Level, Notice
 from gui.document.overlay import Overlay
 from gui.document.preferences import Preferences
 from gui.document.qt_document import QtDocument, SharedView
@@ -41,6 +42,7 @@ from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.compiled_panel import CompiledPanel
 from gui.panels.compiler.widget import CompilerPanel
 from gui.panels.dialogs.prompts import Prompts
+from gui.panels.error_curve.widget import ErrorCurvePanel
 from gui.panels.hierarchy.widget import HierarchyPanel
 from gui.panels.icons import SIZE
 from gui.panels.inspector.widget import InspectorPanel
@@ -81,6 +83,7 @@ class MainWindow(QMainWindow):
         self.session = session
         self.view = SharedView(self)
         self.preferences = preferences or Preferences()
+        self.analysis = LiveAnalysis(document, session.client, self)
         self.theme = self.preferences.theme
         self._is_confirmed = False
         self._make_panels()
@@ -109,7 +112,7 @@ class MainWindow(QMainWindow):
         if isinstance(app, QApplication):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
-        panels = (self.table, self.inspector, self.verification, self.advice)
+        panels = (self.table, self.inspector, self.errors, self.verification, self.advice)
         for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
         for panel in self.compiled.values():
@@ -167,6 +170,7 @@ class MainWindow(QMainWindow):
             "roofline": self.roofline,
         }
         self.compiler = CompilerPanel(document)
+        self.errors = ErrorCurvePanel(document, view)
         self.summary = SummaryStrip(document)
         self.search = SearchBar(document)
         self.notices = NoticeArea({spec.id: spec.text for spec in ACTIONS})
@@ -235,6 +239,10 @@ class MainWindow(QMainWindow):
         self.tabifyDockWidget(self._docks[1], compiler)
         self._docks[1].raise_()
         self.panels.add("compiler", compiler)
+        errors = self._dock(BY_ID[PANEL_COMMANDS["errors"]].text, self.errors, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], errors)
+        errors.hide()
+        self.panels.add("errors", errors, COMPILED_HEIGHT)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
         for dock in (*self._docks, self._verification_dock, self._advice_dock):
@@ -327,6 +335,11 @@ class MainWindow(QMainWindow):
         self.advice.revealed.connect(self.views.reveal)
         self.verification.verifyWanted.connect(self.verifying.verify)
         self.panels.seenChanged.connect(self._watch)
+        self.errors.revealed.connect(self.views.reveal)
+        self.inspector.detailWanted.connect(self.analysis.explain)
+        self.analysis.explained.connect(self.inspector.show_explanation)
+        self.analysis.failed.connect(lambda text: self.post(Notice(Level.ERROR, text)))
+        self.view.overlayChanged.connect(self._want_sensitivity)
         for panel in self.compiled.values():
             panel.revealed.connect(self.views.reveal)
         self.search.found.connect(self.views.find)
@@ -380,15 +393,22 @@ class MainWindow(QMainWindow):
         self._advice_dock.raise_()
         self.panels.grow(self._advice_dock, COMPILED_HEIGHT)
 
+    def _want_sensitivity(self) -> None:
+        """It is measured only while it is what colours the graph."""
+        self.analysis.want_sensitivity(self.view.overlay is Overlay.SENSITIVITY)
+
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
 
     def _watch(self, name: str, is_seen: bool) -> None:
         """A panel of the compiled model came to the front, or went: only what is seen is asked for and kept up."""
-        self.session.want_compilation(name, is_seen)
-        watched = self.compiler if name == "compiler" else self.compiled[name]
-        watched.set_watched(is_seen)
+        if name == "errors":
+            self.errors.set_watched(is_seen)
+        else:
+            self.session.want_compilation(name, is_seen)
+            watched = self.compiler if name == "compiler" else self.compiled[name]
+            watched.set_watched(is_seen)
         self._refresh_actions()
 
     def _refresh_actions(self) -> None:

@@ -49,7 +49,7 @@ def render(
     Args:
         path: The model or project.
         output: The picture to write.
-        overlay: ``accumulated``, ``introduced``, ``latency``, ``bound`` or ``none``.
+        overlay: ``accumulated``, ``introduced``, ``latency``, ``bound``, ``sensitivity`` or ``none``.
         size: Width and height of the window in pixels.
         timeout_s: When to give up.
 
@@ -118,6 +118,9 @@ class _Rendering(QObject):
         self._window.open_path(path)
         self._run()
         self._window.view.show_overlay(self._overlay)
+        if self._overlay is Overlay.SENSITIVITY and self._window.document.document.calibration.is_done:
+            self._window.document.errorsChanged.connect(self._on_sensed)
+            self._run()
         if self._select_worst():
             self._window.session.inspected.connect(self._loop.quit)
             self._run()
@@ -134,6 +137,10 @@ class _Rendering(QObject):
         order = worst_first(self._window.heat.heat)
         self._window.view.select(order[:1])
         return bool(order) and self._window.document.document.calibration.is_done
+
+    def _on_sensed(self) -> None:
+        if self._window.document.document.is_sensed:
+            self._loop.quit()
 
     def _on_settled(self) -> None:
         if not self._is_settled:

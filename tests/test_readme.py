@@ -210,7 +210,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "mark": [project, "--node", "blocks.0.depthwise.conv.Conv", "--precision", "lut"],
         "fuse": [project, "--node", "blocks.0.se.gate.Sigmoid", "--node", "blocks.0.se.Mul", "--name", "gate"],
         "check": [project],
-        "analyze": [project, "--samples", "1"],
+        "analyze": [project, "--samples", "1", "--sensitivity", "--causes"],
         "evaluate": [project, "--data", data, "--samples", "1"],
         "train": [project, "--data", data, "--split", "calibration", "--samples", "24", "--batch", "8"],
         "advise": [project, "--node", "blocks.0.se.gate.Sigmoid", "--samples", "2"],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+from engine.program.kernels.prepared import prepared
 from engine.program.types import Instruction, Program
 
 
@@ -20,9 +21,16 @@ def combine(*parts: str | bytes) -> bytes:
 
 def value_keys(program: Program, sample: str) -> Mapping[str, bytes]:
     """The key of every program value for a sample with content hash ``sample``."""
+    end = combine("sample", sample)
+    return {name: key + end for name, key in _recipes(program).items()}
+
+
+@prepared
+def _recipes(program: Program) -> Mapping[str, bytes]:
+    """How every value is computed, whatever the sample."""
     keys: dict[str, bytes] = {"": b""}
     for name, value in program.inputs.items():
-        keys[value] = combine("input", name, sample)
+        keys[value] = combine("input", name)
     for name, constant in program.constants.items():
         keys[name] = combine("constant", constant.digest)
     for instruction in program.instructions:

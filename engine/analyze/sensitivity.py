@@ -78,6 +78,11 @@ class SensitivityAnalysis:
 
     def add(self, sample: Sample, cancelled: Watch) -> None:
         """Measure one more sample. Raises Cancelled, leaving what was measured before as it was."""
+        for _ in self.steps(sample, cancelled):
+            pass
+
+    def steps(self, sample: Sample, cancelled: Watch) -> Iterator[None]:
+        """Measure one more sample, a walk over the graph at each step; the sample counts once all are done."""
         labels = {
             (work.unit, part): self._evaluator.label("sensitivity", part, sample.digest, work.digest)
             for work in self._works
@@ -91,11 +96,13 @@ class SensitivityAnalysis:
             reference = self._evaluator.reference(sample)
             for group in self._groups(self._perturbations(sample, reference, missing, labels)):
                 self._walk(group, reference, cancelled)
+                yield
         for key, label in labels.items():
             found = sums.get(label)
             assert found is not None
             self._measured.setdefault(key, []).append(found)
         self.samples += 1
+        yield
 
     def report(self) -> Sensitivities:
         rows: list[NodeSensitivity] = []

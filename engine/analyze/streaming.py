@@ -19,7 +19,9 @@ from engine.analyze.keys import value_keys
 from engine.analyze.metrics import ErrorSums
 from engine.analyze.units import UnitWork
 from engine.errors import Cancelled
+from engine.graph.float_run import channels_last, fed_tensor
 from engine.graph.graph import Node
+from engine.graph.packed_run import PackedModel
 from engine.program.executor import run_instruction
 from engine.program.types import Instruction, Program
 
@@ -53,6 +55,8 @@ class Stream:
         self.places = {node.id: place for place, node in enumerate(evaluator.graph.nodes)}
         self._works = [work for work in evaluator.works(program) if work.measured and not work.is_exact]
         self.stages = self._all_stages()
+        self.model = PackedModel(evaluator.model)
+        self.is_whole = any(name in self.model.hidden for stage in self.stages for name in stage.done)
 
     def measure(
         self, sample: Sample, cancelled: Watch
@@ -129,7 +133,9 @@ class _Walk:
         self._next = 0
 
     def run(self) -> None:
-        self._evaluator.model.run(self._sample.inputs, keep=(), visit=self._visit)
+        graph, inputs = self._evaluator.graph, self._sample.inputs
+        fed = {name: channels_last(fed_tensor(graph, name, inputs)) for name in graph.inputs}
+        self._stream.model.run(fed, self._visit, whole=self._stream.is_whole)
 
     def _visit(self, node: Node, outputs: tuple[torch.Tensor, ...]) -> None:
         self._floats.update((name, value) for name, value in zip(node.outputs, outputs, strict=False) if name)

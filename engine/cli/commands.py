@@ -9,6 +9,7 @@ import msgspec
 
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
+from engine.cli.analysing import Parts, tell
 from engine.cli.opening import open_project
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError, TargetError
@@ -161,8 +162,8 @@ def _accumulator_row(item: Accumulator) -> tuple[str, ...]:
     return (item.id, item.op_type, *figures, item.stage, item.proof)
 
 
-def analyze(project: Path, samples: int, json: Path | None) -> None:
-    """Print and write errors and times of all nodes."""
+def analyze(project: Path, samples: int, parts: Parts, json: Path | None) -> None:
+    """Print and write errors and times of all nodes, and what else is asked for."""
     session = open_project(project)
     with progress_bar("measuring") as progress:
         errors = session.analyze(samples, progress)
@@ -223,6 +224,7 @@ def analyze(project: Path, samples: int, json: Path | None) -> None:
             "output_sqnr_half_width_db": output.half_width,
             "cpu_nodes": len(session.cpu_nodes()),
             "nodes": records,
+            **tell(session, samples, parts),
         },
     )
 

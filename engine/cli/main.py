@@ -148,12 +148,25 @@ def check(
 def analyze(
     project: ProjectArgument,
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to measure on.")] = 8,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="The outputs' error where only one node is quantised.")
+    ] = False,
+    causes: Annotated[bool, typer.Option("--causes", help="What each unit introduces, by cause.")] = False,
+    channels: Annotated[
+        str | None, typer.Option(metavar="NODE", help="The error of each channel of a node.", show_default=False)
+    ] = None,
+    worst_samples: Annotated[int, typer.Option(metavar="N", min=0, help="So many worst samples of each output.")] = 0,
+    compare: Annotated[
+        Path | None,
+        typer.Option(metavar="OTHER.qscope", help="Where another project's plan parts from it.", show_default=False),
+    ] = None,
     json: JsonOption = None,
 ) -> None:
-    """Measure the error of every node, beside its estimated time."""
-    from engine.cli import commands
+    """Measure the error of every node, beside its estimated time; and why, where and on what it is largest."""
+    from engine.cli import analysing, commands
 
-    commands.analyze(project, samples, json)
+    parts = analysing.Parts(sensitivity, causes, channels, worst_samples, compare)
+    commands.analyze(project, samples, parts, json)
 
 
 @app.command()
@@ -397,7 +410,7 @@ def run(
 def screenshot(
     project: ProjectArgument,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="F.png", show_default=False)],
-    overlay: Annotated[str, typer.Option(metavar="accumulated|introduced|latency|bound")] = "accumulated",
+    overlay: Annotated[str, typer.Option(metavar="accumulated|introduced|latency|bound|sensitivity")] = "accumulated",
     size: Annotated[str, typer.Option(metavar="WxH", help="Size in pixels.")] = "1600x1000",
     json: JsonOption = None,
 ) -> None:

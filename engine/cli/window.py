@@ -12,7 +12,7 @@ from engine.cli.output import write_json
 from engine.errors import PlanError
 
 GROUP = "quantscope.window"
-OVERLAYS = ("accumulated", "introduced", "latency", "bound")
+OVERLAYS = ("accumulated", "introduced", "latency", "bound", "sensitivity")
 
 
 def window_entry(name: str) -> Callable[..., Any]:

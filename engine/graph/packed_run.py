@@ -60,6 +60,11 @@ class PackedModel:
     def _merged(self) -> Sequence[_Step]:
         return self._steps(merging=True)
 
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """Values that are never made unless a run is ``whole``."""
+        return frozenset(step.node.outputs[0] for step in self._merged if step.last is not step.node)
+
     def run(self, inputs: Feeds, visit: Visit, *, whole: bool = True) -> None:
         """Run all nodes in order; see :meth:`FloatModel.run`. Unless ``whole``, a clamp is computed with the
         convolution that only it reads, and that convolution is not visited.

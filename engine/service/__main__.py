@@ -1,6 +1,7 @@
 """``python -m engine.service``: the engine process of the window."""
 
 from engine.service import handlers_advice as handlers_advice
+from engine.service import handlers_analysis as handlers_analysis
 from engine.service import handlers_training as handlers_training
 from engine.service.worker import serve
 

@@ -30,6 +30,7 @@ from engine.reports import (
     Verification,
 )
 from engine.reports_advice import AccuracyAdvice, Aim
+from engine.reports_analysis import NodeExplanation, Sensitivities
 from engine.train.records import TrainOptions, TrainProgress, TrainReport
 
 
@@ -139,6 +140,23 @@ class Train(Request, frozen=True, tag="train"):
     split: str | None = None
     samples: int | None = None
     options: TrainOptions = TrainOptions()
+
+
+class Sense(Request, frozen=True, tag="sense"):
+    """The sensitivity of every node with the plan of the last UpdatePlan: work in the background. Streams Sensed (one
+    sample, then growing to ``samples``), ends with Done, or Failed with ``cancelled`` once another plan is there."""
+
+    revision: int
+    samples: int = 8
+
+
+class Explain(Request, frozen=True, tag="explain"):
+    """Why a node errs with the plan of the last UpdatePlan: work in the background. Streams Explained (one sample, then
+    growing to ``samples``), ends with Done, or Failed with ``cancelled`` once another plan is there."""
+
+    revision: int
+    node: str
+    samples: int = 8
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -285,6 +303,21 @@ class Trained(Answer, frozen=True, tag="trained"):
     plan: PlanData
 
 
+class Sensed(Answer, frozen=True, tag="sensed"):
+    """Sensitivities for a revision, over ``sensitivities.samples`` samples; more may follow until ``final``."""
+
+    revision: int
+    sensitivities: Sensitivities
+    final: bool
+
+
+class Explained(Answer, frozen=True, tag="explained"):
+    """Why a node errs; more may follow until Done."""
+
+    revision: int
+    explanation: NodeExplanation
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -331,6 +364,8 @@ AnyRequest = (
     | Verify
     | Advise
     | Train
+    | Sense
+    | Explain
     | Save
     | Export
     | Cancel
@@ -351,6 +386,8 @@ AnyAnswer = (
     | Advised
     | Training
     | Trained
+    | Sensed
+    | Explained
     | Saved
     | Exported
     | Done

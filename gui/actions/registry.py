@@ -161,11 +161,13 @@ def _overlays() -> tuple[ActionSpec, ...]:
         (Overlay.INTRODUCED, "Introduced Error", "Introduced", "2", when.has_errors, "introduced"),
         (Overlay.LATENCY, "Latency", "Latency", "3", when.has_timing, "latency"),
         (Overlay.BOUND, "What Bounds", "Bound", "4", when.has_timing, "bound"),
+        (Overlay.SENSITIVITY, "Sensitivity", "Sensitivity", "5", when.has_errors, "sensitivity"),
         (Overlay.NONE, "No Heat Map", "None", "0", when.is_open, ""),
     )
     helps = {
         Overlay.ACCUMULATED: "Colour by the error that has accumulated at each node's output",
         Overlay.INTRODUCED: "Colour by the error that each node adds itself",
+        Overlay.SENSITIVITY: "Colour by what each node alone does to the model's outputs: only this node quantised",
         Overlay.LATENCY: "Colour by estimated time on the target",
         Overlay.BOUND: "Colour by what the time of each node goes to: multipliers, vector unit, memory, CPU …",
         Overlay.NONE: "Show operators without a heat map",
@@ -241,8 +243,10 @@ def _advice() -> tuple[ActionSpec, ...]:
     )
 
 
-PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in ("timeline", "memory", "roofline", "compiler")})
-"""The commands that show and hide the panels of the compiled model."""
+PANEL_COMMANDS = MappingProxyType(
+    {name: f"panel.{name}" for name in ("timeline", "memory", "roofline", "compiler", "errors")}
+)
+"""The commands that show and hide the panels which are not always there."""
 
 
 FIT_TIME_COMMAND = "time.fit_selection"
@@ -254,6 +258,7 @@ def _panels() -> tuple[ActionSpec, ...]:
         ("memory", "Memory", "Ctrl+M", "What occupies on-chip memory and DDR over the time of a frame"),
         ("roofline", "Roofline", "Ctrl+R", "How near each kernel is to the limits of the chip"),
         ("compiler", "Compiler", "Ctrl+L", "Target, goal, level and cores, and what each pass of the compiler did"),
+        ("errors", "Error Curve", "Ctrl+U", "How the error grows along the network, node by node"),
     )
     return tuple(
         ActionSpec(

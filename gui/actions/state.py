@@ -154,4 +154,4 @@ def has_timing(state: ActionState) -> str:
 
 
 def has_heat(state: ActionState) -> str:
-    return is_open(state) or ("" if state.has_heat else "Show a heat map first (1, 2, 3 or 4)")
+    return is_open(state) or ("" if state.has_heat else "Show a heat map first (1 to 5)")

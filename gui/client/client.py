@@ -13,9 +13,11 @@ from engine.service.messages import (
     AnyRequest,
     Cancel,
     ErrorsReady,
+    Explained,
     PlanResolved,
     Progress,
     Ready,
+    Sensed,
     TimingReady,
     Training,
 )
@@ -23,7 +25,7 @@ from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
-STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Training)
+STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Training, Sensed, Explained)
 """Answers after which more follow; any other answer is the last one to its request."""
 
 

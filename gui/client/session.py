@@ -133,6 +133,11 @@ class EngineSession(QObject):
         client.crashed.connect(self._on_crashed)
 
     @property
+    def client(self) -> EngineClient:
+        """The connection to the engine process, for others who ask it."""
+        return self._client
+
+    @property
     def activity(self) -> Activity | None:
         return self._activity
 

@@ -17,9 +17,10 @@ from pathlib import Path
 import msgspec
 
 from engine.reports import Compilation, Errors, GraphInfo, NodeInfo, NodePlan, Refusal, RegionPlan, Timing
+from engine.reports_analysis import Sensitivities
 from engine.service.messages import Opened, PlanData
 from gui.document.history import History, Step
-from gui.document.results import Compiled, Measured, Resolved, Results, Timed
+from gui.document.results import Compiled, Measured, Resolved, Results, SensedMap, Timed
 
 AUTO = "auto"
 
@@ -137,6 +138,11 @@ class Document:
     def is_measured(self) -> bool:
         """Whether the errors shown are those of the current plan, over all samples."""
         return self.results.measured.revision == self.revision and self.results.measured.is_final
+
+    @property
+    def is_sensed(self) -> bool:
+        """Whether the sensitivities shown are those of the current plan, over all samples."""
+        return self.results.sensed.revision == self.revision and self.results.sensed.is_final
 
     @property
     def is_compiled(self) -> bool:
@@ -311,6 +317,14 @@ class Document:
         if revision != self.revision:
             return False
         self.results = replace(self.results, measured=Measured.of(revision, errors, is_final))
+        self._notify(Change.ERRORS)
+        return True
+
+    def sense(self, revision: int, found: Sensitivities, is_final: bool) -> bool:
+        """Take over sensitivities, unless they are about another plan."""
+        if revision != self.revision:
+            return False
+        self.results = replace(self.results, sensed=SensedMap.of(revision, found, is_final))
         self._notify(Change.ERRORS)
         return True
 

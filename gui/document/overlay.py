@@ -11,5 +11,6 @@ class Overlay(StrEnum):
     NONE = "none"
     ACCUMULATED = "accumulated"
     INTRODUCED = "introduced"
+    SENSITIVITY = "sensitivity"
     LATENCY = "latency"
     BOUND = "bound"

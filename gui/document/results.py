@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from engine.reports import Compilation, Errors, NodeError, NodePlan, NodeTime, Refusal, RegionPlan, Timing
+from engine.reports_analysis import NodeSensitivity, Sensitivities
 
 NO_REVISION = -1
 
@@ -69,6 +70,20 @@ class Measured:
 
 
 @dataclass(frozen=True)
+class SensedMap:
+    """The sensitivities, measured while they are shown. ``is_final`` once all samples were seen."""
+
+    revision: int = NO_REVISION
+    sensitivities: Sensitivities | None = None
+    nodes: Mapping[str, NodeSensitivity] = field(default_factory=lambda: MappingProxyType({}))
+    is_final: bool = False
+
+    @staticmethod
+    def of(revision: int, found: Sensitivities, is_final: bool) -> SensedMap:
+        return SensedMap(revision, found, {node.id: node for node in found.nodes}, is_final)
+
+
+@dataclass(frozen=True)
 class Compiled:
     """The compiled model, or the ``problem`` for which there is none."""
 
@@ -86,4 +101,5 @@ class Results:
     resolved: Resolved = field(default_factory=Resolved)
     timed: Timed = field(default_factory=Timed)
     measured: Measured = field(default_factory=Measured)
+    sensed: SensedMap = field(default_factory=SensedMap)
     compiled: Compiled = field(default_factory=Compiled)

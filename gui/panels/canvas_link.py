@@ -188,6 +188,9 @@ def node_card(document: Document, node_id: str) -> str:
         accumulated = formats.decibels(facts.error.accumulated_db, unit="dB")
         introduced = formats.decibels(facts.error.introduced_db, exact="none", unit="dB")
         lines.append(html.escape(f"accumulated {accumulated}, introduced {introduced}"))
+    if facts.sensitivity is not None:
+        alone = formats.decibels(facts.sensitivity.output_db, exact="no effect", unit="dB")
+        lines.append(html.escape(f"only this node quantised: {alone} at the outputs"))
     if facts.time is not None:
         bound = bound_title(facts.time.bound)
         time = formats.number(facts.time.latency_us, "µs")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine.reports import NodeError, NodeInfo, NodePlan, NodeTime
+from engine.reports_analysis import NodeSensitivity
 from gui.document.document import Document
 
 
@@ -17,6 +18,7 @@ class NodeFacts:
     plan: NodePlan | None = None
     time: NodeTime | None = None
     error: NodeError | None = None
+    sensitivity: NodeSensitivity | None = None
 
     @staticmethod
     def of(document: Document, node_id: str) -> NodeFacts:
@@ -32,6 +34,7 @@ class NodeFacts:
             plan=results.resolved.nodes.get(node_id),
             time=results.timed.nodes.get(node_id),
             error=results.measured.nodes.get(node_id),
+            sensitivity=results.sensed.nodes.get(node_id),
         )
 
     @property

@@ -68,6 +68,11 @@ def _introduced_db(results: Results, node_id: str) -> float:
     return NONE if error is None or error.introduced_db.mean is None else error.introduced_db.mean
 
 
+def _sensitivity_db(results: Results, node_id: str) -> float:
+    found = results.sensed.nodes.get(node_id)
+    return NONE if found is None or found.output_db.mean is None else found.output_db.mean
+
+
 def _latency_us(results: Results, node_id: str) -> float:
     time = results.timed.nodes.get(node_id)
     return NONE if time is None or time.latency_us <= 0 else time.latency_us
@@ -118,6 +123,15 @@ OVERLAYS: Mapping[Overlay, OverlaySpec] = {
             "Only what this node adds: integer node on the float model's inputs (SQNR, lower is worse)",
             True,
             _introduced_db,
+            _sqnr_scale,
+        ),
+        OverlaySpec(
+            Overlay.SENSITIVITY,
+            "Sensitivity",
+            "Only this node in integers, all else in float: the model's outputs against the float model's (SQNR, lower "
+            "is worse); measured while it is shown",
+            True,
+            _sensitivity_db,
             _sqnr_scale,
         ),
         OverlaySpec(

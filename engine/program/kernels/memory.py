@@ -33,7 +33,9 @@ def memory_order(x: Tensor) -> list[int]:
 
 def is_dense(x: Tensor) -> bool:
     """Whether the elements fill one block of memory in some order of axes."""
-    return x.is_contiguous() or x.permute(memory_order(x)).is_contiguous()
+    if x.is_contiguous() or (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return True
+    return x.permute(memory_order(x)).is_contiguous()
 
 
 def dense(x: Tensor) -> Tensor:
@@ -43,9 +45,7 @@ def dense(x: Tensor) -> Tensor:
 
 def flat(x: Tensor) -> NDArray[np.generic]:
     """The elements of a dense tensor in memory order, [elements], sharing its memory."""
-    if not x.is_contiguous():
-        x = x.permute(memory_order(x))
-    return x.reshape(-1).numpy()
+    return x.as_strided((x.numel(),), (1,)).numpy()
 
 
 def empty_like(x: Tensor, dtype: str) -> Tensor:

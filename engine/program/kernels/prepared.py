@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.program.types import Output, ProgramOp, Scaling
+from engine.program.types import Output, Program, ProgramOp, Scaling
 
-P = TypeVar("P", bound=ProgramOp)
+P = TypeVar("P", bound=ProgramOp | Program)
 V = TypeVar("V")
 A = TypeVar("A", bound=NDArray[Any])
 
 
 def prepared(build: Callable[[P], V]) -> Callable[[P], V]:
-    """Decorator: compute ``build(op)`` once per operator object and hold it until the operator is gone."""
+    """Decorator: compute ``build(op)`` once per operator (or program) and hold it until that is gone."""
     kept: weakref.WeakKeyDictionary[P, V] = weakref.WeakKeyDictionary()
 
     def get(op: P) -> V:

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from engine.reports import NodeDetail
+from engine.reports import Interval, NodeDetail
+from engine.reports_analysis import Cause, CauseShare, NodeExplanation, SampleError
 from gui.panels import formats
 from gui.panels.bounds import bound_of, bound_title
 from gui.panels.facts import NodeFacts, is_markable, shape_text
@@ -130,6 +131,7 @@ def error_rows(facts: Sequence[NodeFacts], is_calibrated: bool) -> list[Row]:
             formats.decibels(error.introduced_db, exact="adds none", unit="dB"),
             "Only what this node adds: integer node on the float model's inputs",
         ),
+        *_sensitivity_rows(measured[0]),
         Row("Cosine", formats.cosine(error.cosine)),
         Row("MSE", formats.scientific(error.mse)),
         Row("Largest error", formats.number(error.max_abs)),
@@ -137,6 +139,56 @@ def error_rows(facts: Sequence[NodeFacts], is_calibrated: bool) -> list[Row]:
     if error.introduced_mse is not None:
         rows.append(Row("MSE introduced", formats.scientific(error.introduced_mse)))
     return rows
+
+
+def _sensitivity_rows(facts: NodeFacts) -> list[Row]:
+    if facts.sensitivity is None:
+        return []
+    text = formats.decibels(facts.sensitivity.output_db, exact="no effect", unit="dB")
+    return [Row("Sensitivity", text, "Only this node in integers, all else in float: error at the model's outputs")]
+
+
+CAUSES = {
+    Cause.CLIPPING: ("Clipping", "Inputs and results beyond what the largest integer stands for"),
+    Cause.INPUT: ("Rounded inputs", "Inputs rounded to their integers"),
+    Cause.WEIGHTS: ("Rounded weights", "Weights, biases and constant operands rounded"),
+    Cause.REQUANTISATION: ("Rounded result", "The result rounded to its integers"),
+    Cause.TABLE: ("Table", "A function by a table, or by other arithmetic that comes near it"),
+}
+"""What causes are called, and what they mean."""
+
+WORST_SAMPLES = 3
+
+
+def cause_rows(explanation: NodeExplanation) -> list[Row]:
+    """Why the node adds an error, the largest share first, and on which samples its output is worst."""
+    found = sorted(explanation.attribution.causes, key=lambda item: -(item.share.mean or 0.0))
+    rows = [_cause_row(item) for item in found if item.alone_db.mean is not None]
+    if not rows:
+        rows = [Row("Introduced here", "nothing: the node adds no error")]
+    if explanation.samples:
+        worst = explanation.samples[:WORST_SAMPLES]
+        text = ", ".join(f"{item.sample} ({_level(item)})" for item in worst)
+        tip = "Calibration samples on which this node's output is furthest from the float model's, of {}"
+        rows.append(Row("Worst samples", text, tip.format(len(explanation.samples))))
+    return rows
+
+
+def _cause_row(item: CauseShare) -> Row:
+    title, meaning = CAUSES[item.cause]
+    alone = formats.decibels(item.alone_db, unit="dB")
+    return Row(title, _share_text(item.share), f"{meaning}. Alone it leaves {alone}")
+
+
+def _share_text(share: Interval) -> str:
+    if share.mean is None:
+        return formats.MISSING
+    text = f"{100 * share.mean:.0f}".replace("-0", "0").replace("-", "−")
+    return f"{text} %" if share.half_width is None else f"{text} ± {100 * share.half_width:.0f} %"
+
+
+def _level(item: SampleError) -> str:
+    return "exact" if item.sqnr_db is None else f"{item.sqnr_db:.1f} dB".replace("-", "−")
 
 
 def latency_rows(facts: Sequence[NodeFacts], total_us: float | None) -> list[Row]:

@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.reports import NodeDetail, RegionVerdict
+from engine.reports_analysis import NodeExplanation
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.facts import NodeFacts
 from gui.panels.inspector import model
@@ -40,6 +41,7 @@ class InspectorPanel(QWidget):
         self._theme = LIGHT
         self._detail: NodeDetail | None = None
         self._verdict: RegionVerdict | None = None
+        self._explanation: NodeExplanation | None = None
         self.title = QLabel()
         self.subtitle = QLabel()
         self.precision = PrecisionButtons()
@@ -47,6 +49,7 @@ class InspectorPanel(QWidget):
         self.method = MethodChoice()
         self.quantisation.layout_.addWidget(self.method)
         self.error = Section("Error")
+        self.causes = Section("Why it errs")
         self.latency = Section("Latency")
         self.tensors = Section("Tensors")
         self.source = Section("Source", is_open=False)
@@ -75,6 +78,12 @@ class InspectorPanel(QWidget):
         plots.show_detail(detail)
         plots.show()
 
+    def show_explanation(self, explanation: NodeExplanation) -> None:
+        """Show why a node errs, if it is still the one selected."""
+        if self._view.selection == (explanation.id,):
+            self._explanation = explanation
+            self.refresh()
+
     def show_verdict(self, verdict: RegionVerdict, is_of_plan: bool) -> None:
         """Show what the region of the selected node saves, if it is still the one selected."""
         if is_of_plan and verdict.name == self._region():
@@ -92,6 +101,7 @@ class InspectorPanel(QWidget):
             section.setVisible(bool(facts))
         self.precision.setVisible(bool(facts))
         self.tensors.setVisible(len(facts) == 1 and self._detail is not None)
+        self.causes.setVisible(len(facts) == 1 and self._explanation is not None)
         if facts:
             self._show_rows(facts)
 
@@ -104,6 +114,8 @@ class InspectorPanel(QWidget):
         self.error.show_rows(model.error_rows(facts, document.calibration.is_done))
         self.latency.show_rows(model.latency_rows(facts, timing.latency_ms * 1000 if timing else None))
         self.source.show_rows(model.source_rows(facts))
+        if self._explanation is not None:
+            self.causes.show_rows(model.cause_rows(self._explanation))
         if self._detail is not None:
             self.tensors.show_rows(model.tensor_rows(self._detail))
 
@@ -123,7 +135,7 @@ class InspectorPanel(QWidget):
         return [model.region_row(name, len(document.region_nodes(name)), state_text(region, verdict), is_legal)]
 
     def _sections(self) -> tuple[Section, ...]:
-        return (self.quantisation, self.error, self.latency, self.tensors, self.source)
+        return (self.quantisation, self.error, self.causes, self.latency, self.tensors, self.source)
 
     def _build(self) -> None:
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
@@ -185,6 +197,7 @@ class InspectorPanel(QWidget):
 
     def _forget_detail(self) -> None:
         self._detail = None
+        self._explanation = None
         if self.plots is not None:
             self.plots.hide()
         self.refresh()

@@ -75,6 +75,16 @@ COLUMNS: tuple[Column, ...] = (
         width_characters=15,
     ),
     Column(
+        "sensitivity",
+        "Sensitivity dB",
+        "SQNR of the model's outputs where only this node is in integers, with its 95 % interval; measured while the "
+        "overlay of sensitivity is shown (5)",
+        lambda f: formats.decibels(f.sensitivity.output_db if f.sensitivity else None, exact="no effect"),
+        lambda f: _mean(f.sensitivity.output_db) if f.sensitivity else None,
+        is_numeric=True,
+        width_characters=15,
+    ),
+    Column(
         "cosine",
         "Cosine",
         "Cosine between this node's output and the float model's",

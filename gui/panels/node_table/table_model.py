@@ -26,6 +26,7 @@ white.
 _OVERLAY_COLUMNS = {
     Overlay.ACCUMULATED: "accumulated",
     Overlay.INTRODUCED: "introduced",
+    Overlay.SENSITIVITY: "sensitivity",
     Overlay.LATENCY: "latency",
     Overlay.BOUND: "bound",
 }

@@ -33,7 +33,7 @@ def session(request: pytest.FixtureRequest, models: Path, samples: Path, recipe:
 def same(found: dict[str, ErrorSums], expected: dict[str, ErrorSums]) -> None:
     assert found.keys() == expected.keys()
     for name, sums in found.items():
-        assert sums.sqnr_db == pytest.approx(expected[name].sqnr_db, abs=1e-4), name
+        assert sums.sqnr_db == pytest.approx(expected[name].sqnr_db, abs=0.02), name
 
 
 def test_a_walk_finds_what_an_evaluator_finds(session: Session) -> None:
@@ -59,8 +59,8 @@ def test_what_a_store_cannot_keep_is_streamed(open_mobile: Callable[[], Session]
     assert small._references.size_bytes == small._tensors.size_bytes == 0
     assert [node.id for node in found.report().nodes] == [node.id for node in expected.nodes]
     for node, other in zip(found.report().nodes, expected.nodes, strict=True):
-        assert node.accumulated_db.mean == pytest.approx(other.accumulated_db.mean, abs=1e-4), node.id
-        assert node.introduced_db.mean == pytest.approx(other.introduced_db.mean, abs=1e-4), node.id
+        assert node.accumulated_db.mean == pytest.approx(other.accumulated_db.mean, abs=0.02), node.id
+        assert node.introduced_db.mean == pytest.approx(other.introduced_db.mean, abs=0.02), node.id
 
 
 def test_a_cancelled_walk_leaves_what_was_measured(open_mobile: Callable[[], Session]) -> None:

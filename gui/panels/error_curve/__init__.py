@@ -1,0 +1,1 @@
+"""How the error grows along the network."""

@@ -1,0 +1,61 @@
+"""Sensitivity and explanations through the real window and the real engine process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from pytestqt.qtbot import QtBot
+
+from gui.document.document import CalibrationSource
+from gui.document.overlay import Overlay
+from gui.main_window import MainWindow
+from tests.gui.windows import Answers, window_for
+
+MODELS = Path(str(files("resources").joinpath("models")))
+WAIT_MS = 100_000
+PROJECT = "/blocks.0/project/conv/Conv"
+
+
+@pytest.fixture
+def window(tmp_path: Path, qtbot: QtBot) -> Iterator[MainWindow]:
+    made = window_for(tmp_path, Answers(), live_samples=1)
+    qtbot.addWidget(made, before_close_func=lambda _: made.shutdown())
+    made.resize(1400, 900)
+    made.show()
+    yield made
+    qtbot.waitUntil(lambda: made.session.activity is None, timeout=WAIT_MS)
+    made.document.document.saved("", made.document.document.plan)
+
+
+def test_sensitivity_is_measured_while_it_is_shown(window: MainWindow, qtbot: QtBot) -> None:
+    document = window.document.document
+    window.open_path(str(MODELS / "mobile_fmnist.onnx"))
+    qtbot.waitUntil(lambda: document.is_timed, timeout=WAIT_MS)
+    source = CalibrationSource(str(MODELS / "fmnist_samples.npz"), str(MODELS / "fmnist.toml"), samples=4)
+    window.session.calibrate(source)
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+    assert document.results.sensed.sensitivities is None, "nobody looks at it"
+
+    window.actions_.trigger("overlay.sensitivity")
+    qtbot.waitUntil(lambda: document.is_sensed, timeout=WAIT_MS)
+    assert window.heat.heat.scale is not None and window.heat.heat.scale.label.startswith("Sensitivity")
+    before = document.results.sensed.nodes[PROJECT].output_db.mean
+    assert before is not None
+
+    document.mark((PROJECT,), "int16")
+    assert not document.is_sensed
+    qtbot.waitUntil(lambda: document.is_sensed, timeout=WAIT_MS)
+    after = document.results.sensed.nodes[PROJECT].output_db.mean
+    assert after is not None and after != before
+
+    window.view.select((PROJECT,))
+    inspector = window.inspector
+    qtbot.waitUntil(lambda: inspector.causes.isVisible(), timeout=WAIT_MS)
+    assert inspector._explanation is not None and inspector._explanation.id == PROJECT
+    window.view.show_overlay(Overlay.LATENCY)
+    document.undo()
+    qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
+    assert not document.is_sensed
