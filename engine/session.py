@@ -605,6 +605,11 @@ class Session:
         corrected, graph = self._correction()
         return self._evaluator_of(graph, corrected.same_digest)
 
+    @property
+    def source_evaluator(self) -> Evaluator:
+        """That of the model as imported: what leaves its function as it is does so on calibrated values only."""
+        return self._evaluator_of(self.source_graph, "")
+
     def _evaluator_of(self, graph: Graph, mark: str) -> Evaluator:
         """The evaluator of the model with some constants; those of the source and of the newest others are kept."""
         if not self._evaluators:
@@ -668,7 +673,7 @@ class Session:
         dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
         metric = TaskMetric(dataset, self.graph)
         for runner, size in self._evaluation_runners(len(dataset)):
-            metric.run(runner.evaluator, runner.program(), size, progress, cancelled)
+            metric.run(runner.source_evaluator, runner.program(), size, progress, cancelled)
         return metric.report(len(cpu_nodes(self.graph, self.resolve())))
 
     def verify(

@@ -60,7 +60,7 @@ def measure(
     session: Session, samples: int | Sequence[Sample] | None = None, cancelled: Callable[[], bool] = lambda: False
 ) -> Quality:
     """The quality of the session's plan on calibration samples: the first ``samples`` of them (None: all), or those
-    given. What the evaluator has kept of other plans is not computed again.
+    given, against the model as imported. What the evaluator has kept of other plans is not computed again.
 
     Raises:
         CalibrationError, DataError: The session is not calibrated, or has no samples.
@@ -75,7 +75,7 @@ def measure(
                 raise Cancelled
             yield sample, evaluator.outputs(program, sample)
 
-    return quality_of(evaluator, results())
+    return quality_of(session.source_evaluator, results())
 
 
 def quality_of(evaluator: Evaluator, results: Iterable[tuple[Sample, Mapping[str, torch.Tensor]]]) -> Quality:

@@ -25,7 +25,7 @@ Look = Callable[[int, Node, Tensor], None]
 
 
 class Lockstep:
-    """Values of both sides for every sample, as long as something still reads them.
+    """Values of both sides for every sample, as long as something still reads them. ``graph`` is the float model's.
 
     Instructions are run in the order of the program, by :meth:`run_float` and then :meth:`run_integers`; between the
     two, an instruction may be replaced by another that reads and writes the same values.
@@ -33,21 +33,30 @@ class Lockstep:
 
     def __init__(self, model: FloatModel, program: Program, samples: Sequence[Sample]) -> None:
         self._model = model
-        self._graph = model.graph
+        self.graph = model.graph
         self._program = program
         self._last_uses = last_uses(program)
-        self._readers = Counter(value for node in self._graph.nodes for value in set(node.inputs))
+        self._readers = Counter(value for node in self.graph.nodes for value in set(node.inputs))
         self._done: set[str] = set()
-        self._floats: list[dict[str, Tensor]] = [_fed(self._graph, sample) for sample in samples]
+        self._floats: list[dict[str, Tensor]] = [_fed(self.graph, sample) for sample in samples]
         self._integers = [{program.inputs[name]: tensor for name, tensor in fed.items()} for fed in self._floats]
 
     def integers(self, sample: int, value: str) -> Tensor:
         """A value of the program that was computed for a sample."""
         return self._integers[sample][value]
 
+    def is_there(self, value: str) -> bool:
+        """Whether a value of the graph is known on both sides."""
+        return value in self._floats[0] and value in self._integers[0]
+
+    def lost(self, sample: int, value: str) -> Tensor:
+        """What the integers of a value of the graph lack of the float model's."""
+        integers = self._integers[sample][value]
+        return self._floats[sample][value] - integers * self._program.types[value].scale
+
     def run_float(self, instruction: Instruction, look: Look | None = None) -> None:
         """Compute the instruction's nodes in float for every sample."""
-        nodes = [self._graph.by_id[name] for name in instruction.nodes if name not in self._done]
+        nodes = [self.graph.by_id[name] for name in instruction.nodes if name not in self._done]
         with torch.inference_mode():
             for place, values in enumerate(self._floats):
                 for node in nodes:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.errors import Cancelled
 from engine.graph.graph import Graph, Node
+from engine.ops.elementwise import Add
 from engine.ops.linear import Conv, Linear
 from engine.plan.corrections import Correction
 from engine.program.types import Instruction, Program
@@ -98,6 +99,7 @@ def _rows(walk: Lockstep, program: Program, instruction: Instruction, node: Node
     """What the instruction reads and what the float model has for it, at random places of every sample."""
     op = cast("MacOp", instruction.op)
     (source,), (result,) = instruction.inputs, instruction.outputs
+    beside = _skip(walk, program, node)
     generator = torch.Generator().manual_seed(_SEED + place)
     inputs: list[Tensor] = []
     outputs: list[Tensor] = []
@@ -108,13 +110,29 @@ def _rows(walk: Lockstep, program: Program, instruction: Instruction, node: Node
         count = places_of(op, output)
         chosen = torch.randperm(count, generator=generator)[: Shape.of(op).rows(samples, count)]
         inputs.append(inputs_at(op, walk.integers(sample, source), tuple(output.shape), chosen))
-        outputs.append(outputs_at(op, output, chosen))
+        wanted = outputs_at(op, output, chosen)
+        if beside is not None:
+            wanted = wanted + outputs_at(op, walk.lost(sample, beside), chosen)
+        outputs.append(wanted)
 
     walk.run_float(instruction, look)
     scale = program.types[result].scale
     held = sum(taken.shape[1] for taken in inputs[len(inputs) - len(inputs) // _HELD_SHARE :])
     x = torch.cat(inputs, 1).mul_(program.types[source].scale)
     return Rows(x, torch.cat(outputs, 1), op.output.low * scale, op.output.high * scale, held)
+
+
+def _skip(walk: Lockstep, program: Program, node: Node) -> str | None:
+    """What the node's output is added to, nothing between them, where that is there in integers: the sum is what
+    counts, so the node's weights may make up for what the other side has lost."""
+    readers = walk.graph.consumers.get(node.outputs[0], ())
+    if len(readers) != 1 or not isinstance(readers[0].op, Add) or node.outputs[0] in walk.graph.outputs:
+        return None
+    others = [name for name in readers[0].inputs if name != node.outputs[0]]
+    if len(others) != 1 or walk.graph.types[others[0]].shape != walk.graph.types[node.outputs[0]].shape:
+        return None
+    there = walk.is_there(others[0]) and program.types[others[0]].is_quantised
+    return others[0] if there else None
 
 
 def _fitted(graph: Graph, instruction: Instruction, node: Node, rows: Rows) -> Correction:

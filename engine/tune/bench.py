@@ -78,7 +78,7 @@ class Bench:
         key = accuracy_key(trial)
         found = self._known.get(key)
         if found is None:
-            found = quality_of(twin.evaluator, self._results(twin, trial.samples, cancelled))
+            found = quality_of(twin.source_evaluator, self._results(twin, trial.samples, cancelled))
             self._known[key] = found
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)

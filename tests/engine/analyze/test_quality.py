@@ -9,6 +9,8 @@ import pytest
 
 from engine.analyze.quality import EXACT_DB, measure
 from engine.errors import Cancelled
+from engine.ops.linear import Conv
+from engine.plan.corrections import Correction
 from engine.precision import Precision
 from engine.session import Session
 
@@ -34,6 +36,16 @@ def test_a_model_in_float_is_exact_and_a_gain_is_paired(open_mobile: Callable[[]
     found = measure(session, 4)
     gain = exact.gain_over(found)
     assert gain.mean == pytest.approx(EXACT_DB - np.mean(found.per_sample_db))
+
+
+def test_what_should_have_left_the_model_alone_counts_where_it_did_not(open_mobile: Callable[[], Session]) -> None:
+    session = open_mobile()
+    nodes = tuple(node.id for node in session.graph.nodes)
+    session.set_plan(session.plan.mark(nodes, Precision.FLOAT))
+    name = next(node.inputs[1] for node in session.graph.nodes if isinstance(node.op, Conv))
+    halved = np.asarray(session.graph.constants[name].array) / 2
+    session.correct(Correction(kind="equalise", title="weights halved", same={name: halved}))
+    assert max(measure(session, 2).per_sample_db) < 40.0
 
 
 def test_it_stops(open_mobile: Callable[[], Session]) -> None:

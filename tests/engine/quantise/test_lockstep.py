@@ -58,6 +58,22 @@ def _same(
     assert all(torch.equal(integers[index, name], whole[name]) for name in names)
 
 
+def test_what_the_integers_lack(open_mobile: Callable[[], Session]) -> None:
+    session = open_mobile()
+    program, (sample,) = session.program(), tuple(session.samples(1))
+    reference, walk = session.evaluator.reference(sample), Lockstep(session.evaluator.model, program, (sample,))
+    seen = 0
+    for place, instruction in enumerate(program.instructions):
+        walk.run_float(instruction)
+        for name in instruction.inputs:
+            if name in reference and walk.is_there(name) and program.types[name].is_quantised:
+                real = walk.integers(0, name) * program.types[name].scale
+                torch.testing.assert_close(walk.lost(0, name) + real, reference[name], rtol=1e-4, atol=1e-4)
+                seen += 1
+        walk.run_integers(place, instruction)
+    assert seen >= 10
+
+
 def test_what_nobody_reads_any_more_is_gone(open_mobile: Callable[[], Session]) -> None:
     session = open_mobile()
     program = session.program()
