@@ -27,6 +27,7 @@ from gui.actions.panel_commands import PanelCommands
 from gui.actions.region_commands import RegionCommands
 from gui.actions.registry import ACTIONS, BY_ID, PANEL_COMMANDS
 from gui.actions.state import ActionState
+from gui.actions.training_commands import TRAIN_COMMAND, TrainingCommands
 from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
 from gui.canvas.widget import GraphCanvas
@@ -57,6 +58,7 @@ from gui.panels.style import apply_theme
 from gui.panels.summary.widget import SummaryStrip
 from gui.panels.time_view import SharedTime
 from gui.panels.timeline.widget import TimelinePanel
+from gui.panels.training.widget import TrainingPanel
 from gui.panels.verification.widget import VerificationPanel
 from gui.panels.welcome.widget import WelcomePage
 from gui.theme import Theme
@@ -112,7 +114,7 @@ class MainWindow(QMainWindow):
         if isinstance(app, QApplication):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
-        panels = (self.table, self.inspector, self.errors, self.verification, self.advice)
+        panels = (self.table, self.inspector, self.errors, self.verification, self.advice, self.training)
         for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
         for panel in self.compiled.values():
@@ -160,6 +162,7 @@ class MainWindow(QMainWindow):
         self.hierarchy = HierarchyPanel(document, view)
         self.verification = VerificationPanel(document, view)
         self.advice = AdvicePanel(document, view)
+        self.training = TrainingPanel(document)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
         self.roofline = RooflinePanel(document, view)
@@ -202,8 +205,10 @@ class MainWindow(QMainWindow):
         self.advising = AdviceCommands(
             self.document.document, self.session, self.view, self.advice, self._show_advice, self._refresh_actions
         )
+        self.trains = TrainingCommands(self.document.document, self.session, self.training, self._show_training)
         self.panels = PanelCommands(self._fit_time, self)
-        parts = (self.files, self.edits, self.regions, self.verifying, self.advising, self.views, self.panels)
+        asking = (self.verifying, self.advising, self.trains)
+        parts = (self.files, self.edits, self.regions, *asking, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
 
@@ -230,6 +235,9 @@ class MainWindow(QMainWindow):
         self._advice_dock = self._dock("Advice", self.advice, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._advice_dock)
         self._advice_dock.hide()
+        self._training_dock = self._dock("Training", self.training, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], self._training_dock)
+        self._training_dock.hide()
         for name, panel in self.compiled.items():
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
@@ -245,7 +253,7 @@ class MainWindow(QMainWindow):
         self.panels.add("errors", errors, COMPILED_HEIGHT)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
-        for dock in (*self._docks, self._verification_dock, self._advice_dock):
+        for dock in (*self._docks, self._verification_dock, self._advice_dock, self._training_dock):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -397,6 +405,12 @@ class MainWindow(QMainWindow):
         """It is measured only while it is what colours the graph."""
         self.analysis.want_sensitivity(self.view.overlay is Overlay.SENSITIVITY)
 
+    def _show_training(self) -> None:
+        """Bring the panel to the front, high enough for the form and the curves."""
+        self._training_dock.show()
+        self._training_dock.raise_()
+        self.panels.grow(self._training_dock, COMPILED_HEIGHT)
+
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
@@ -417,6 +431,7 @@ class MainWindow(QMainWindow):
         self.verification.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
         advise, on_selection = (BY_ID[name].unavailable(state) for name in (ADVISE_COMMAND, ADVISE_SELECTION_COMMAND))
         self.advice.set_available(advise, on_selection)
+        self.training.set_available(BY_ID[TRAIN_COMMAND].unavailable(state))
 
     def _action_state(self) -> ActionState:
         document, proposed = self.document.document, self.regions.proposed

@@ -6,6 +6,8 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 
+import msgspec
+
 from engine.errors import Cancelled
 from engine.plan.data import data_of
 from engine.service.messages import Train, Trained, Training
@@ -56,6 +58,6 @@ class _Sender:
         if time.monotonic() - self._sent_at < _SEND_EVERY_S and not course.metrics:
             return
         self._sent_at = time.monotonic()
-        told = TrainProgress(course.step, course.steps, tuple(self._losses), tuple(self._metrics))
+        told = msgspec.structs.replace(course, losses=tuple(self._losses), metrics=tuple(self._metrics))
         self._losses, self._metrics = [], []
         self._worker.send(Training(id=self._request.id, revision=self._request.revision, course=told))

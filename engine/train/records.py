@@ -69,12 +69,13 @@ class MetricPoint(msgspec.Struct, frozen=True):
 
 
 class TrainProgress(msgspec.Struct, frozen=True):
-    """How far a run is, with the points since the last report."""
+    """How far a run is, with the points since the last report; ``metric`` as in :class:`TrainReport`."""
 
     step: int
     steps: int
     losses: tuple[LossPoint, ...] = ()
     metrics: tuple[MetricPoint, ...] = ()
+    metric: str = "top-1"
 
 
 class TrainReport(msgspec.Struct, frozen=True, kw_only=True):

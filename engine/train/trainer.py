@@ -303,7 +303,7 @@ class Trainer:
         state = self._state
         losses, metrics = tuple(state.losses[state.told_losses :]), tuple(state.metrics[state.told_metrics :])
         state.told_losses, state.told_metrics = len(state.losses), len(state.metrics)
-        return TrainProgress(state.step, self._steps, losses, metrics)
+        return TrainProgress(state.step, self._steps, losses, metrics, self._judge.metric_name)
 
     def _save(self, checkpoint: Path | None) -> None:
         if checkpoint is not None:

@@ -342,6 +342,16 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.can_export,
     ),
     ActionSpec(
+        "model.train",
+        "Train …",
+        "Learn weights, scales and thresholds with the integer program in the loop",
+        "File",
+        group=2,
+        shortcuts=("Ctrl+Shift+L",),
+        icon="train",
+        unavailable=when.can_export,
+    ),
+    ActionSpec(
         "model.verify",
         "Verify",
         "Compare every stage with programs that others wrote, down to the exported package",

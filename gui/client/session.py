@@ -39,10 +39,14 @@ from engine.service.messages import (
     Saved,
     SplitChecked,
     TimingReady,
+    Train,
+    Trained,
+    Training,
     UpdatePlan,
     Verified,
     Verify,
 )
+from engine.train.records import TrainOptions
 from gui.client.client import STREAMED, EngineClient
 from gui.client.newest import Newest
 from gui.client.restarts import RestartBudget
@@ -78,7 +82,8 @@ class EngineSession(QObject):
     (samples), ``verified`` (Verification, the revision it is about), ``inspected`` (NodeDetail),
     ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``regionJudged`` (RegionVerdict on
     nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
-    ``adviceEnded`` (no more of it will come), ``noticed`` (Notice), ``activityChanged``
+    ``adviceEnded`` (no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
+    ``trainingEnded`` (no more will come of the run), ``noticed`` (Notice), ``activityChanged``
     (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are
     complete, or failed).
     """
@@ -95,6 +100,9 @@ class EngineSession(QObject):
     splitChecked = Signal(object)
     advised = Signal(object)
     adviceEnded = Signal()
+    trainingWent = Signal(object)
+    trained = Signal(object)
+    trainingEnded = Signal()
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -119,6 +127,7 @@ class EngineSession(QObject):
         self._resolved: PlanResolved | None = None
         self._inspected_node = ""
         self._advice_id = 0
+        self._training_id = 0
         self._judging: Newest[tuple[str, ...]] = Newest(self._judge)
         self._wanting_compilation: set[str] = set()
         self._sent_revision = NO_REVISION
@@ -257,6 +266,31 @@ class EngineSession(QObject):
     def stop_advice(self) -> None:
         """Stop looking for remedies; what was found stays."""
         self._client.cancel(self._advice_id)
+
+    def train(self, path: str, split: str | None, samples: int | None, options: TrainOptions) -> None:
+        """Train the present plan; the engine does it while nothing else is asked for. A run that goes on is stopped."""
+        self.stop_training()
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            if answer.id != self._training_id:
+                return
+            if isinstance(answer, Training):
+                self.trainingWent.emit(answer)
+                return
+            if isinstance(answer, Trained):
+                self.trained.emit(answer)
+            self.trainingEnded.emit()
+
+        def build(request_id: int) -> AnyRequest:
+            self._training_id = request_id
+            return Train(id=request_id, revision=revision, path=path, split=split, samples=samples, options=options)
+
+        self._submit(build, handle)
+
+    def stop_training(self) -> None:
+        """Stop the run; the best so far is answered."""
+        self._client.cancel(self._training_id)
 
     def inspect(self, node_id: str) -> None:
         """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for

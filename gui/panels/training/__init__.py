@@ -1,0 +1,1 @@
+"""Training with the integer program in the loop."""
