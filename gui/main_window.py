@@ -331,6 +331,7 @@ class MainWindow(QMainWindow):
         self.inspector.precisionChosen.connect(self.edits.mark)
         self.inspector.detailWanted.connect(session.inspect)
         self.inspector.methodChosen.connect(self.edits.set_method)
+        self.inspector.adviceWanted.connect(lambda: self.actions_.trigger(ADVISE_SELECTION_COMMAND))
         self.inspector.regionWanted.connect(self._check_region)
         session.regionChecked.connect(self.inspector.show_verdict)
         self.summary.targetChosen.connect(document.document.set_target)

@@ -41,7 +41,7 @@ def test_remedies_for_the_selection_are_found_and_applied(window: MainWindow, qt
 
     window.view.select((PROJECT,))
     panel.samples.setValue(2)
-    window.actions_.trigger("advice.selection")
+    window.inspector.advise.click()
     assert panel.isVisible()
     assert panel.stop.isVisible()
     qtbot.waitUntil(lambda: panel.table.topLevelItemCount() > 0, timeout=WAIT_MS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFrame, QLabel, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from engine.reports import NodeDetail, RegionVerdict
 from engine.reports_analysis import NodeExplanation
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 class InspectorPanel(QWidget):
     """Emits ``precisionChosen`` and ``methodChosen`` for the selection, ``detailWanted`` with the node whose tensors
-    should show, and ``regionWanted`` with the fusion region of which it should be known what it saves.
+    should show, ``regionWanted`` with the fusion region of which it should be known what it saves, and ``adviceWanted``
+    for remedies at the selection.
     """
 
     precisionChosen = Signal(str)
     methodChosen = Signal(str)
     detailWanted = Signal(str)
     regionWanted = Signal(str)
+    adviceWanted = Signal()
 
     def __init__(self, document: QtDocument, view: SharedView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -49,6 +51,9 @@ class InspectorPanel(QWidget):
         self.method = MethodChoice()
         self.quantisation.layout_.addWidget(self.method)
         self.error = Section("Error")
+        self.advise = QPushButton("Look for remedies …")
+        self.advise.setObjectName("link")
+        self.error.layout_.addWidget(self.advise)
         self.causes = Section("Why it errs")
         self.latency = Section("Latency")
         self.tensors = Section("Tensors")
@@ -112,6 +117,7 @@ class InspectorPanel(QWidget):
         default = document.plan.default_method
         self.method.show_choice(common_method(document, facts), default, why_no_method(document, facts))
         self.error.show_rows(model.error_rows(facts, document.calibration.is_done))
+        self.advise.setVisible(document.calibration.is_done)
         self.latency.show_rows(model.latency_rows(facts, timing.latency_ms * 1000 if timing else None))
         self.source.show_rows(model.source_rows(facts))
         if self._explanation is not None:
@@ -178,6 +184,7 @@ class InspectorPanel(QWidget):
         document.resolutionChanged.connect(self._on_resolved)
         self.precision.chosen.connect(self.precisionChosen)
         self.method.chosen.connect(self.methodChosen)
+        self.advise.clicked.connect(lambda: self.adviceWanted.emit())
 
     def _on_selection(self) -> None:
         self._forget_detail()
