@@ -121,6 +121,7 @@ class Answer(StrEnum):
 
     ENOUGH = "PTQ is enough"
     WITH_REMEDIES = "PTQ with remedies is enough"
+    WITH_INT16 = "PTQ with int16 is enough"
     TRAIN = "QAT needed"
     UNDECIDED = "not enough samples to tell"
 

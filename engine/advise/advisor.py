@@ -71,7 +71,7 @@ class Options:
         samples: Calibration samples to try remedies on.
         aim: What is good enough.
         data: Labelled data for the verdict; None: calibration samples and their agreement.
-        with_verdict: Whether a verdict is wanted.
+        with_verdict: Whether a verdict is wanted: it is about the whole model, with all remedies tried.
     """
 
     nodes: tuple[str, ...] = ()

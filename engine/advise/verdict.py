@@ -90,16 +90,17 @@ class Scored:
 
 
 def verdict_of(aim: Aim, present: Scored, best: Scored | None, floor: Scored | None, remedies: int) -> Verdict:
-    """The answer: enough where the bounds of a plan lie within the aim, QAT needed where those of the best lie beyond
-    it, undecided where they do not exclude either."""
+    """The answer: enough where the bounds of a plan lie within the aim, QAT needed where those of all lie beyond it,
+    int16 everywhere included. Undecided where they do not exclude either.
+    """
+    answer = _answer(aim, present, best, floor)
     last = best or present
-    answer = _answer(aim, present, best)
-    needed = None
-    if answer is Answer.UNDECIDED:
-        needed = _samples_needed(aim, last.score)
+    if floor is not None and _is_beyond(aim, last.score):
+        last = floor
+    needed = _samples_needed(aim, last.score) if answer is Answer.UNDECIDED else None
     return Verdict(
         answer=answer,
-        text=_sentence(aim, answer, present, best, floor, remedies, needed),
+        text=_sentence(aim, answer, present, best, floor, remedies, last, needed),
         metric=present.score.metric,
         aim=aim,
         samples=present.score.samples,
@@ -110,12 +111,17 @@ def verdict_of(aim: Aim, present: Scored, best: Scored | None, floor: Scored | N
     )
 
 
-def _answer(aim: Aim, present: Scored, best: Scored | None) -> Answer:
+def _answer(aim: Aim, present: Scored, best: Scored | None, floor: Scored | None) -> Answer:
     if _is_within(aim, present.score):
         return Answer.ENOUGH
     if best is not None and _is_within(aim, best.score):
         return Answer.WITH_REMEDIES
-    return Answer.TRAIN if _is_beyond(aim, (best or present).score) else Answer.UNDECIDED
+    is_lost = _is_beyond(aim, (best or present).score)
+    if is_lost and floor is not None and _is_within(aim, floor.score):
+        return Answer.WITH_INT16
+    if is_lost and (floor is None or _is_beyond(aim, floor.score)):
+        return Answer.TRAIN
+    return Answer.UNDECIDED
 
 
 def _is_within(aim: Aim, score: Score) -> bool:
@@ -152,6 +158,7 @@ def _sentence(
     best: Scored | None,
     floor: Scored | None,
     remedies: int,
+    last: Scored,
     needed: int | None,
 ) -> str:
     score = present.score
@@ -164,7 +171,7 @@ def _sentence(
         present_text = f"loses {_figure(score)} points of {score.metric.value}"
         wanted = f"{aim.max_drop:g} {'is' if aim.max_drop == 1 else 'are'} allowed"
     text = ", ".join([f"The present plan {present_text}", *others])
-    outlook = _outlook(aim, answer, best or present, needed)
+    outlook = _outlook(aim, answer, last, needed)
     return f"{text}; {wanted}. {_counted(score.samples, 'sample', 'samples')}.{outlook}"
 
 

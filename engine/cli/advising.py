@@ -16,7 +16,13 @@ from engine.project import SUFFIX
 from engine.reports_advice import AccuracyAdvice, Aim, Answer, Diagnosis, Trial
 from engine.session import Session
 
-EXIT_STATUS: Mapping[Answer, int] = {Answer.ENOUGH: 0, Answer.WITH_REMEDIES: 0, Answer.TRAIN: 3, Answer.UNDECIDED: 4}
+EXIT_STATUS: Mapping[Answer, int] = {
+    Answer.ENOUGH: 0,
+    Answer.WITH_REMEDIES: 0,
+    Answer.WITH_INT16: 0,
+    Answer.TRAIN: 3,
+    Answer.UNDECIDED: 4,
+}
 """1 and 2 are for errors."""
 
 COMBINATION = 0
@@ -50,14 +56,18 @@ def advise(project: Path, wanted: Wanted, json: Path | None) -> int:
     applied = "" if wanted.apply is None else _apply(session, project, advisor, offered, wanted.apply)
     write_json(json, {**msgspec.structs.asdict(advice), "applied": applied})
     verdict = advice.verdict
-    assert verdict is not None
+    if verdict is None:
+        print("no verdict: only the chosen nodes were looked at")
+        return 0
     print(f"{verdict.answer.value}: {verdict.text}")
     return EXIT_STATUS[verdict.answer]
 
 
 def _run(session: Session, wanted: Wanted) -> Advisor:
     nodes = tuple(dict.fromkeys(node for pattern in wanted.patterns for node in session.find(pattern)))
-    options = Options(nodes, wanted.places, samples=wanted.samples, aim=wanted.aim, data=wanted.data)
+    options = Options(
+        nodes, wanted.places, samples=wanted.samples, aim=wanted.aim, data=wanted.data, with_verdict=not nodes
+    )
     advisor = Advisor(session, options)
     with progress_bar("advising") as progress:
         for stage in advisor.run():

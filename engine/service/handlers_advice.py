@@ -17,7 +17,8 @@ _SEND_EVERY_S = 0.25
 @handles(Advise)
 def advise(worker: Worker, request: Advise) -> None:
     session = worker.opened()
-    options = Options(request.nodes, samples=request.samples, aim=request.aim)
+    nodes = request.nodes
+    options = Options(nodes, samples=request.samples, aim=request.aim, with_verdict=not nodes)
     advisor = Advisor(session, options, worker.watch(request.id), lambda: worker.inbox.is_waiting)
     reporter = _Reporter(worker, request, advisor, session.target_reference)
     worker.background[request.id] = reporter.run()

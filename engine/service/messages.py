@@ -121,8 +121,8 @@ class Verify(Request, frozen=True, tag="verify"):
 
 class Advise(Request, frozen=True, tag="advise"):
     """Look for remedies for the plan of the last UpdatePlan, at ``nodes`` (none: where it costs most, and the whole
-    model), tried on ``samples`` calibration samples. Runs while nothing else is asked for: streams Progress and
-    Advised, ends with Done. Later plans neither stop nor change it; another model or calibration does."""
+    model, with a verdict), tried on ``samples`` calibration samples. Runs while nothing else is asked for: streams
+    Progress and Advised, ends with Done. Later plans neither stop nor change it; another model or calibration does."""
 
     revision: int
     nodes: tuple[str, ...] = ()

@@ -50,7 +50,7 @@ class AdviceCommands:
         self._show_panel()
         nodes = self._view.selection if on_selection else ()
         self._session.advise(nodes, self._panel.samples.value(), self._panel.chosen_aim)
-        self._panel.begin(self._document.plan)
+        self._panel.begin(self._document.plan, on_selection)
 
     def _apply(self, plan: PlanData, label: str) -> None:
         self._document.adopt(plan, label)

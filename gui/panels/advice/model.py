@@ -48,6 +48,7 @@ class Advice:
     """What was asked, and the answers so far: the advice on the plan ``before``, and the plans of its remedies."""
 
     before: PlanData
+    is_on_selection: bool = False
     advice: AccuracyAdvice | None = None
     plans: dict[int, PlanData] = field(default_factory=dict[int, PlanData])
 
@@ -138,8 +139,9 @@ class Headline:
     is_warning: bool = False
 
 
-def headline_of(advice: AccuracyAdvice, is_running: bool) -> Headline:
-    """What stands above the table: the verdict, or what is known before there is one."""
+def headline_of(advice: AccuracyAdvice, is_running: bool, is_on_selection: bool = False) -> Headline:
+    """What stands above the table: the verdict, or what is known before there is one. Advice on a selection has none:
+    it did not look at the rest."""
     verdict = advice.verdict
     if verdict is not None:
         title = verdict.answer.value
@@ -148,7 +150,9 @@ def headline_of(advice: AccuracyAdvice, is_running: bool) -> Headline:
         return Headline(_capital(title), verdict.text, verdict.answer is Answer.TRAIN)
     offered = sum(trial.is_offered for trial in advice.trials)
     found = f"{counted(offered, 'remedy gains', 'remedies gain')} beyond the noise" if offered else NOTHING_FOUND
-    state = "Trying remedies …" if is_running else "No verdict: advice was stopped"
+    state = "Remedies at the selected nodes" if is_on_selection else "No verdict: advice was stopped"
+    if is_running:
+        state = "Trying remedies …"
     present = formats.decibels(advice.present_db, unit="dB")
     return Headline(state, f"The output is at {present} over {advice.samples} samples; so far {found}.")
 

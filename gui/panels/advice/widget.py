@@ -101,9 +101,9 @@ class AdvicePanel(QWidget):
             return False
         return not advice.is_applied(self._document.plan, COMBINATION_KEY)
 
-    def begin(self, before: PlanData) -> None:
+    def begin(self, before: PlanData, is_on_selection: bool = False) -> None:
         """Advice on a plan was asked for."""
-        self._advice, self._is_running = Advice(before), True
+        self._advice, self._is_running = Advice(before, is_on_selection), True
         self._refresh()
 
     def show_advice(self, answer: Advised) -> None:
@@ -247,7 +247,7 @@ class AdvicePanel(QWidget):
             set_role(self.details, "muted")
             set_role(self.headline, "heading")
             return
-        words = headline_of(advice, self._is_running)
+        words = headline_of(advice, self._is_running, self._advice.is_on_selection)
         is_outdated = self._advice.before != self._document.plan
         self.headline.setText(words.text)
         self.details.setText(words.details + (OUTDATED if is_outdated else ""))

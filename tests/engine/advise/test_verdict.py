@@ -44,6 +44,19 @@ def test_the_answer_follows_from_the_bounds(present: Score, best: Score | None, 
     assert (verdict.samples_needed is not None) == (expected is Answer.UNDECIDED)
 
 
+@pytest.mark.parametrize(
+    ("floor", "expected"),
+    [
+        (labelled(1, 1, 5000), Answer.WITH_INT16),
+        (labelled(90, 10, 5000), Answer.TRAIN),
+        (labelled(0, 0, 100), Answer.UNDECIDED),
+    ],
+)
+def test_what_int16_mends_needs_no_training(floor: Score, expected: Answer) -> None:
+    lossy = Scored("present", labelled(100, 10, 5000))
+    assert verdict_of(AIM, lossy, None, Scored("floor", floor), 0).answer is expected
+
+
 def test_the_sentence_has_the_numbers() -> None:
     present, best = Scored("present", labelled(115, 12, 5000)), Scored("best", labelled(5, 5, 5000), 12.0, 4096)
     verdict = verdict_of(AIM, present, best, Scored("floor", labelled(1, 1, 5000)), 2)

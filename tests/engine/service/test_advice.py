@@ -56,7 +56,7 @@ def test_advice_streams_in_and_its_plans_can_be_used(engine: Engine) -> None:
     advised = [answer for answer in answers if isinstance(answer, Advised)]
     assert {answer.revision for answer in advised} == {3}
     last = advised[-1].advice
-    assert last.verdict is not None
+    assert last.verdict is None, "the rest of the model was not looked at"
     assert [diagnosis.node for diagnosis in last.diagnoses] == [PROJECT]
     plans = {key: plan for answer in advised for key, plan in answer.plans.items()}
     assert {trial.key for trial in last.trials} <= set(plans)
@@ -78,7 +78,7 @@ def test_an_edit_is_answered_while_advice_goes_on(engine: Engine) -> None:
         answers = engine.until(request)
     last = [answer for answer in own(answers, request) if isinstance(answer, Advised)][-1]
     assert last.revision == 1
-    assert last.advice.verdict is not None
+    assert last.advice.trials
 
 
 def test_advice_is_cancelled_by_request(engine: Engine) -> None:

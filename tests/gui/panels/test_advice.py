@@ -119,6 +119,7 @@ def test_a_remedy_is_applied_to_the_plan_as_it_is_now() -> None:
     [
         (Answer.ENOUGH, "PTQ is enough"),
         (Answer.WITH_REMEDIES, "PTQ with 2 remedies is enough"),
+        (Answer.WITH_INT16, "PTQ with int16 is enough"),
         (Answer.TRAIN, "QAT needed"),
         (Answer.UNDECIDED, "Not enough samples to tell"),
     ],
@@ -135,6 +136,7 @@ def test_before_the_verdict_it_says_what_is_known() -> None:
     assert words.text == "Trying remedies …"
     assert words.details == "The output is at 21.5 ± 0.5 dB over 8 samples; so far 3 remedies gain beyond the noise."
     assert headline_of(ADVICE, is_running=False).text == "No verdict: advice was stopped"
+    assert headline_of(ADVICE, False, is_on_selection=True).text == "Remedies at the selected nodes"
 
 
 @pytest.fixture
