@@ -55,7 +55,7 @@ from tests.benchmarks.zoo import ocr_module, photographs
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
 CALIBRATION = 64
 PAGE = 480
-PROMOTED_SAMPLES = 8
+PROMOTED_SAMPLES = 16
 """Calibration samples that a promotion is judged on."""
 
 _IMAGENET = Recipe(size=(224, 224), mean=(123.675, 116.28, 103.53), scale=(58.395, 57.12, 57.375))
