@@ -25,7 +25,7 @@ from gui.actions.file_commands import FileCommands
 from gui.actions.fusion_draft import FusionDraft
 from gui.actions.panel_commands import PanelCommands
 from gui.actions.region_commands import RegionCommands
-from gui.actions.registry import ACTIONS, BY_ID, PANEL_COMMANDS
+from gui.actions.registry import ACTIONS, BY_ID, COMPILED_PANELS, PANEL_COMMANDS
 from gui.actions.state import ActionState
 from gui.actions.training_commands import TRAIN_COMMAND, TrainingCommands
 from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
@@ -43,10 +43,14 @@ from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.compiled_panel import CompiledPanel
 from gui.panels.compiler.widget import CompilerPanel
 from gui.panels.dialogs.prompts import Prompts
+from gui.panels.distribution_feed import DistributionFeed
+from gui.panels.distribution_panel import DistributionPanel
 from gui.panels.error_curve.widget import ErrorCurvePanel
 from gui.panels.hierarchy.widget import HierarchyPanel
+from gui.panels.histogram.widget import HistogramPanel
 from gui.panels.icons import SIZE
 from gui.panels.inspector.widget import InspectorPanel
+from gui.panels.lut.widget import TablePanel
 from gui.panels.memory.widget import MemoryPanel
 from gui.panels.messages.widget import NoticeArea, ProgressView
 from gui.panels.node_table.widget import NodeTablePanel
@@ -117,7 +121,7 @@ class MainWindow(QMainWindow):
         panels = (self.table, self.inspector, self.errors, self.verification, self.advice, self.training)
         for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
-        for panel in self.compiled.values():
+        for panel in (*self.compiled.values(), *self.values.values()):
             panel.set_theme(theme)
         self._refresh_actions()
 
@@ -172,6 +176,9 @@ class MainWindow(QMainWindow):
             "memory": self.memory,
             "roofline": self.roofline,
         }
+        self.distribution = DistributionFeed(document, view, self)
+        self.histogram, self.lut = HistogramPanel(self.distribution), TablePanel(self.distribution)
+        self.values: dict[str, DistributionPanel] = {"histogram": self.histogram, "lut": self.lut}
         self.compiler = CompilerPanel(document)
         self.errors = ErrorCurvePanel(document, view)
         self.summary = SummaryStrip(document)
@@ -238,7 +245,7 @@ class MainWindow(QMainWindow):
         self._training_dock = self._dock("Training", self.training, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._training_dock)
         self._training_dock.hide()
-        for name, panel in self.compiled.items():
+        for name, panel in (*self.compiled.items(), *self.values.items()):
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
             dock.hide()
@@ -325,6 +332,9 @@ class MainWindow(QMainWindow):
         session.opened.connect(self._on_opened)
         session.calibrated.connect(lambda: self.view.show_overlay(Overlay.ACCUMULATED))
         session.inspected.connect(self.inspector.show_detail)
+        session.distributed.connect(self.distribution.show_found)
+        session.notDistributed.connect(self.distribution.show_problem)
+        self.distribution.wanted.connect(session.distribute)
         self.progress.cancelled.connect(session.cancel)
         self.notices.actionChosen.connect(self.actions_.trigger)
         self.palette_.chosen.connect(self.actions_.trigger)
@@ -417,13 +427,11 @@ class MainWindow(QMainWindow):
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
 
     def _watch(self, name: str, is_seen: bool) -> None:
-        """A panel of the compiled model came to the front, or went: only what is seen is asked for and kept up."""
-        if name == "errors":
-            self.errors.set_watched(is_seen)
-        else:
+        """A panel came to the front, or went: only what is seen is asked for and kept up."""
+        if name in COMPILED_PANELS:
             self.session.want_compilation(name, is_seen)
-            watched = self.compiler if name == "compiler" else self.compiled[name]
-            watched.set_watched(is_seen)
+        watched = {**self.compiled, **self.values, "compiler": self.compiler, "errors": self.errors}[name]
+        watched.set_watched(is_seen)
         self._refresh_actions()
 
     def _refresh_actions(self) -> None:

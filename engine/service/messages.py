@@ -31,6 +31,7 @@ from engine.reports import (
 )
 from engine.reports_advice import AccuracyAdvice, Aim
 from engine.reports_analysis import NodeExplanation, Sensitivities
+from engine.reports_distribution import NodeDistribution
 from engine.train.records import TrainOptions, TrainProgress, TrainReport
 
 
@@ -76,6 +77,17 @@ class Inspect(Request, frozen=True, tag="inspect"):
     revision: int
     node: str
     sample: int = 0
+
+
+class Distribute(Request, frozen=True, tag="distribute"):
+    """How the values of a node are distributed over the first ``samples`` calibration samples, or over one of them;
+    answers Distributed."""
+
+    revision: int
+    node: str
+    samples: int = 8
+    sample: int | None = None
+    channel: int | None = None
 
 
 class CheckRegion(Request, frozen=True, tag="check_region"):
@@ -244,6 +256,13 @@ class Inspected(Answer, frozen=True, tag="inspected"):
     detail: NodeDetail
 
 
+class Distributed(Answer, frozen=True, tag="distributed"):
+    """Distributions of a node."""
+
+    revision: int
+    distribution: NodeDistribution
+
+
 class RegionChecked(Answer, frozen=True, tag="region_checked"):
     """Whether the nodes can run as one kernel, and what it saves or why not."""
 
@@ -357,6 +376,7 @@ AnyRequest = (
     | UpdatePlan
     | Calibrate
     | Inspect
+    | Distribute
     | CheckRegion
     | CheckSplit
     | Compile
@@ -378,6 +398,7 @@ AnyAnswer = (
     | ErrorsReady
     | Calibrated
     | Inspected
+    | Distributed
     | RegionChecked
     | SplitChecked
     | CompilationReady

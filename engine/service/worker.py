@@ -26,6 +26,7 @@ from engine.service.messages import (
     CheckSplit,
     CompilationReady,
     Compile,
+    Distribute,
     Done,
     ErrorsReady,
     Evaluate,
@@ -55,7 +56,7 @@ from engine.target.target import list_targets, load_target
 BETWEEN_INSTRUCTIONS = (CheckRegion, CheckSplit, Compile)
 """Requests that need neither data nor program, and are answered in the middle of live work: a user drags meanwhile."""
 
-ABOUT_ONE_PLAN = (CheckRegion, CheckSplit, Compile, Inspect)
+ABOUT_ONE_PLAN = (CheckRegion, CheckSplit, Compile, Distribute, Inspect)
 """Requests that carry the revision they are about: of another plan than the last they are worth nothing."""
 
 Handler = Callable[["Worker", Any], None]

@@ -1,4 +1,4 @@
-"""Commands that show and hide the panels of the compiled model."""
+"""Commands that show and hide panels."""
 
 from __future__ import annotations
 

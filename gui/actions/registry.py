@@ -243,10 +243,14 @@ def _advice() -> tuple[ActionSpec, ...]:
     )
 
 
-PANEL_COMMANDS = MappingProxyType(
-    {name: f"panel.{name}" for name in ("timeline", "memory", "roofline", "compiler", "errors")}
-)
-"""The commands that show and hide the panels which are not always there."""
+COMPILED_PANELS = ("timeline", "memory", "roofline", "compiler")
+"""Those of the compiled model."""
+
+VALUE_PANELS = ("histogram", "lut", "errors")
+"""Those of the values that nodes make, and of their errors."""
+
+PANEL_COMMANDS = MappingProxyType({name: f"panel.{name}" for name in (*COMPILED_PANELS, *VALUE_PANELS)})
+"""The commands that show and hide panels."""
 
 
 FIT_TIME_COMMAND = "time.fit_selection"
@@ -259,6 +263,8 @@ def _panels() -> tuple[ActionSpec, ...]:
         ("roofline", "Roofline", "Ctrl+R", "How near each kernel is to the limits of the chip"),
         ("compiler", "Compiler", "Ctrl+L", "Target, goal, level and cores, and what each pass of the compiler did"),
         ("errors", "Error Curve", "Ctrl+U", "How the error grows along the network, node by node"),
+        ("histogram", "Histograms", "Ctrl+H", "How the selected node's values are distributed, by sample and channel"),
+        ("lut", "Look-up Table", "Ctrl+Shift+H", "The selected node's table over its function and inputs, and what it costs"),
     )
     return tuple(
         ActionSpec(

@@ -22,6 +22,8 @@ from engine.service.messages import (
     CheckSplit,
     CompilationReady,
     Compile,
+    Distribute,
+    Distributed,
     ErrorsReady,
     Evaluate,
     Evaluated,
@@ -83,7 +85,8 @@ class EngineSession(QObject):
     ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``regionJudged`` (RegionVerdict on
     nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
     ``adviceEnded`` (no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
-    ``trainingEnded`` (no more will come of the run), ``noticed`` (Notice), ``activityChanged``
+    ``trainingEnded`` (no more will come of the run), ``distributed`` (NodeDistribution), ``notDistributed`` (node,
+    why), ``noticed`` (Notice), ``activityChanged``
     (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are
     complete, or failed).
     """
@@ -103,6 +106,8 @@ class EngineSession(QObject):
     trainingWent = Signal(object)
     trained = Signal(object)
     trainingEnded = Signal()
+    distributed = Signal(object)
+    notDistributed = Signal(str, str)
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -129,6 +134,7 @@ class EngineSession(QObject):
         self._advice_id = 0
         self._training_id = 0
         self._judging: Newest[tuple[str, ...]] = Newest(self._judge)
+        self._distributing: Newest[tuple[str, int | None, int | None]] = Newest(self._distribute)
         self._wanting_compilation: set[str] = set()
         self._sent_revision = NO_REVISION
         self._compile_id = 0
@@ -307,6 +313,31 @@ class EngineSession(QObject):
                 self.inspected.emit(answer.detail)
 
         self._submit(lambda i: Inspect(id=i, revision=revision, node=node_id), handle)
+
+    def distribute(self, node: str, sample: int | None, channel: int | None) -> None:
+        """Ask how a node's values are distributed, over one calibration sample (None: those that errors are measured
+        on) and in one channel (None: all). Of several questions only the newest is answered.
+        """
+        if self._client.is_running:
+            self._distributing.ask((node, sample, channel))
+
+    def _distribute(self, question: tuple[str, int | None, int | None]) -> None:
+        (node, sample, channel), revision, samples = question, self._document.revision, self._live_samples
+
+        def handle(answer: AnyAnswer) -> None:
+            if not self._distributing.answered() or revision != self._document.revision:
+                return
+            if isinstance(answer, Distributed):
+                self.distributed.emit(answer.distribution)
+            elif isinstance(answer, Failed) and not answer.cancelled:
+                self.notDistributed.emit(node, answer.message.partition("\n")[0])
+                if answer.unexpected:
+                    self._on_failed(answer)
+
+        def build(i: int) -> AnyRequest:
+            return Distribute(id=i, revision=revision, node=node, samples=samples, sample=sample, channel=channel)
+
+        self._client.submit(build, handle)
 
     def check_region(self, nodes: Sequence[str], name: str | None = None) -> None:
         """Ask whether nodes can run as one kernel; ``name`` is the region that they are, if they are one. Where the
@@ -514,6 +545,7 @@ class EngineSession(QObject):
     def _on_crashed(self, why: str, details: str, lost: list[AnyRequest]) -> None:
         self._is_restoring = False
         self._judging.forget()
+        self._distributing.forget()
         self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
         self.adviceEnded.emit()

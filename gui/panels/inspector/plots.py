@@ -99,7 +99,7 @@ class TensorPlots(QWidget):
             return
         edges = np.array(detail.histogram_edges)
         most = max((*detail.float_histogram, *detail.quantised_histogram))
-        self.histogram.axes["left"].setTicks([_decade_ticks(most)])
+        self.histogram.axes["left"].setTicks([decade_ticks(most)])
         self.histogram.show_items(
             self._float_steps(edges, detail), self._quantised_steps(edges, detail), *self._thresholds(edges, detail)
         )
@@ -108,12 +108,12 @@ class TensorPlots(QWidget):
         colour = QColor(self._theme.muted_text)
         fill = QColor(colour)
         fill.setAlpha(FLOAT_ALPHA)
-        heights = _heights(detail.float_histogram)
+        heights = log_heights(detail.float_histogram)
         return pg.PlotCurveItem(edges, heights, stepMode="center", fillLevel=0, pen=pg.mkPen(colour), brush=fill)
 
     def _quantised_steps(self, edges: np.ndarray, detail: NodeDetail) -> pg.PlotCurveItem:
         pen = pg.mkPen(QColor(self._theme.accent), width=1.4)
-        return pg.PlotCurveItem(edges, _heights(detail.quantised_histogram), stepMode="center", pen=pen)
+        return pg.PlotCurveItem(edges, log_heights(detail.quantised_histogram), stepMode="center", pen=pen)
 
     def _thresholds(self, edges: np.ndarray, detail: NodeDetail) -> list[pg.InfiniteLine]:
         """Where the integers end, if that is within the values seen."""
@@ -139,12 +139,12 @@ def _title(text: str) -> QLabel:
     return label
 
 
-def _heights(counts: tuple[int, ...]) -> np.ndarray:
+def log_heights(counts: tuple[int, ...]) -> np.ndarray:
     """Counts on a log axis on which 0 has its place."""
     return np.log10(np.array(counts, dtype=np.float64) + 1.0)
 
 
-def _decade_ticks(most: int) -> list[tuple[float, str]]:
+def decade_ticks(most: int) -> list[tuple[float, str]]:
     """Ticks at 1, 10, 100 … on an axis of log10(count + 1)."""
     decades = int(np.ceil(np.log10(max(most, 10))))
     step = max(1, decades // 4)

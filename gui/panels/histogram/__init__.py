@@ -1,0 +1,1 @@
+"""Distributions of a node's values, float and quantised."""

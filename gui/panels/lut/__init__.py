@@ -1,0 +1,1 @@
+"""A look-up table beside its function, and where its inputs lie."""
