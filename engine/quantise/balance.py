@@ -42,7 +42,7 @@ DEAD = 1e-6
 """A channel this much smaller than the largest carries nothing: it keeps its scale."""
 
 _ITERATIONS = 30
-_SETTLED = 1e-3
+_SETTLED = 1e-2
 _LARGEST_FACTOR = 2.0**20
 _WEIGHT_LEVELS = 127
 _TINY = float(np.finfo(np.float32).tiny)
@@ -110,22 +110,25 @@ def extrema_of(
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Magnitudes of the weights that read labels: [output channels, inputs of each], and the inputs' labels."""
+    """Magnitudes of the weights that read labels: float32 [output channels, inputs of each], and the inputs' labels,
+    [1, inputs] where all outputs read the same.
+    """
 
-    magnitudes: Floats
+    magnitudes: NDArray[np.float32]
     labels: Labels
 
 
 def rows_of(graph: Graph, place: Place) -> Rows | None:
     """The weights at a place that reads; None where each output reads one input, whose scale is then its own."""
-    op, array = graph.by_id[place.node].op, np.abs(np.asarray(graph.constants[place.constant].once(), np.float64))
-    labels = np.broadcast_to(place.labels, array.shape)
+    op, array = graph.by_id[place.node].op, np.abs(np.asarray(graph.constants[place.constant].once(), np.float32))
     if isinstance(op, ConvTranspose):
         inputs, per_group = array.shape[:2]
+        labels = np.broadcast_to(place.labels, array.shape)
         grouped = (op.groups, inputs // op.groups, per_group, -1)
         array, labels = (part.reshape(grouped).swapaxes(1, 2) for part in (array, labels))
         array, labels = (part.reshape(per_group * op.groups, inputs // op.groups, -1) for part in (array, labels))
     elif isinstance(op, Conv | Linear):
+        labels = np.broadcast_to(place.labels, (place.labels.shape[0], array.shape[1], *place.labels.shape[2:]))
         array, labels = (part.reshape(*part.shape[:2], -1) for part in (array, labels))
     else:
         return None
@@ -174,11 +177,15 @@ def weight_peaks(rows: Iterable[Rows], factors: Floats) -> Floats:
 
     Labels that nothing but layers of one input for each output reads have 0.
     """
-    peaks = np.zeros(len(factors))
+    peaks, inverse = np.zeros(len(factors)), (1.0 / factors).astype(np.float32)
     for item in rows:
-        scaled = item.magnitudes / factors[item.labels]
-        largest = scaled.max(axis=1, keepdims=True)
-        np.maximum.at(peaks, item.labels, scaled / np.where(largest > 0.0, largest, 1.0))
+        shrunk = inverse[item.labels]
+        largest = (item.magnitudes * shrunk).max(axis=1, keepdims=True)
+        relative = item.magnitudes / np.where(largest > 0.0, largest, 1.0)
+        if len(shrunk) == 1:
+            np.maximum.at(peaks, item.labels[0], relative.max(axis=0) * shrunk[0])
+        else:
+            np.maximum.at(peaks, item.labels, relative * shrunk)
     return peaks
 
 

@@ -87,12 +87,13 @@ def rebalanced(session: Session, work: Work, chosen: Chosen, *, kind: str, title
         return session.plan
     values = materialised(graph, resolution)
     extrema = extrema_of(model, channels, values, work.samples, work.cancelled)
-    rows = [found for place in channels.places if place.is_read and (found := rows_of(graph, place)) is not None]
     is_wanted = np.isin(components, wanted)
+    reading = (place for place in channels.places if place.is_read and is_wanted[place.labels].any())
+    rows = [found for place in reading if (found := rows_of(graph, place)) is not None]
     tried = [np.ones(channels.count)]
     tried += [balanced(channels, rows, extrema, components, np.where(is_wanted, k, np.nan)) for k in STRENGTHS]
     fake = FakeQuantise(resolution)
-    readers = readings(graph, channels, components)
+    readers = [item for item in readings(graph, channels, components) if is_wanted[item.read].any()]
     errors = reading_errors(model, readers, tried, work.samples[:JUDGES], fake, work.cancelled)
     best = best_of(errors)
     strength = np.where(is_wanted, np.array([np.nan, *STRENGTHS])[best[components]], np.nan)
