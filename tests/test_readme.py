@@ -234,6 +234,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return answers
 
 
+@pytest.mark.timeout(300)  # the first to ask for the answers waits for every command to run
 def test_json_of_every_command_is_documented(written: dict[str, Any]) -> None:
     assert {command for command, _ in documented_keys()} == set(all_commands()) - {"gui"}
     assert set(written) == set(all_commands()) - WINDOW_COMMANDS
