@@ -264,7 +264,7 @@ def _panels() -> tuple[ActionSpec, ...]:
         ("compiler", "Compiler", "Ctrl+L", "Target, goal, level and cores, and what each pass of the compiler did"),
         ("errors", "Error Curve", "Ctrl+U", "How the error grows along the network, node by node"),
         ("histogram", "Histograms", "Ctrl+H", "How the selected node's values are distributed, by sample and channel"),
-        ("lut", "Look-up Table", "Ctrl+Shift+H", "The selected node's table over its function and inputs, and what it costs"),
+        ("lut", "Look-up Table", "Ctrl+Shift+H", "The selected node's table over its function and its inputs"),
     )
     return tuple(
         ActionSpec(
