@@ -635,7 +635,7 @@ class Session:
         analysis = self.error_analysis(total)
         for done, sample in enumerate(self.samples(samples), start=1):
             analysis.add(sample, cancelled)
-            if done == total or done % _SAMPLES_BETWEEN_RELEASES == 0:
+            if done == total or (analysis.keeps and done % _SAMPLES_BETWEEN_RELEASES == 0):
                 release_free_memory()
             if progress is not None:
                 progress(done, total)

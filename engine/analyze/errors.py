@@ -81,6 +81,11 @@ class ErrorAnalysis:
         self._output_db: list[float] = []
         self.samples = 0
 
+    @property
+    def keeps(self) -> bool:
+        """Whether what is computed of samples is kept."""
+        return self._stream is None
+
     def add(self, sample: Sample, cancelled: Watch) -> None:
         """Measure one more sample. Raises Cancelled, leaving what was measured before as it was."""
         accumulated, introduced = self._measured(sample, cancelled)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.analyze.keys import combine, value_keys
+from engine.analyze.keys import combine, sample_key, value_keys
 from engine.analyze.metrics import NO_SUMS, ErrorSums, error_sums
 from engine.analyze.rows import Stacking, stacking_of
 from engine.analyze.store import Store
@@ -201,7 +201,11 @@ class Evaluator:
 
     def introduced_label(self, sample: Sample, work: UnitWork) -> bytes:
         """The key of the error that a unit adds on a sample."""
-        return self.label("introduced", sample.digest, work.digest)
+        return self.introduced_recipe(work) + sample_key(sample.digest)
+
+    def introduced_recipe(self, work: UnitWork) -> bytes:
+        """That key without the sample's."""
+        return self.label("introduced", work.digest)
 
     def total_error(self, program: Program, work: UnitWork, reference: References, values: References) -> ErrorSums:
         """Error of all numbers that a unit makes."""
@@ -262,7 +266,12 @@ class Evaluator:
 
     def accumulated_label(self, key: bytes, value: str, qtype: QType) -> bytes:
         """The key of the error of a value, which its own key and its reference make."""
-        return self.label("accumulated", key, value, repr(qtype.scale))
+        end = len(sample_key(""))
+        return self.accumulated_recipe(key[:-end], value, qtype) + key[-end:]
+
+    def accumulated_recipe(self, recipe: bytes, value: str, qtype: QType) -> bytes:
+        """That key without the sample's, of a value whose own key without it is ``recipe``."""
+        return self.label("accumulated", recipe, value, repr(qtype.scale))
 
     def _known(self, label: bytes) -> ErrorSums:
         found = self.sums.get(label)

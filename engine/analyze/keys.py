@@ -21,12 +21,17 @@ def combine(*parts: str | bytes) -> bytes:
 
 def value_keys(program: Program, sample: str) -> Mapping[str, bytes]:
     """The key of every program value for a sample with content hash ``sample``."""
-    end = combine("sample", sample)
-    return {name: key + end for name, key in _recipes(program).items()}
+    end = sample_key(sample)
+    return {name: key + end for name, key in recipes(program).items()}
+
+
+def sample_key(sample: str) -> bytes:
+    """What the key of everything that is computed of a sample ends with."""
+    return combine("sample", sample)
 
 
 @prepared
-def _recipes(program: Program) -> Mapping[str, bytes]:
+def recipes(program: Program) -> Mapping[str, bytes]:
     """How every value is computed, whatever the sample."""
     keys: dict[str, bytes] = {"": b""}
     for name, value in program.inputs.items():

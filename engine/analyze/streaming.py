@@ -15,7 +15,7 @@ from itertools import groupby
 import torch
 
 from engine.analyze.evaluator import Evaluator, Sample, Watch, fed_values
-from engine.analyze.keys import value_keys
+from engine.analyze.keys import recipes, sample_key
 from engine.analyze.metrics import ErrorSums
 from engine.analyze.units import UnitWork
 from engine.errors import Cancelled
@@ -54,6 +54,11 @@ class Stream:
         self.inherits = {value: evaluator.source_of(program, value) for value in self._wanted}
         self.places = {node.id: place for place, node in enumerate(evaluator.graph.nodes)}
         self._works = [work for work in evaluator.works(program) if work.measured and not work.is_exact]
+        made, types = recipes(program), program.types
+        self._accumulated = {
+            value: evaluator.accumulated_recipe(made[name], value, types[name]) for value, name in self._wanted.items()
+        }
+        self._introduced = {work.unit: evaluator.introduced_recipe(work) for work in self._works}
         self.stages = self._all_stages()
         self.model = PackedModel(evaluator.model)
         self.is_whole = any(name in self.model.hidden for stage in self.stages for name in stage.done)
@@ -63,12 +68,9 @@ class Stream:
     ) -> tuple[Mapping[str, ErrorSums], Mapping[str, ErrorSums]]:
         """What :meth:`Evaluator.accumulated` and :meth:`Evaluator.introduced` find. Raises Cancelled."""
         sums = self.evaluator.sums
-        keys = value_keys(self.program, sample.digest)
-        labels = {
-            value: self.evaluator.accumulated_label(keys[name], value, self.program.types[name])
-            for value, name in self._wanted.items()
-        }
-        alone = {work.unit: self.evaluator.introduced_label(sample, work) for work in self._works}
+        end = sample_key(sample.digest)
+        labels = {value: recipe + end for value, recipe in self._accumulated.items()}
+        alone = {unit: recipe + end for unit, recipe in self._introduced.items()}
         if any(label not in sums for label in (*labels.values(), *alone.values())):
             _Walk(self, sample, cancelled, labels, alone).run()
         return self._found(labels), self._found(alone)

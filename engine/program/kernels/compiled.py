@@ -48,7 +48,19 @@ def set_threads(elements: int) -> None:
     """Choose how many threads the calling thread's kernels use: as many as torch, one for few elements."""
     _touch_threads()
     threads = torch.get_num_threads() if elements >= _PARALLEL_ELEMENTS else 1
-    _numba.set_num_threads(min(threads, _numba.config.NUMBA_NUM_THREADS))
+    threads = min(threads, _numba.config.NUMBA_NUM_THREADS)
+    if _last_set.threads != threads:
+        _numba.set_num_threads(threads)
+        _last_set.threads = threads
+
+
+class _LastSet(threading.local):
+    """What numba was told last in this thread: telling it costs as much as a small kernel."""
+
+    threads = 0
+
+
+_last_set = _LastSet()
 
 
 _one_at_a_time = threading.RLock()
