@@ -27,7 +27,7 @@ STEPS: Mapping[str, Step] = MappingProxyType(
 )
 """By the name that reports and the command line use."""
 
-_BALANCED = ("smooth", "equalise", "weights", "bias", "clipping", "rounding")
+_BALANCED = ("smooth", "equalise", "clipping", "weights", "bias", "rounding")
 
 _BEST = (*_BALANCED, "promote")
 
