@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from engine.analyze.quality import measure
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph
 from engine.ops.reduce import LayerNorm, RMSNorm
-from engine.plan.corrections import Correction
+from engine.plan.corrections import Correction, CorrectionStore
 from engine.plan.types import Plan
 from engine.quantise.balance import (
     STRENGTHS,
@@ -42,6 +43,12 @@ JUDGES = 4
 
 LEAST_GAIN = 0.05
 """By how much the error must fall for a component to be touched."""
+
+TRIAL_SAMPLES = 8
+"""On which a component must not cost more at the model's outputs than it brings."""
+
+MOST_TRIALS = 24
+"""Of leaving components out; where there are more, several are left out together."""
 
 Chosen = Callable[[Graph, Channels, Labels], Labels]
 """Component numbers that a method deals with, of a graph's channels and components."""
@@ -98,8 +105,12 @@ def rebalanced(session: Session, work: Work, chosen: Chosen, *, kind: str, title
     best = best_of(errors)
     strength = np.where(is_wanted, np.array([np.nan, *STRENGTHS])[best[components]], np.nan)
     factors = balanced(channels, rows, extrema, components, strength)
+    trial = _Trial(session, work, channels, factors)
+    factors = trial.pruned(factors, components)
     count = len(np.unique(components[factors != 1.0]))
-    return with_factors(session, work, channels, factors, kind=kind, title=title.format(count))
+    if not count:
+        return session.plan
+    return trial.plan(session, factors, kind, title.format(count))
 
 
 def best_of(errors: Floats) -> Labels:
@@ -109,13 +120,51 @@ def best_of(errors: Floats) -> Labels:
     return np.where(gained, best, 0)
 
 
-def with_factors(session: Session, work: Work, channels: Channels, factors: Floats, *, kind: str, title: str) -> Plan:
-    """The session's plan with a correction that multiplies labels by factors; itself where all are 1."""
-    same = channels.rescaled(session.graph, factors)
-    if not same:
-        return session.plan
-    changed = [value for value, labels in channels.of.items() if (factors[labels] != 1.0).any()]
-    ranges = ranges_with(session, session.graph.with_constants(same), changed, work.cancelled)
-    digest = session.corrections.add(Correction(kind=kind, title=title, same=same, ranges=MappingProxyType(ranges)))
-    thresholds = {value: bound for value, bound in session.plan.thresholds.items() if value not in ranges}
-    return replace(session.plan.with_correction(digest), thresholds=MappingProxyType(thresholds))
+class _Trial:
+    """Plans of a session with factors, or without some of them: the ranges of values are measured once for all."""
+
+    def __init__(self, session: Session, work: Work, channels: Channels, factors: Floats) -> None:
+        self._session = session
+        self._work = work
+        self._channels = channels
+        graph = session.graph.with_constants(channels.rescaled(session.graph, factors))
+        self._ranges = ranges_with(session, graph, self._changed(factors), work.cancelled)
+
+    def pruned(self, factors: Floats, components: Labels) -> Floats:
+        """The factors without those of components that cost more at the model's outputs than they bring.
+
+        The layers that read a value are not all that its error goes through: paths meet again, a softmax follows.
+        Components are left out one by one, many of them a few at a time.
+        """
+        places = np.unique(components[factors != 1.0])
+        if not len(places):
+            return factors
+        best = self._loss(factors)
+        for group in np.array_split(places, min(len(places), MOST_TRIALS)):
+            without = np.where(np.isin(components, group), 1.0, factors)
+            loss = self._loss(without)
+            if loss < best:
+                factors, best = without, loss
+        return factors
+
+    def plan(self, session: Session, factors: Floats, kind: str, title: str) -> Plan:
+        """A session's plan with a correction that multiplies labels by factors; thresholds of values that they change
+        are gone."""
+        changed = self._changed(factors)
+        same = self._channels.rescaled(self._session.graph, factors)
+        ranges = MappingProxyType({value: self._ranges[value] for value in changed})
+        digest = session.corrections.add(Correction(kind=kind, title=title, same=same, ranges=ranges))
+        thresholds = {value: bound for value, bound in session.plan.thresholds.items() if value not in ranges}
+        return replace(session.plan.with_correction(digest), thresholds=MappingProxyType(thresholds))
+
+    def _loss(self, factors: Floats) -> float:
+        """At the model's outputs. What is tried is not kept: each is as large as the weights that it changes."""
+        store, twin = CorrectionStore(), self._session.with_plan(self._session.plan)
+        for digest in self._session.plan.corrections:
+            store.add(self._session.corrections.get(digest))
+        twin.corrections = store
+        twin.set_plan(self.plan(twin, factors, "trial", ""))
+        return measure(twin, self._work.samples[:TRIAL_SAMPLES], self._work.cancelled).loss
+
+    def _changed(self, factors: Floats) -> list[str]:
+        return [value for value, labels in self._channels.of.items() if (factors[labels] != 1.0).any()]

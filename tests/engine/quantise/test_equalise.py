@@ -10,7 +10,7 @@ import pytest
 
 from engine.analyze.quality import measure
 from engine.errors import Cancelled
-from engine.quantise.equalise import Equalise
+from engine.quantise.equalise import TRIAL_SAMPLES, Equalise
 from engine.quantise.smooth import Smooth
 from engine.quantise.step import Step, Work
 from engine.session import Session
@@ -74,3 +74,13 @@ def test_a_stop(open_hard: Open) -> None:
 def test_there_is_nothing_to_fold_without_norms(open_hard: Open) -> None:
     session = open_hard("mobile")
     assert Smooth()(session, Work(tuple(session.samples(4)))) is session.plan
+
+
+def test_places_that_cost_more_than_they_bring_are_left_out(open_hard: Open) -> None:
+    session = open_hard("swin")
+    given = tuple(session.samples(TRIAL_SAMPLES))
+    plan = Equalise()(session, Work(given))
+    every = measure(session, given).loss
+    kept = measure(session.with_plan(plan), given).loss
+    assert kept <= every, "attention's values meet queries and keys again behind a softmax"
+    assert len(plan.corrections) <= 1, "what was tried is not kept"
