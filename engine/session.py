@@ -631,6 +631,7 @@ class Session:
             CalibrationError, DataError: The session is not calibrated, or its samples cannot be read.
             Cancelled: The user stopped.
         """
+        self.program()  # whoever has neither ranges nor samples is told of the ranges
         total = self.sample_count(samples)
         analysis = self.error_analysis(total)
         for done, sample in enumerate(self.samples(samples), start=1):

@@ -40,7 +40,7 @@ def _takes_one_dnn(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN computes the convolution. On one thread torch passes it over for convolutions of one tap, which
     take it half the time."""
     is_planar = x.dim() == 4 and x.dtype == weight.dtype == torch.float32
-    return is_planar and x.numel() > 0 and torch.backends.mkldnn.is_available()
+    return is_planar and x.device.type == "cpu" and x.numel() > 0 and torch.backends.mkldnn.is_available()
 
 
 @FLOAT.register(ops.ConvTranspose)

@@ -43,7 +43,7 @@ def test_what_should_have_left_the_model_alone_counts_where_it_did_not(open_mobi
     nodes = tuple(node.id for node in session.graph.nodes)
     session.set_plan(session.plan.mark(nodes, Precision.FLOAT))
     name = next(node.inputs[1] for node in session.graph.nodes if isinstance(node.op, Conv))
-    halved = np.asarray(session.graph.constants[name].array) / 2
+    halved = np.asarray(session.graph.constants[name].array, np.float32) / 2
     session.correct(Correction(kind="equalise", title="weights halved", same={name: halved}))
     assert max(measure(session, 2).per_sample_db) < 40.0
 
