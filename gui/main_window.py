@@ -24,6 +24,7 @@ from gui.actions.edit_commands import EditCommands
 from gui.actions.file_commands import FileCommands
 from gui.actions.fusion_draft import FusionDraft
 from gui.actions.panel_commands import PanelCommands
+from gui.actions.quantise_commands import QuantiseCommands
 from gui.actions.region_commands import RegionCommands
 from gui.actions.registry import ACTIONS, BY_ID, COMPILED_PANELS, PANEL_COMMANDS
 from gui.actions.state import ActionState
@@ -39,6 +40,7 @@ from gui.document.overlay import Overlay
 from gui.document.preferences import Preferences
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.advice.widget import AdvicePanel
+from gui.panels.calibration.widget import CalibrationPanel
 from gui.panels.canvas_link import CanvasLink, HeatSource
 from gui.panels.compiled_panel import CompiledPanel
 from gui.panels.compiler.widget import CompilerPanel
@@ -118,7 +120,8 @@ class MainWindow(QMainWindow):
         if isinstance(app, QApplication):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
-        panels = (self.table, self.inspector, self.errors, self.verification, self.advice, self.training)
+        panels = (self.table, self.inspector, self.errors, self.verification, self.advice)
+        panels = (*panels, self.training, self.calibration)
         for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
         for panel in (*self.compiled.values(), *self.values.values()):
@@ -167,6 +170,7 @@ class MainWindow(QMainWindow):
         self.verification = VerificationPanel(document, view)
         self.advice = AdvicePanel(document, view)
         self.training = TrainingPanel(document)
+        self.calibration = CalibrationPanel(document)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
         self.roofline = RooflinePanel(document, view)
@@ -213,8 +217,15 @@ class MainWindow(QMainWindow):
             self.document.document, self.session, self.view, self.advice, self._show_advice, self._refresh_actions
         )
         self.trains = TrainingCommands(self.document.document, self.session, self.training, self._show_training)
+        self.quantising = QuantiseCommands(
+            self.document.document,
+            self.session,
+            self.calibration,
+            self.files.ask_and_calibrate,
+            self._show_calibration,
+        )
         self.panels = PanelCommands(self._fit_time, self)
-        asking = (self.verifying, self.advising, self.trains)
+        asking = (self.verifying, self.advising, self.trains, self.quantising)
         parts = (self.files, self.edits, self.regions, *asking, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
@@ -245,6 +256,9 @@ class MainWindow(QMainWindow):
         self._training_dock = self._dock("Training", self.training, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._training_dock)
         self._training_dock.hide()
+        self._calibration_dock = self._dock("Calibration", self.calibration, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], self._calibration_dock)
+        self._calibration_dock.hide()
         for name, panel in (*self.compiled.items(), *self.values.items()):
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
@@ -260,7 +274,8 @@ class MainWindow(QMainWindow):
         self.panels.add("errors", errors, COMPILED_HEIGHT)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
-        for dock in (*self._docks, self._verification_dock, self._advice_dock, self._training_dock):
+        asked = (self._verification_dock, self._advice_dock, self._training_dock, self._calibration_dock)
+        for dock in (*self._docks, *asked):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -422,6 +437,11 @@ class MainWindow(QMainWindow):
         self._training_dock.raise_()
         self.panels.grow(self._training_dock, COMPILED_HEIGHT)
 
+    def _show_calibration(self) -> None:
+        """Bring the panel to the front, beside the node table."""
+        self._calibration_dock.show()
+        self._calibration_dock.raise_()
+
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
@@ -441,6 +461,7 @@ class MainWindow(QMainWindow):
         advise, on_selection = (BY_ID[name].unavailable(state) for name in (ADVISE_COMMAND, ADVISE_SELECTION_COMMAND))
         self.advice.set_available(advise, on_selection)
         self.training.set_available(BY_ID[TRAIN_COMMAND].unavailable(state))
+        self.calibration.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
 
     def _action_state(self) -> ActionState:
         document, proposed = self.document.document, self.regions.proposed

@@ -3,6 +3,7 @@
 from engine.service import handlers_advice as handlers_advice
 from engine.service import handlers_analysis as handlers_analysis
 from engine.service import handlers_distribution as handlers_distribution
+from engine.service import handlers_quantise as handlers_quantise
 from engine.service import handlers_training as handlers_training
 from engine.service.worker import serve
 

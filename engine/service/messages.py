@@ -32,6 +32,7 @@ from engine.reports import (
 from engine.reports_advice import AccuracyAdvice, Aim
 from engine.reports_analysis import NodeExplanation, Sensitivities
 from engine.reports_distribution import NodeDistribution
+from engine.reports_quantise import QuantiseProgress
 from engine.train.records import TrainOptions, TrainProgress, TrainReport
 
 
@@ -169,6 +170,16 @@ class Explain(Request, frozen=True, tag="explain"):
     revision: int
     node: str
     samples: int = 8
+
+
+class Quantise(Request, frozen=True, tag="quantise"):
+    """Run a preset on the plan of the last UpdatePlan, on ``samples`` calibration samples. Every other request comes
+    between its steps: streams Progress and Quantised, ends with Done. Later plans neither stop nor change it; another
+    model or calibration does."""
+
+    revision: int
+    preset: str
+    samples: int = 64
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -337,6 +348,14 @@ class Explained(Answer, frozen=True, tag="explained"):
     explanation: NodeExplanation
 
 
+class Quantised(Answer, frozen=True, tag="quantised"):
+    """What a preset has found so far, and its plan; more may follow until Done."""
+
+    revision: int
+    progress: QuantiseProgress
+    plan: PlanData
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -386,6 +405,7 @@ AnyRequest = (
     | Train
     | Sense
     | Explain
+    | Quantise
     | Save
     | Export
     | Cancel
@@ -409,6 +429,7 @@ AnyAnswer = (
     | Trained
     | Sensed
     | Explained
+    | Quantised
     | Saved
     | Exported
     | Done

@@ -338,6 +338,17 @@ ACTIONS: tuple[ActionSpec, ...] = (
         unavailable=when.is_open,
     ),
     ActionSpec(
+        "model.quantise",
+        "Calibration and Presets",
+        "Methods that bring the integers closer to the float model, each kept where it gains",
+        "File",
+        group=2,
+        shortcuts=("Ctrl+Shift+K",),
+        icon="quantise",
+        tool_group="model",
+        unavailable=when.is_open,
+    ),
+    ActionSpec(
         "model.evaluate",
         "Evaluate …",
         "Measure the accuracy on labelled data",

@@ -16,6 +16,7 @@ from engine.service.messages import (
     Explained,
     PlanResolved,
     Progress,
+    Quantised,
     Ready,
     Sensed,
     TimingReady,
@@ -25,7 +26,7 @@ from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
-STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Training, Sensed, Explained)
+STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Quantised, Training, Sensed, Explained)
 """Answers after which more follow; any other answer is the last one to its request."""
 
 

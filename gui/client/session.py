@@ -36,6 +36,8 @@ from engine.service.messages import (
     Opened,
     PlanResolved,
     Progress,
+    Quantise,
+    Quantised,
     RegionChecked,
     Save,
     Saved,
@@ -86,9 +88,10 @@ class EngineSession(QObject):
     nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
     ``adviceEnded`` (no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
     ``trainingEnded`` (no more will come of the run), ``distributed`` (NodeDistribution), ``notDistributed`` (node,
-    why), ``noticed`` (Notice), ``activityChanged``
-    (Activity or None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are
-    complete, or failed).
+    why), ``quantised`` (QuantiseProgress, PlanData), ``quantiseProgressed`` (step,
+    done, total), ``quantiseEnded`` (why, "" at its own end), ``noticed`` (Notice), ``activityChanged`` (Activity or
+    None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or
+    failed).
     """
 
     opened = Signal(str)
@@ -108,6 +111,9 @@ class EngineSession(QObject):
     trainingEnded = Signal()
     distributed = Signal(object)
     notDistributed = Signal(str, str)
+    quantised = Signal(object, object)
+    quantiseProgressed = Signal(str, int, int)
+    quantiseEnded = Signal(str)
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -297,6 +303,33 @@ class EngineSession(QObject):
     def stop_training(self) -> None:
         """Stop the run; the best so far is answered."""
         self._client.cancel(self._training_id)
+
+    def quantise(self, preset: str, samples: int) -> int:
+        """Run a preset on the present plan; returns the request's number, for :meth:`cancel_request`. 0: it cannot run,
+        and the window says why."""
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            if isinstance(answer, Progress):
+                self.quantiseProgressed.emit(answer.stage, answer.done, answer.total)
+            elif isinstance(answer, Quantised):
+                self.quantised.emit(answer.progress, answer.plan)
+            elif isinstance(answer, Failed):
+                self.quantiseEnded.emit("Stopped" if answer.cancelled else answer.message.partition("\n")[0])
+            else:
+                self.quantiseEnded.emit("")
+
+        if not self._client.is_running:
+            self._notice(Level.ERROR, "The engine is not running.", action=RESTART_COMMAND)
+            self.quantiseEnded.emit("The engine is not running")
+            return 0
+        return self._client.submit(
+            lambda i: Quantise(id=i, revision=revision, preset=preset, samples=samples), handle
+        )
+
+    def cancel_request(self, request_id: int) -> None:
+        """Stop long work that has no place in the progress bar."""
+        self._client.cancel(request_id)
 
     def inspect(self, node_id: str) -> None:
         """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for
@@ -549,6 +582,8 @@ class EngineSession(QObject):
         self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
         self.adviceEnded.emit()
+        if any(isinstance(request, Quantise) for request in lost):
+            self.quantiseEnded.emit("The engine ended")
         lost_open = next((request.path for request in lost if isinstance(request, Open)), "")
         if self._budget.spend():
             self._notice(Level.WARNING, _crash_text(why, lost_open, self._document.is_open), details)

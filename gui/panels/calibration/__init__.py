@@ -1,0 +1,1 @@
+"""Calibration data, presets, and what each of their steps gains."""
