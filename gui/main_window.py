@@ -29,6 +29,7 @@ from gui.actions.region_commands import RegionCommands
 from gui.actions.registry import ACTIONS, BY_ID, COMPILED_PANELS, PANEL_COMMANDS
 from gui.actions.state import ActionState
 from gui.actions.training_commands import TRAIN_COMMAND, TrainingCommands
+from gui.actions.tune_commands import TUNE_COMMAND, TuneCommands
 from gui.actions.verify_commands import VERIFY_COMMAND, VerifyCommands
 from gui.actions.view_commands import ViewCommands
 from gui.canvas.widget import GraphCanvas
@@ -58,6 +59,7 @@ from gui.panels.messages.widget import NoticeArea, ProgressView
 from gui.panels.node_table.widget import NodeTablePanel
 from gui.panels.palette.model import Entry
 from gui.panels.palette.widget import CommandPalette
+from gui.panels.pareto.widget import ParetoPanel
 from gui.panels.roofline.widget import RooflinePanel
 from gui.panels.search.widget import SearchBar
 from gui.panels.style import apply_theme
@@ -121,7 +123,7 @@ class MainWindow(QMainWindow):
             apply_theme(app, theme)
         self.canvas.setTheme(theme)
         panels = (self.table, self.inspector, self.errors, self.verification, self.advice)
-        panels = (*panels, self.training, self.calibration)
+        panels = (*panels, self.training, self.calibration, self.pareto)
         for part in (self.actions_, *panels, self.notices, self.welcome):
             part.set_theme(theme)
         for panel in (*self.compiled.values(), *self.values.values()):
@@ -171,6 +173,7 @@ class MainWindow(QMainWindow):
         self.advice = AdvicePanel(document, view)
         self.training = TrainingPanel(document)
         self.calibration = CalibrationPanel(document)
+        self.pareto = ParetoPanel(document, view)
         self.time = SharedTime(self)
         self.timeline = TimelinePanel(document, view, self.time)
         self.roofline = RooflinePanel(document, view)
@@ -224,8 +227,9 @@ class MainWindow(QMainWindow):
             self.files.ask_and_calibrate,
             self._show_calibration,
         )
+        self.tuning = TuneCommands(self.document.document, self.session, self.pareto, self._show_pareto)
         self.panels = PanelCommands(self._fit_time, self)
-        asking = (self.verifying, self.advising, self.trains, self.quantising)
+        asking = (self.verifying, self.advising, self.trains, self.quantising, self.tuning)
         parts = (self.files, self.edits, self.regions, *asking, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
         self.actions_ = ActionSet(handlers, self)
@@ -259,6 +263,9 @@ class MainWindow(QMainWindow):
         self._calibration_dock = self._dock("Calibration", self.calibration, areas.BottomDockWidgetArea)
         self.tabifyDockWidget(self._docks[-1], self._calibration_dock)
         self._calibration_dock.hide()
+        self._pareto_dock = self._dock("Pareto", self.pareto, areas.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], self._pareto_dock)
+        self._pareto_dock.hide()
         for name, panel in (*self.compiled.items(), *self.values.items()):
             dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
             self.tabifyDockWidget(self._docks[-1], dock)
@@ -275,7 +282,7 @@ class MainWindow(QMainWindow):
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
         asked = (self._verification_dock, self._advice_dock, self._training_dock, self._calibration_dock)
-        for dock in (*self._docks, *asked):
+        for dock in (*self._docks, *asked, self._pareto_dock):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -442,6 +449,12 @@ class MainWindow(QMainWindow):
         self._calibration_dock.show()
         self._calibration_dock.raise_()
 
+    def _show_pareto(self) -> None:
+        """Bring the panel to the front, high enough for the plot."""
+        self._pareto_dock.show()
+        self._pareto_dock.raise_()
+        self.panels.grow(self._pareto_dock, COMPILED_HEIGHT)
+
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
         (self.timeline.timeline if "timeline" in self.panels.seen else self.memory.plan).fit_selected()
@@ -462,6 +475,7 @@ class MainWindow(QMainWindow):
         self.advice.set_available(advise, on_selection)
         self.training.set_available(BY_ID[TRAIN_COMMAND].unavailable(state))
         self.calibration.set_available(BY_ID[VERIFY_COMMAND].unavailable(state))
+        self.pareto.set_available(BY_ID[TUNE_COMMAND].unavailable(state))
 
     def _action_state(self) -> ActionState:
         document, proposed = self.document.document, self.regions.proposed

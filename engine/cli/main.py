@@ -349,7 +349,7 @@ def tune(
     trials: Annotated[int | None, typer.Option(metavar="N", min=1, help="Try at most so many plans.")] = None,
     samples: Annotated[
         int, typer.Option(metavar="N", min=2, help="Calibration samples to try on; the front is confirmed on all.")
-    ] = 8,
+    ] = 16,
     seed: Annotated[int, typer.Option(metavar="N", help="Same seed, same plans in the same order.")] = 0,
     executor: Annotated[str, typer.Option(metavar="processes|inline", help="Who measures plans.")] = "processes",
     workers: Annotated[int | None, typer.Option(metavar="N", min=1, help="Processes; without, one a core.")] = None,

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 EXECUTORS = ("processes", "inline")
 _EVERY_S = 1.0
 
+MOST_HEURISTICS = 12
+"""Listed beside the front; the JSON has all."""
+
 COLUMNS = ("plan", "latency ms", "DDR MB", "output dB", "agree %", "int16", "float", "drop, points", "like", "from")
 NUMERIC = tuple(range(9))
 
@@ -162,8 +165,9 @@ def _show(report: TuneReport) -> None:
     tried = f"{report.measured} plans tried, {report.known} known before, {report.seconds:.0f} s ({report.ended})"
     print_table(f"front of {len(rows)} plans; {tried}", COLUMNS, rows, NUMERIC)
     if report.heuristics:
-        rows = [_row(point, False) for point in report.heuristics]
-        print_table("heuristics near it, each beaten or equalled by a plan of the front", COLUMNS, rows, NUMERIC)
+        best = sorted(report.heuristics, key=lambda point: -(point.output_db.mean or 0.0))[:MOST_HEURISTICS]
+        title = f"heuristics, each beaten or equalled by a plan of the front (the best of {len(report.heuristics)})"
+        print_table(title, COLUMNS, [_row(point, False) for point in best], NUMERIC)
     print(report.verdict)
 
 

@@ -34,6 +34,7 @@ from engine.reports_analysis import NodeExplanation, Sensitivities
 from engine.reports_distribution import NodeDistribution
 from engine.reports_quantise import QuantiseProgress
 from engine.train.records import TrainOptions, TrainProgress, TrainReport
+from engine.tune.records import TunePoint, TuneReport, TuneSettings
 
 
 class Request(msgspec.Struct, frozen=True, tag_field="kind", kw_only=True):
@@ -180,6 +181,15 @@ class Quantise(Request, frozen=True, tag="quantise"):
     revision: int
     preset: str
     samples: int = 64
+
+
+class Tune(Request, frozen=True, tag="tune"):
+    """Search plans around that of the last UpdatePlan, in a process beside this one; ``workers`` measure. Streams
+    TunePointFound, answers Tuned. Cancelled, it ends at once; what was measured is kept for the next search."""
+
+    revision: int
+    settings: TuneSettings
+    workers: int = 1
 
 
 class Save(Request, frozen=True, tag="save"):
@@ -356,6 +366,21 @@ class Quantised(Answer, frozen=True, tag="quantised"):
     plan: PlanData
 
 
+class TunePointFound(Answer, frozen=True, tag="tune_point"):
+    """A plan was measured; ``front`` are the numbers of all that are on the front now."""
+
+    revision: int
+    point: TunePoint
+    front: tuple[int, ...]
+
+
+class Tuned(Answer, frozen=True, tag="tuned"):
+    """A search is over."""
+
+    revision: int
+    report: TuneReport
+
+
 class Saved(Answer, frozen=True, tag="saved"):
     """The project was written."""
 
@@ -406,6 +431,7 @@ AnyRequest = (
     | Sense
     | Explain
     | Quantise
+    | Tune
     | Save
     | Export
     | Cancel
@@ -430,6 +456,8 @@ AnyAnswer = (
     | Sensed
     | Explained
     | Quantised
+    | TunePointFound
+    | Tuned
     | Saved
     | Exported
     | Done

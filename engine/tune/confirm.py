@@ -47,14 +47,16 @@ class Confirmed:
 
 def candidates(front: Sequence[Found], heuristics: Sequence[Found]) -> list[Found]:
     """What is measured on all samples, the most telling first: the front, from its coarsest picture to its finest, and
-    the heuristics near it, so that the confirmed front is no worse than these."""
+    the heuristics, those near it before the others, so that the confirmed front is no worse than these."""
     costs = [found.costs for found in front]
     order: list[int] = []
     for most in (LEAST_POINTS, 2 * LEAST_POINTS, MOST_POINTS, 2 * MOST_POINTS):
         order += [index for index in thinned(costs, range(len(front)), most) if index not in order]
-    near = [found for found in heuristics if found not in front and _is_near(found, costs)]
+    beaten = [found for found in heuristics if found not in front]
+    near = [found for found in beaten if _is_near(found, costs)]
     chosen = [front[index] for index in order]
-    return [*chosen[:LEAST_POINTS], *near, *chosen[LEAST_POINTS:]]
+    far = [found for found in beaten if found not in near]
+    return [*chosen[:LEAST_POINTS], *near, *chosen[LEAST_POINTS:], *far]
 
 
 def _is_near(found: Found, front: Sequence[Costs]) -> bool:

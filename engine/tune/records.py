@@ -29,7 +29,7 @@ class TuneSettings(msgspec.Struct, frozen=True):
     max_ddr_bytes: int | None = None
     minutes: float | None = None
     trials: int | None = None
-    samples: int = 8
+    samples: int = 16
     seed: int = 0
 
 
@@ -118,8 +118,7 @@ class TuneReport(msgspec.Struct, frozen=True):
 
     Attributes:
         front: Points that no other one beats in accuracy, latency and DDR traffic together, fastest first.
-        heuristics: Of what the search began with, what came near the front, as confirmed; each is beaten or equalled by
-            some point of the front.
+        heuristics: What the search began with, as confirmed; each is beaten or equalled by some point of the front.
         chosen: ``number`` of the point that the bounds ask for; None where no point keeps them.
         verdict: One line about the choice.
         measured: Plans that were measured, of which ``known`` were found in the journal.

@@ -139,20 +139,14 @@ class Search:
         return 0 if possible >= total else max(settings.samples, int(possible))
 
     def _begin(self, heuristics: Iterable[Heuristic]) -> None:
-        """Measure heuristics, and those that are on the front then at the compiler's other options too."""
-        wanted: dict[Genome, str] = {}
-        for item in heuristics:
-            wanted.setdefault(item.genome, item.title)
-        for batch in _batches(list(wanted.items()), BATCH):
-            self._measure(batch, is_heuristic=True)
-        self._measure(list(self._otherwise_compiled()), is_heuristic=True)
-
-    def _otherwise_compiled(self) -> Iterator[Proposal]:
+        """Measure heuristics: at the project's compiler options, then at the others too."""
+        titles = {item.genome: item.title for item in reversed(list(heuristics))}
         place = self.space.compiler_place
-        for found in list(self.archive.front):
-            for option, options in enumerate(self.space.compiler.options):
-                if option != AS_PLANNED and found.is_heuristic:
-                    yield self.space.changed(found.genome, {place: option}), f"{found.origin}, {options.level.value}"
+        for option, options in enumerate(self.space.compiler.options):
+            suffix = "" if option == AS_PLANNED else f", {options.level.value}"
+            wanted = [(self.space.changed(genome, {place: option}), titles[genome] + suffix) for genome in titles]
+            for batch in _batches(wanted[::-1], BATCH):
+                self._measure(batch, is_heuristic=True)
 
     def _deltas(self, noise: Mapping[str, float]) -> None:
         """One change at a time: units to int16 from all int8, units to int8 from all int16, ranges; the most sensitive

@@ -233,6 +233,15 @@ def _advice() -> tuple[ActionSpec, ...]:
             unavailable=when.can_advise_on_selection,
         ),
         ActionSpec(
+            "tune.open",
+            "Search Plans",
+            "Search precisions, ranges and fusion: a front over accuracy, latency and DDR traffic",
+            "Precision",
+            group=3,
+            shortcuts=("Ctrl+P",),
+            unavailable=when.can_export,
+        ),
+        ActionSpec(
             "advice.apply_best",
             "Apply Best Remedies",
             "Apply the remedies that go best together, as one step",

@@ -21,12 +21,24 @@ from engine.service.messages import (
     Sensed,
     TimingReady,
     Training,
+    TunePointFound,
 )
 from gui.client.process import ENGINE_COMMAND, SHUTDOWN_GRACE_MS, EngineProcess
 
 AnswerHandler = Callable[[AnyAnswer], None]
 
-STREAMED = (Progress, PlanResolved, TimingReady, ErrorsReady, Advised, Quantised, Training, Sensed, Explained)
+STREAMED = (
+    Progress,
+    PlanResolved,
+    TimingReady,
+    ErrorsReady,
+    Advised,
+    Quantised,
+    Training,
+    TunePointFound,
+    Sensed,
+    Explained,
+)
 """Answers after which more follow; any other answer is the last one to its request."""
 
 

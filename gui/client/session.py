@@ -46,11 +46,15 @@ from engine.service.messages import (
     Train,
     Trained,
     Training,
+    Tune,
+    Tuned,
+    TunePointFound,
     UpdatePlan,
     Verified,
     Verify,
 )
 from engine.train.records import TrainOptions
+from engine.tune.records import TuneSettings
 from gui.client.client import STREAMED, EngineClient
 from gui.client.newest import Newest
 from gui.client.restarts import RestartBudget
@@ -88,10 +92,10 @@ class EngineSession(QObject):
     nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
     ``adviceEnded`` (no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
     ``trainingEnded`` (no more will come of the run), ``distributed`` (NodeDistribution), ``notDistributed`` (node,
-    why), ``quantised`` (QuantiseProgress, PlanData), ``quantiseProgressed`` (step,
-    done, total), ``quantiseEnded`` (why, "" at its own end), ``noticed`` (Notice), ``activityChanged`` (Activity or
-    None), ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or
-    failed).
+    why), ``quantised`` (QuantiseProgress, PlanData), ``quantiseProgressed`` (step, done, total), ``quantiseEnded``
+    (why, "" at its own end), ``tunePointFound`` (TunePoint, the numbers on the front), ``tuned`` (TuneReport),
+    ``tuneEnded`` (a search was stopped or failed), ``noticed`` (Notice), ``activityChanged`` (Activity or None),
+    ``targetsChanged`` ((id, title) pairs), ``settled`` (the results of the present plan are complete, or failed).
     """
 
     opened = Signal(str)
@@ -114,6 +118,9 @@ class EngineSession(QObject):
     quantised = Signal(object, object)
     quantiseProgressed = Signal(str, int, int)
     quantiseEnded = Signal(str)
+    tunePointFound = Signal(object, object)
+    tuned = Signal(object)
+    tuneEnded = Signal()
     noticed = Signal(object)
     activityChanged = Signal(object)
     targetsChanged = Signal(object)
@@ -139,6 +146,7 @@ class EngineSession(QObject):
         self._inspected_node = ""
         self._advice_id = 0
         self._training_id = 0
+        self._tune_id = 0
         self._judging: Newest[tuple[str, ...]] = Newest(self._judge)
         self._distributing: Newest[tuple[str, int | None, int | None]] = Newest(self._distribute)
         self._wanting_compilation: set[str] = set()
@@ -330,6 +338,34 @@ class EngineSession(QObject):
     def cancel_request(self, request_id: int) -> None:
         """Stop long work that has no place in the progress bar."""
         self._client.cancel(request_id)
+
+    def tune(self, settings: TuneSettings) -> bool:
+        """Search plans around the present one, beside everything else; False where there is no engine."""
+        if not self._client.is_running:
+            self._notice(Level.ERROR, "The engine is not running.", action=RESTART_COMMAND)
+            return False
+        revision = self._document.revision
+
+        def handle(answer: AnyAnswer) -> None:
+            if answer.id != self._tune_id:
+                return
+            match answer:
+                case TunePointFound():
+                    self.tunePointFound.emit(answer.point, answer.front)
+                case Tuned():
+                    self.tuned.emit(answer.report)
+                case Failed():
+                    self._on_failed(answer)
+                    self.tuneEnded.emit()
+                case _:
+                    pass
+
+        self._tune_id = self._client.submit(lambda i: Tune(id=i, revision=revision, settings=settings), handle)
+        return True
+
+    def stop_tuning(self) -> None:
+        """Stop the search; what it found stays."""
+        self._client.cancel(self._tune_id)
 
     def inspect(self, node_id: str) -> None:
         """Ask for a node's details; an answer for a node asked for earlier is dropped. "" asks for
@@ -584,6 +620,7 @@ class EngineSession(QObject):
         self.adviceEnded.emit()
         if any(isinstance(request, Quantise) for request in lost):
             self.quantiseEnded.emit("The engine ended")
+        self.tuneEnded.emit()
         lost_open = next((request.path for request in lost if isinstance(request, Open)), "")
         if self._budget.spend():
             self._notice(Level.WARNING, _crash_text(why, lost_open, self._document.is_open), details)

@@ -19,16 +19,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
-
 from engine.analyze.errors import interval_of
-from engine.plan.compile_options import Level
 from engine.plan.data import PlanData, plan_of
 from engine.session import Session
 from engine.tune.bench import Bench
 from engine.tune.processes import Processes
-from engine.tune.records import Measured, Trial, TunePoint, TuneSettings
-from engine.tune.tune import Progress, tune
+from engine.tune.records import Measured, Trial, TuneSettings
+from engine.tune.tune import tune
 from tests.benchmarks.models import ModelUnavailableError, find_shared, model_path
 
 MODELS = Path(__file__).resolve().parents[2] / "resources" / "models"
@@ -99,26 +96,16 @@ def main() -> None:
 
 
 def _compare(name: str, case: Case, settings: TuneSettings, workers: int) -> None:
-    heuristics: list[TunePoint] = []
-
-    def note(progress: Progress) -> None:
-        if progress.point.is_heuristic and progress.point.plan.compile.level is not Level.O3:
-            heuristics.append(progress.point)
-
     with tempfile.TemporaryDirectory() as folder:
         project = case.session.save(Path(folder) / "project.qscope")
         executor = Processes(project, workers)
         try:
-            report = tune(case.session, settings, executor=executor, listener=note)
+            report = tune(case.session, settings, executor=executor)
         finally:
             executor.close()
     bench = Bench(case.session)
     front = [_plotted(bench, point.origin, point.plan) for point in report.front]
-    others = [
-        _plotted(bench, point.origin + suffix, plan)
-        for point in heuristics
-        for suffix, plan in (("", point.plan), (", O3", _at_o3(point.plan)))
-    ]
+    others = [_plotted(bench, point.origin, point.plan) for point in report.heuristics]
     print(f"\n{name}: {report.measured} plans tried in {report.seconds:.0f} s ({report.ended})")
     print(f"{'front':44} {'ms':>8} {'DDR MB':>8} {'dB':>7} {'drop':>7}")
     for item in front:
@@ -164,10 +151,6 @@ def _telling(others: Sequence[Plotted]) -> list[Plotted]:
 
 def _plotted(bench: Bench, title: str, plan: PlanData) -> Plotted:
     return Plotted(title, plan, bench.measure(Trial(plan, 0), lambda: False))
-
-
-def _at_o3(plan: PlanData) -> PlanData:
-    return msgspec.structs.replace(plan, compile=msgspec.structs.replace(plan.compile, level=Level.O3))
 
 
 def _figures(item: Plotted) -> str:

@@ -1,0 +1,1 @@
+"""Fronts of plans, as a search finds them."""
