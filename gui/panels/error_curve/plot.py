@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent, QPainterPath
-from PySide6.QtWidgets import QApplication, QGraphicsPathItem, QWidget
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QColor, QPainterPath
+from PySide6.QtWidgets import QGraphicsPathItem, QWidget
 
-from gui.canvas.overlays import HoverCard
 from gui.panels.error_curve.model import CurveModel, Series
-from gui.theme import LIGHT, Theme
+from gui.panels.plot_view import PlotView
+from gui.theme import Theme
 
 BAND_ALPHA = 0.22
-LEAST_HEIGHT = 150
 POINT_PX = 4.5
 CHOSEN_PX = 9.0
 TOP_Z = 10.0
@@ -24,8 +23,8 @@ TICK_PX = 90.0
 class NodeAxis(pg.AxisItem):
     """An axis of nodes: as many of their names as there is room for."""
 
-    def __init__(self, view: pg.ViewBox) -> None:
-        super().__init__("bottom", linkView=view)
+    def __init__(self, side: str, view: pg.ViewBox) -> None:
+        super().__init__(side, linkView=view)
         self.model: CurveModel | None = None
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
@@ -43,63 +42,36 @@ class NodeAxis(pg.AxisItem):
         return name if len(name) <= LABEL_CHARACTERS else f"{name[: LABEL_CHARACTERS - 1]}…"
 
 
-class ErrorCurvePlot(pg.GraphicsView):
+class ErrorCurvePlot(PlotView):
     """Decibels over nodes: lines with the band of their interval. ``clicked`` carries the place of a node and whether
-    to add it.
-
-    Drag moves, the wheel zooms along the network, Space shows everything.
+    to add it. The wheel zooms along the network alone.
     """
 
     clicked = Signal(int, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__("Error along the network", self._node_axis, parent=parent)
         self.model: CurveModel | None = None
-        self._theme = LIGHT
         self._selected: list[int] = []
-        self._pressed: QPointF | None = None
-        self._is_fitted = True
-        self.view = pg.ViewBox(enableMenu=False)
         self.view.setMouseEnabled(x=True, y=False)
-        self.bottom = NodeAxis(self.view)
-        self.left = pg.AxisItem("left", linkView=self.view)
-        self.left.setLabel("SQNR dB")
+        self.axes["left"].setLabel("SQNR dB")
+        self.axes["left"].setGrid(40)
         self.bands = (QGraphicsPathItem(), QGraphicsPathItem(), QGraphicsPathItem())
         self.lines = tuple(pg.PlotCurveItem(antialias=True, connect="finite") for _ in self.bands)
         self.points = pg.ScatterPlotItem(pxMode=True, antialias=True, size=POINT_PX)
         self.chosen = pg.ScatterPlotItem(pxMode=True, antialias=True, size=CHOSEN_PX)
         self.here = pg.InfiniteLine(angle=90, movable=False)
-        self.card = HoverCard(self, LIGHT)
-        self._arrange()
-
-    def _arrange(self) -> None:
-        self.setAccessibleName("Error along the network")
-        self.setMouseTracking(True)
-        self.setMinimumHeight(LEAST_HEIGHT)
-        layout = self.centralLayout
-        layout.setContentsMargins(6, 6, 10, 0)
-        layout.setSpacing(0)
-        layout.addItem(self.left, 0, 0)
-        layout.addItem(self.view, 0, 1)
-        layout.addItem(self.bottom, 1, 1)
-        self.left.enableAutoSIPrefix(False)
-        self.left.setGrid(40)
         self.here.setZValue(-TOP_Z)
         self.chosen.setZValue(TOP_Z)
         for item in (self.here, *self.bands, *self.lines, self.points, self.chosen):
             self.view.addItem(item, ignoreBounds=True)
-        self.view.sigRangeChangedManually.connect(self._on_moved)
+
+    def _node_axis(self, side: str, view: pg.ViewBox) -> NodeAxis:
+        self.bottom = NodeAxis(side, view)
+        return self.bottom
 
     def set_theme(self, theme: Theme) -> None:
-        self._theme = theme
-        self.setBackground(theme.panel)
-        self.card.setTheme(theme)
-        font = QFont(theme.font_family, theme.font_size_pt - 1)
-        for axis in (self.left, self.bottom):
-            axis.setPen(QColor(theme.outline))
-            axis.setTextPen(QColor(theme.muted_text))
-            axis.setTickFont(font)
-            axis.label.setFont(font)  # pyright: ignore[reportOptionalMemberAccess]
+        super().set_theme(theme)
         if self.model is not None:
             self._paint()
 
@@ -176,38 +148,12 @@ class ErrorCurvePlot(pg.GraphicsView):
 
     # Gestures
 
-    def _on_moved(self) -> None:
-        """The user looks at a part."""
-        self._is_fitted = False
+    def _read_out(self, position: QPointF) -> str:
+        place = self.place_at(position)
+        return self.model.card(place) if self.model is not None and place >= 0 else ""
 
-    def mousePressEvent(self, ev: QMouseEvent) -> None:
-        self._pressed = ev.position()
-        super().mousePressEvent(ev)
-
-    def mouseMoveEvent(self, ev: QMouseEvent) -> None:
-        super().mouseMoveEvent(ev)
-        place = self.place_at(ev.position()) if ev.buttons() == Qt.MouseButton.NoButton else -1
-        text = self.model.card(place) if self.model is not None and place >= 0 else ""
-        self.card.showText(text, ev.position().toPoint())
-
-    def mouseReleaseEvent(self, ev: QMouseEvent) -> None:
-        super().mouseReleaseEvent(ev)
-        pressed, self._pressed = self._pressed, None
-        if pressed is None or ev.button() != Qt.MouseButton.LeftButton:
-            return
-        if (ev.position() - pressed).manhattanLength() < QApplication.startDragDistance():
-            adds = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
-            self.clicked.emit(self.place_at(ev.position()), bool(ev.modifiers() & adds))
-
-    def leaveEvent(self, ev: QEvent) -> None:
-        self.card.hide()
-        super().leaveEvent(ev)
-
-    def keyPressEvent(self, ev: QKeyEvent) -> None:
-        if ev.key() in (Qt.Key.Key_Space, Qt.Key.Key_Home):
-            self.fit()
-        else:
-            super().keyPressEvent(ev)
+    def _on_click(self, position: QPointF, adds: bool) -> None:
+        self.clicked.emit(self.place_at(position), adds)
 
 
 def curve_colours(theme: Theme) -> tuple[str, str, str]:

@@ -7,11 +7,12 @@ from __future__ import annotations
 import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QColor, QFont
+from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from engine.reports import NodeDetail
 from gui.panels.parts import set_role
+from gui.panels.plot_view import dress_axes
 from gui.theme import Theme
 
 PLOT_HEIGHT = 150
@@ -41,12 +42,7 @@ class Plot(pg.GraphicsView):
 
     def set_theme(self, theme: Theme) -> None:
         self.setBackground(theme.panel)
-        font = QFont(theme.font_family, theme.font_size_pt - 1)
-        for axis in self.axes.values():
-            axis.setPen(QColor(theme.outline))
-            axis.setTextPen(QColor(theme.muted_text))
-            axis.setTickFont(font)
-            axis.label.setFont(font)  # pyright: ignore[reportOptionalMemberAccess]
+        dress_axes(self.axes.values(), theme)
 
     def clear(self) -> None:
         self.view.clear()

@@ -5,75 +5,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtCore import QPointF, Qt, Signal
+from PySide6.QtGui import QColor
+from PySide6.QtWidgets import QWidget
 
-from gui.canvas.overlays import HoverCard
 from gui.panels.pareto.model import Axis, ParetoModel
-from gui.theme import LIGHT, Theme
+from gui.panels.plot_view import PlotView
+from gui.theme import Theme
 
 REACH_PX = 12.0
 """How near the pointer must be to a point."""
 
-LEAST_HEIGHT = 150
 TRIED_ALPHA = 90
 MARGIN = 0.08
 
 
-class ParetoPlot(pg.GraphicsView):
+class ParetoPlot(PlotView):
     """Cost to the right, accuracy upwards. ``clicked`` carries the number of a point, or −1.
 
     Discs are on the front, dots were beaten; diamonds are heuristics; the ring is the chosen point, the cross the plan
-    that the document has. Drag moves, the wheel zooms, Space shows everything.
+    that the document has.
     """
 
     clicked = Signal(int)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__("Front of plans", parent=parent)
         self.model = ParetoModel()
-        self._theme = LIGHT
         self._axes: tuple[Axis, Axis] | None = None
         self._marks: tuple[int | None, int | None] = (None, None)
-        self._pressed: QPointF | None = None
-        self._is_fitted = True
-        self.view = pg.ViewBox(enableMenu=False)
-        self.axes = {side: pg.AxisItem(side, linkView=self.view) for side in ("bottom", "left")}
         self.steps = pg.PlotCurveItem(antialias=True)
         self.tried = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self.front = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self.marks = pg.ScatterPlotItem(pxMode=True, antialias=True)
-        self.card = HoverCard(self, LIGHT)
-        self._arrange()
-
-    def _arrange(self) -> None:
-        self.setAccessibleName("Front of plans")
-        self.setMouseTracking(True)
-        self.setMinimumHeight(LEAST_HEIGHT)
-        layout = self.centralLayout
-        layout.setContentsMargins(6, 6, 10, 0)
-        layout.setSpacing(0)
-        layout.addItem(self.axes["left"], 0, 0)
-        layout.addItem(self.view, 0, 1)
-        layout.addItem(self.axes["bottom"], 1, 1)
         for axis in self.axes.values():
-            axis.enableAutoSIPrefix(False)
             axis.setGrid(40)
         for item in (self.steps, self.tried, self.front, self.marks):
             self.view.addItem(item, ignoreBounds=True)
-        self.view.sigRangeChangedManually.connect(self._on_moved)
 
     def set_theme(self, theme: Theme) -> None:
-        self._theme = theme
-        self.setBackground(theme.panel)
-        self.card.setTheme(theme)
-        font = QFont(theme.font_family, theme.font_size_pt - 1)
-        for axis in self.axes.values():
-            axis.setPen(QColor(theme.outline))
-            axis.setTextPen(QColor(theme.muted_text))
-            axis.setTickFont(font)
-            axis.label.setFont(font)  # pyright: ignore[reportOptionalMemberAccess]
+        super().set_theme(theme)
         self._paint()
 
     def show_model(self, model: ParetoModel, axes: tuple[Axis, Axis], marks: tuple[int | None, int | None]) -> None:
@@ -164,36 +135,12 @@ class ParetoPlot(pg.GraphicsView):
 
     # Gestures
 
-    def _on_moved(self) -> None:
-        """The user looks at a part."""
-        self._is_fitted = False
+    def _read_out(self, position: QPointF) -> str:
+        number = self.point_at(position)
+        return self.model.card(number) if number >= 0 else ""
 
-    def mousePressEvent(self, ev: QMouseEvent) -> None:
-        self._pressed = ev.position()
-        super().mousePressEvent(ev)
-
-    def mouseMoveEvent(self, ev: QMouseEvent) -> None:
-        super().mouseMoveEvent(ev)
-        number = self.point_at(ev.position()) if ev.buttons() == Qt.MouseButton.NoButton else -1
-        self.card.showText(self.model.card(number) if number >= 0 else "", ev.position().toPoint())
-
-    def mouseReleaseEvent(self, ev: QMouseEvent) -> None:
-        super().mouseReleaseEvent(ev)
-        pressed, self._pressed = self._pressed, None
-        if pressed is None or ev.button() != Qt.MouseButton.LeftButton:
-            return
-        if (ev.position() - pressed).manhattanLength() < QApplication.startDragDistance():
-            self.clicked.emit(self.point_at(ev.position()))
-
-    def leaveEvent(self, ev: QEvent) -> None:
-        self.card.hide()
-        super().leaveEvent(ev)
-
-    def keyPressEvent(self, ev: QKeyEvent) -> None:
-        if ev.key() in (Qt.Key.Key_Space, Qt.Key.Key_Home):
-            self.fit()
-        else:
-            super().keyPressEvent(ev)
+    def _on_click(self, position: QPointF, adds: bool) -> None:
+        self.clicked.emit(self.point_at(position))
 
 
 def _symbol(model: ParetoModel, number: int) -> str:

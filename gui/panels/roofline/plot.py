@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 import pyqtgraph as pg
-from PySide6.QtCore import QEvent, QPointF, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QKeyEvent, QMouseEvent
-from PySide6.QtWidgets import QApplication, QWidget
+from PySide6.QtCore import QPointF, Signal
+from PySide6.QtGui import QColor, QFont
+from PySide6.QtWidgets import QWidget
 
-from gui.canvas.overlays import HoverCard
+from gui.panels.plot_view import PlotView
 from gui.panels.roofline.model import RooflineModel, decade_text, quantity
-from gui.theme import LIGHT, Theme
+from gui.theme import Theme
 
 FILL_ALPHA = 0.8
 SLACK_PX = 3.0
@@ -21,12 +21,14 @@ LABEL_AT = 0.5
 """Where along the slope in sight its name stands, to the left of it."""
 
 LABEL_ROOM_PX = 22.0
-LEAST_HEIGHT = 150
 NOTHING = -1
 
 
 class DecadeAxis(pg.AxisItem):
     """An axis of logarithms whose ticks are whole decades, written out."""
+
+    def __init__(self, side: str, view: pg.ViewBox) -> None:
+        super().__init__(side, linkView=view)
 
     def tickValues(self, minVal: float, maxVal: float, size: float) -> list[tuple[float, list[float]]]:
         step = max(1, math.ceil((maxVal - minVal) / max(size / 60.0, 1.0)))
@@ -36,63 +38,36 @@ class DecadeAxis(pg.AxisItem):
         return [decade_text(round(value)) if value >= 0 else f"{10.0**value:g}" for value in values]
 
 
-class RooflinePlot(pg.GraphicsView):
-    """Kernels as points between the ceilings. ``clicked`` carries the kernel (−1: none) and whether to add it.
-
-    Drag moves, the wheel zooms, Space shows everything.
-    """
+class RooflinePlot(PlotView):
+    """Kernels as points between the ceilings. ``clicked`` carries the kernel (−1: none) and whether to add it."""
 
     clicked = Signal(int, bool)
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+        super().__init__("Roofline", DecadeAxis, DecadeAxis, parent)
         self.model: RooflineModel | None = None
-        self._theme = LIGHT
         self._selected: frozenset[int] = frozenset()
-        self._pressed: QPointF | None = None
-        self._is_fitted = True
-        self.view = pg.ViewBox(enableMenu=False)
-        self.axes = {side: DecadeAxis(side, linkView=self.view) for side in ("bottom", "left")}
         self.axes["bottom"].setLabel("MACs per byte of DDR")
         self.axes["left"].setLabel("MACs per µs")
         self.roof = pg.PlotCurveItem(antialias=True)
         self.points = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self.chosen = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self.limits = (pg.TextItem(anchor=(1.0, 1.0)), pg.TextItem(anchor=(1.0, 1.0)))
-        self.card = HoverCard(self, LIGHT)
         self._arrange()
 
     def _arrange(self) -> None:
-        self.setAccessibleName("Roofline")
-        self.setMouseTracking(True)
-        self.setMinimumHeight(LEAST_HEIGHT)
-        layout = self.centralLayout
-        layout.setContentsMargins(6, 6, 10, 0)
-        layout.setSpacing(0)
-        layout.addItem(self.axes["left"], 0, 0)
-        layout.addItem(self.view, 0, 1)
-        layout.addItem(self.axes["bottom"], 1, 1)
         self.chosen.setZValue(CHOSEN_Z)
         self.roof.setZValue(-CHOSEN_Z)
         for axis in self.axes.values():
-            axis.enableAutoSIPrefix(False)
             axis.setGrid(40)
         for item in (self.roof, self.points, self.chosen, *self.limits):
             self.view.addItem(item, ignoreBounds=True)
         self.view.sigRangeChanged.connect(self._place_limits)
         self.view.sigResized.connect(self._place_limits)
-        self.view.sigRangeChangedManually.connect(self._on_moved)
 
     def set_theme(self, theme: Theme) -> None:
-        self._theme = theme
-        self.setBackground(theme.panel)
-        self.card.setTheme(theme)
+        super().set_theme(theme)
         font = QFont(theme.font_family, theme.font_size_pt - 1)
-        for axis in self.axes.values():
-            axis.setPen(QColor(theme.outline))
-            axis.setTextPen(QColor(theme.muted_text))
-            axis.setTickFont(font)
-            axis.label.setFont(font)  # pyright: ignore[reportOptionalMemberAccess]
         for limit in self.limits:
             limit.setColor(QColor(theme.muted_text))
             limit.setFont(font)
@@ -218,36 +193,5 @@ class RooflinePlot(pg.GraphicsView):
 
     # Gestures
 
-    def _on_moved(self) -> None:
-        """The user looks at a part."""
-        self._is_fitted = False
-
-    def mousePressEvent(self, ev: QMouseEvent) -> None:
-        self._pressed = ev.position()
-        super().mousePressEvent(ev)
-
-    def mouseMoveEvent(self, ev: QMouseEvent) -> None:
-        super().mouseMoveEvent(ev)
-        if ev.buttons() == Qt.MouseButton.NoButton:
-            self.card.showText(self._read_out(ev.position()), ev.position().toPoint())
-        else:
-            self.card.hide()
-
-    def mouseReleaseEvent(self, ev: QMouseEvent) -> None:
-        super().mouseReleaseEvent(ev)
-        pressed, self._pressed = self._pressed, None
-        if pressed is None or ev.button() != Qt.MouseButton.LeftButton:
-            return
-        if (ev.position() - pressed).manhattanLength() < QApplication.startDragDistance():
-            adds = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.ControlModifier
-            self.clicked.emit(self._next_at(ev.position()), bool(ev.modifiers() & adds))
-
-    def leaveEvent(self, ev: QEvent) -> None:
-        self.card.hide()
-        super().leaveEvent(ev)
-
-    def keyPressEvent(self, ev: QKeyEvent) -> None:
-        if ev.key() in (Qt.Key.Key_Space, Qt.Key.Key_Home):
-            self.fit()
-        else:
-            super().keyPressEvent(ev)
+    def _on_click(self, position: QPointF, adds: bool) -> None:
+        self.clicked.emit(self._next_at(position), adds)
