@@ -25,10 +25,11 @@ from engine.advise.remedies import (
     parts_for,
     widest,
 )
-from engine.advise.trials import COARSE_SAMPLES, Bench, Trial, Watch, best_of_kind, joined
+from engine.advise.trials import COARSE_SAMPLES, Bench, Trial, Watch, best_of_kind
 from engine.advise.verdict import Score, Scored, score_of, score_of_data, verdict_of
 from engine.analyze.causes import CauseAnalysis
 from engine.analyze.evaluator import Sample
+from engine.analyze.quality import joined
 from engine.analyze.sensitivity import analysis_of
 from engine.errors import Cancelled, DataError, PlanError
 from engine.plan.types import Plan

@@ -7,8 +7,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from engine.advise.statistics import is_beyond_noise
-from engine.advise.trials import SMALLEST_GAIN_DB, Bench, Trial, joined
-from engine.analyze.quality import Quality
+from engine.advise.trials import SMALLEST_GAIN_DB, Bench, Trial
+from engine.analyze.quality import Quality, joined
 from engine.errors import GraphError
 from engine.plan.rebase import rebased
 from engine.plan.types import Plan

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from engine.advise.statistics import is_beyond_noise
 from engine.analyze.evaluator import Sample
 from engine.analyze.keys import value_keys
-from engine.analyze.quality import Quality, measure
+from engine.analyze.quality import Quality, joined, measure
 from engine.errors import GraphError, PlanError
 from engine.plan.types import Plan
 from engine.reports_advice import Effect
@@ -150,14 +149,6 @@ class Bench:
             change_us=trial.change_us,
             change_bytes=trial.change_bytes,
         )
-
-
-def joined(qualities: Sequence[Quality]) -> Quality:
-    """The quality over the samples of several."""
-    agreements = [quality.agreement for quality in qualities]
-    known = [value for value in agreements if value is not None]
-    agreement = math.fsum(known) / len(known) if known and len(known) == len(agreements) else None
-    return Quality(tuple(sums for quality in qualities for sums in quality.sums), agreement)
 
 
 def best_of_kind(trials: Sequence[Trial], gain_of: Callable[[Trial], tuple[int, float]]) -> Sequence[Trial]:

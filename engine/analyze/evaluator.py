@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.analyze.felt import felt_values
 from engine.analyze.keys import combine, sample_key, value_keys
 from engine.analyze.metrics import NO_SUMS, ErrorSums, error_sums
 from engine.analyze.rows import Stacking, stacking_of
@@ -116,20 +117,22 @@ class Evaluator:
         return samples * bytes_a_sample <= self._references.capacity_bytes
 
     def reference_outputs(self, sample: Sample) -> References:
-        """The float model's outputs."""
+        """The float model's outputs, and what is read by a softmax or sigmoid in front of them."""
         key = self.label("outputs", sample.digest)
         found = self._outputs.get(key)
         if found is None:
             whole = self._references.get((self._mark + sample.digest).encode())
-            known = self.model.run(sample.inputs) if whole is None else whole
-            found = {name: _compact(known[name]) for name in self.graph.outputs}
+            wanted = {*self.graph.outputs, *felt_values(self.graph, self.graph.types)}
+            known = self.model.run(sample.inputs, keep=wanted) if whole is None else whole
+            found = {name: _compact(known[name]) for name in wanted}
             self._outputs.put(key, found)
         return found
 
-    def output_error(self, sample: Sample, outputs: References) -> ErrorSums:
-        """Error of a program's outputs (:meth:`outputs`), those of numbers together."""
+    def output_error(self, sample: Sample, outputs: References, names: Sequence[str] | None = None) -> ErrorSums:
+        """Error of a program's outputs (:meth:`outputs`), those of numbers together; or of others that
+        :meth:`reference_outputs` has, as floats."""
         reference, plain = self.reference_outputs(sample), QType("float32")
-        numbers = (name for name in self.graph.outputs if self.graph.types[name].is_float)
+        numbers = (name for name in (names or self.graph.outputs) if self.graph.types[name].is_float)
         return _total(self.error(reference, name, outputs[name], plain) for name in numbers)
 
     def accumulated(self, program: Program, sample: Sample, cancelled: Watch = _never) -> Mapping[str, ErrorSums]:

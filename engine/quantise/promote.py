@@ -11,7 +11,7 @@ then known without running it, and the best choice within a share of the operato
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engine.analyze.felt import felt_values
 from engine.analyze.keys import value_keys
-from engine.analyze.metrics import NO_SUMS, error_sums
-from engine.analyze.quality import measure
+from engine.analyze.quality import Quality, measure
 from engine.errors import Cancelled
-from engine.ops.elementwise import Sigmoid
-from engine.ops.layout import Layout
 from engine.ops.other import Input
-from engine.ops.reduce import Softmax
 from engine.plan.resolve import passes_through
 from engine.precision import Precision
 from engine.program.executor import run_instruction
@@ -36,13 +33,10 @@ from engine.quantise.step import Work
 
 if TYPE_CHECKING:
     from engine.analyze.evaluator import Sample
-    from engine.graph.graph import Graph
     from engine.plan.types import Plan, Unit
     from engine.session import Session
 
 Tensors = Mapping[str, torch.Tensor]
-
-SQUASHING = (Softmax, Sigmoid)
 
 NARROW = (Precision.INT8, Precision.LUT)
 
@@ -108,9 +102,12 @@ def within(
     session: Session, found: Sequence[Source], floor: NDArray[np.float64], work: Work, budget: Budget
 ) -> Plan:
     """As :func:`promote`, of sources that were measured (:func:`sources`): for several budgets."""
-    judge = _Judge(session, work)
-    wanted = None if budget.target_db is None else -budget.target_db / 10
-    if wanted is not None and judge.loss(session.plan) <= wanted:
+
+    def quality(plan: Plan) -> Quality:
+        return measure(session.with_plan(plan), work.samples, work.cancelled)
+
+    target_db, present = budget.target_db, quality(session.plan)
+    if target_db is not None and present.mean_db >= target_db:
         return session.plan
     order = _picked(session, found, floor, budget)
     if not order:
@@ -120,10 +117,11 @@ def within(
         return _refitted(session, _promoted(session.plan, order[:count]), work)
 
     count = len(order)
-    if wanted is not None:
-        count = _fewest(lambda tried: judge.loss(plan_with(tried)) <= wanted, count)
+    if target_db is not None:
+        count = _fewest(lambda tried: quality(plan_with(tried)).mean_db >= target_db, count)
     plan = plan_with(count)
-    return plan if judge.felt_loss(plan) < judge.felt_loss(session.plan) else session.plan
+    gain_db = quality(plan).gain_over(present).mean
+    return plan if gain_db is not None and gain_db > 0.0 else session.plan
 
 
 def _refitted(session: Session, plan: Plan, work: Work) -> Plan:
@@ -132,32 +130,6 @@ def _refitted(session: Session, plan: Plan, work: Work) -> Plan:
     if kept == plan.corrections:
         return plan
     return BiasCorrection()(session.with_plan(replace(plan, corrections=kept)), work)
-
-
-class _Judge:
-    """What plans come to on the work's samples: at the outputs, and where noise is felt."""
-
-    def __init__(self, session: Session, work: Work) -> None:
-        self._session = session
-        self._work = work
-
-    def loss(self, plan: Plan) -> float:
-        """As :class:`engine.analyze.quality.Quality` has it."""
-        return measure(self._session.with_plan(plan), self._work.samples, self._work.cancelled).loss
-
-    def felt_loss(self, plan: Plan) -> float:
-        """The same in front of the last softmax or sigmoid: a few samples say more there than classes that flip do."""
-        twin = self._session.with_plan(plan)
-        program, evaluator = twin.program(), twin.evaluator
-        losses: list[float] = []
-        for sample in self._work.samples:
-            if self._work.cancelled():
-                raise Cancelled
-            felt = felt_values(twin.graph, program.value_of)
-            exact = evaluator.model.run(sample.inputs, keep=felt)
-            sums = [error_sums(exact[value], evaluator.value(program, sample, value), 1.0) for value in felt]
-            losses.append(-sum(sums, NO_SUMS).sqnr_db / 10)
-        return float(np.mean(losses))
 
 
 def _fewest(enough: Callable[[int], bool], most: int) -> int:
@@ -246,25 +218,6 @@ def _wide_operators(session: Session) -> int:
     effective = session.resolve().effective
     nodes = (node.id for node in session.graph.nodes if not isinstance(node.op, Input))
     return sum(effective[node].precision is Precision.INT16 for node in nodes)
-
-
-def felt_values(graph: Graph, made: Container[str]) -> tuple[str, ...]:
-    """The values at which noise is measured: the outputs that are numbers, or what the softmax or sigmoid in front of
-    them reads, if that is ``made``. Behind these a class either flips or does not, and noises no longer add up."""
-    found = (_before_squashing(graph, value, made) for value in graph.outputs)
-    return tuple(dict.fromkeys(value for value in found if value in made and graph.types[value].is_float))
-
-
-def _before_squashing(graph: Graph, output: str, made: Container[str]) -> str:
-    value = output
-    while (node := graph.producer.get(value)) is not None and len(graph.activations(node)) == 1:
-        source = graph.activations(node)[0]
-        if isinstance(node.op, SQUASHING):
-            return source if source in made else output
-        if not isinstance(node.op, Layout):
-            break
-        value = source
-    return output
 
 
 class Replay:

@@ -50,3 +50,24 @@ def open_mobile(mobile_project: Path) -> Callable[[], object]:
     from engine.session import Session
 
     return lambda: Session.open(mobile_project)
+
+
+@pytest.fixture(scope="session")
+def softmax_project(tmp_path_factory: pytest.TempPathFactory, models: Path, samples: Path, recipe: Path) -> Path:
+    """A project of mobile_fmnist with probabilities for outputs: a softmax behind it, and a movement behind that."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    from engine.session import Session
+
+    folder = tmp_path_factory.mktemp("softmax")
+    model = onnx.load(models / "mobile_fmnist.onnx")
+    model.graph.node.append(helper.make_node("Softmax", ["logits"], ["shares"], axis=-1))
+    model.graph.node.append(helper.make_node("Unsqueeze", ["shares", "axes"], ["probabilities"]))
+    model.graph.initializer.append(helper.make_tensor("axes", TensorProto.INT64, [1], [1]))
+    del model.graph.output[:]
+    model.graph.output.append(helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, None))
+    onnx.save(model, folder / "softmax.onnx")
+    session = Session.open(folder / "softmax.onnx")
+    session.calibrate(samples, recipe=recipe, samples=8)
+    return session.save(folder / "softmax.qscope")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.analyze.quality import EXACT_DB, measure
+from engine.analyze.quality import EXACT_DB, joined, measure
 from engine.errors import Cancelled
 from engine.ops.linear import Conv
 from engine.plan.corrections import Correction
@@ -51,3 +53,23 @@ def test_what_should_have_left_the_model_alone_counts_where_it_did_not(open_mobi
 def test_it_stops(open_mobile: Callable[[], Session]) -> None:
     with pytest.raises(Cancelled):
         measure(open_mobile(), 4, lambda: True)
+
+
+def test_plans_are_told_apart_in_front_of_a_softmax(softmax_project: Path, open_mobile: Callable[[], Session]) -> None:
+    session, plain = Session.open(softmax_project), open_mobile()
+    found, expected = measure(session, 4), measure(plain, 4)
+    assert found.places == ("logits",) and not expected.places
+    assert found.felt_db == pytest.approx(expected.per_sample_db) and found.loss == pytest.approx(expected.loss)
+    assert np.abs(np.subtract(found.per_sample_db, found.felt_db)).min() > 1.0, "it is something else behind it"
+    nodes = tuple(node.id for node in session.graph.nodes[:12])
+    wide, plain_wide = (measure(item.with_plan(item.plan.mark(nodes, Precision.INT16)), 4) for item in (session, plain))
+    assert wide.gain_over(found).mean == pytest.approx(plain_wide.gain_over(expected).mean)
+    elsewhere = replace(found, felt=(), places=())
+    behind = np.subtract(wide.per_sample_db, found.per_sample_db).mean()
+    assert wide.gain_over(elsewhere).mean == pytest.approx(behind)
+
+
+def test_samples_measured_one_by_one_are_the_same_together(softmax_project: Path) -> None:
+    session = Session.open(softmax_project)
+    every = measure(session, 3)
+    assert joined([measure(session, (sample,)) for sample in session.samples(3)]) == every

@@ -11,12 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from engine.analyze.evaluator import Sample
+from engine.analyze.felt import felt_values
 from engine.analyze.quality import measure
 from engine.errors import Cancelled
 from engine.ops.other import Input
 from engine.precision import Precision
 from engine.quantise.bias import BiasCorrection
-from engine.quantise.promote import Budget, Replay, Source, felt_values, promote, sources, within
+from engine.quantise.promote import Budget, Replay, Source, promote, sources, within
 from engine.quantise.step import Work
 from engine.session import Session
 
@@ -145,12 +146,3 @@ def test_it_can_be_stopped(session: Session) -> None:
     samples = tuple(session.samples(1))
     with pytest.raises(Cancelled):
         promote(session, Work(samples, cancelled=lambda: True))
-
-
-def test_noise_is_felt_in_front_of_a_softmax(session: Session) -> None:
-    graph = session.graph
-    made = session.program().value_of
-    (output,) = graph.outputs
-    producer = graph.producer[output]
-    found = felt_values(graph, made)
-    assert found == ((producer.inputs[0],) if producer.op.type_name == "Softmax" else (output,))
