@@ -78,7 +78,7 @@ class CalibrationRecord(_Table, frozen=True, kw_only=True):
     """Method choices, and what the ranges were measured on.
 
     ``method`` holds for values that ``methods`` (value name -> method) does not name; ``samples`` is 0 and
-    ``fingerprint`` empty before the first calibration.
+    ``fingerprint`` empty before the first calibration. ``power_of_two``: scales are powers of two.
     """
 
     method: Method = DEFAULT_METHOD
@@ -86,6 +86,7 @@ class CalibrationRecord(_Table, frozen=True, kw_only=True):
     samples: Annotated[int, msgspec.Meta(ge=0)] = 0
     fingerprint: str = ""
     methods: dict[str, Method] = {}
+    power_of_two: bool = False
 
 
 class FusionRegion(_Table, frozen=True, kw_only=True):
@@ -144,6 +145,7 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             compile=self.compile.options,
             thresholds=MappingProxyType(dict(self.thresholds)),
             corrections=self.corrections,
+            power_of_two=self.calibration.power_of_two,
         )
 
     def with_plan(self, plan: Plan) -> ProjectFile:
@@ -153,7 +155,10 @@ class ProjectFile(_Table, frozen=True, kw_only=True):
             ProjectError: The plan names a calibration method that there is not.
         """
         record = msgspec.structs.replace(
-            self.calibration, method=_method(plan.default_method), methods=_methods(plan.methods)
+            self.calibration,
+            method=_method(plan.default_method),
+            methods=_methods(plan.methods),
+            power_of_two=plan.power_of_two,
         )
         return msgspec.structs.replace(
             self,
@@ -300,6 +305,8 @@ def _sections(project: ProjectFile) -> Iterator[str]:
     if project.data is not None:
         yield from _data_sections(project.data)
     measured: dict[str, toml_io.Value] = {"method": record.method, "percentile": record.percentile}
+    if record.power_of_two:
+        measured["power_of_two"] = True
     if record.fingerprint:
         measured |= {"samples": record.samples, "fingerprint": record.fingerprint}
     yield _table("calibration", measured)

@@ -97,7 +97,7 @@ _EVALUATORS = 3
 """Kept at a time: of the model as it was opened, and of two others with corrected constants."""
 
 _TypesKey = tuple[
-    Resolution, CalibrationResult, Mapping[str, str], str, Mapping[str, float], tuple[str, ...]
+    Resolution, CalibrationResult, Mapping[str, str], str, Mapping[str, float], tuple[str, ...], bool
 ]
 
 Progress = Callable[[int, int], None]
@@ -549,7 +549,8 @@ class Session:
             raise CalibrationError("the session is not calibrated", hint="calibrate it with data first")
         # Plans that differ in their ranges alone have one resolution.
         plan = self.plan
-        key = (resolution, self.calibration, plan.methods, plan.default_method, plan.thresholds, plan.corrections)
+        chosen = plan.methods, plan.default_method, plan.thresholds, plan.corrections, plan.power_of_two
+        key = (resolution, self.calibration, *chosen)
         if self._typed is None or not _are_same(self._typed[0], key):
             scale_of = planned_scales(self.calibration, self.plan, self._correction()[0].ranges)
             self._typed = (key, assign_types(self.graph, self.plan, resolution, scale_of))

@@ -105,6 +105,12 @@ def scale_of(threshold: float, level_count: int) -> float:
     return scale if scale >= SMALLEST_SCALE else 1.0 / level_count
 
 
+def power_of_two_above(scale: float) -> float:
+    """The smallest power of two that is no less than a positive scale: nothing that it held is clipped."""
+    mantissa, exponent = math.frexp(scale)
+    return math.ldexp(0.5 if mantissa == 0.5 else 1.0, exponent)
+
+
 def check_method(name: str) -> None:
     """Raise unless ``name`` is a calibration method.
 

@@ -31,6 +31,7 @@ def new(
     recipe: Path | None,
     samples: int | None,
     method: str | None,
+    power_of_two: bool,
     split: str | None,
     bind: list[str],
     preset: str | None,
@@ -48,6 +49,7 @@ def new(
     session = Session.open(model, target=target, bindings=parse_bindings(bind))
     if method is not None:
         session.set_plan(replace(session.plan, default_method=method))
+    session.set_plan(replace(session.plan, power_of_two=power_of_two))
     with progress_bar("calibrating") as progress:
         result = session.calibrate(
             calibration, recipe=recipe, samples=samples, split=split, quick=preset == "fast", progress=progress

@@ -71,6 +71,7 @@ def new(
     method: Annotated[
         str | None, typer.Option(help="Range method: mse, max, average, percentile, p99.9, p99.999, kl or table.")
     ] = None,
+    power_of_two: Annotated[bool, typer.Option("--power-of-two", help="Only powers of two as scales.")] = False,
     split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to calibrate with.")] = None,
     bind: BindOption = None,
     preset: PresetOption = None,
@@ -79,7 +80,8 @@ def new(
     """Calibrate a model and write a project."""
     from engine.cli import commands
 
-    commands.new(model, calibration, output, target, recipe, samples, method, split, bind or [], preset, json)
+    ranges = method, power_of_two
+    commands.new(model, calibration, output, target, recipe, samples, *ranges, split, bind or [], preset, json)
 
 
 @app.command()

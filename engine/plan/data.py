@@ -23,6 +23,7 @@ class PlanData(msgspec.Struct, frozen=True):
     compile: CompileOptions = CompileOptions()
     thresholds: dict[str, float] = {}
     corrections: tuple[str, ...] = ()
+    power_of_two: bool = False
 
 
 def plan_of(data: PlanData) -> Plan:
@@ -39,6 +40,7 @@ def plan_of(data: PlanData) -> Plan:
         data.compile,
         MappingProxyType(dict(data.thresholds)),
         data.corrections,
+        data.power_of_two,
     )
 
 
@@ -53,4 +55,5 @@ def data_of(plan: Plan, target: str) -> PlanData:
         compile=plan.compile,
         thresholds=dict(plan.thresholds),
         corrections=plan.corrections,
+        power_of_two=plan.power_of_two,
     )

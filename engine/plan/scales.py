@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, scale_of
+from engine.calibrate.result import INT8_LEVELS, CalibrationResult, TensorRange, power_of_two_above, scale_of
 from engine.errors import CalibrationError
 from engine.graph.graph import Graph, Node
 from engine.ops.elementwise import Affine
@@ -56,7 +56,7 @@ def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: Sca
 
     Softmax outputs never exceed 1, whatever a histogram's bin says; masks do not take the range of their logits.
     """
-    scales = BoundedScales(graph, scale_of)
+    scales = BoundedScales(graph, scale_of, plan.power_of_two)
     types: dict[str, QType] = {}
     for unit in resolution.units:
         node = graph.by_id[unit.last]
@@ -67,19 +67,22 @@ def assign_types(graph: Graph, plan: Plan, resolution: Resolution, scale_of: Sca
 
 
 class BoundedScales:
-    """The calibrated scales, but of attention masks and masked logits only as large as their softmax can tell.
+    """The calibrated scales, but of attention masks and masked logits only as large as their softmax can tell; with
+    ``power_of_two`` the power of two above.
 
     A :data:`ScaleOf` made from another; made from itself it changes nothing.
     """
 
-    def __init__(self, graph: Graph, scale_of: ScaleOf) -> None:
+    def __init__(self, graph: Graph, scale_of: ScaleOf, power_of_two: bool = False) -> None:
+        self.power_of_two = power_of_two
         self._graph = graph
         self._scale_of = scale_of
         self._limits: dict[int, Mapping[str, float]] = {}
 
     def __call__(self, value: str, largest: int) -> float:
         scale, limit = self._scale_of(value, largest), self.limit(value, largest)
-        return scale if limit is None else min(scale, limit / largest)
+        scale = scale if limit is None else min(scale, limit / largest)
+        return power_of_two_above(scale) if self.power_of_two else scale
 
     def calibrated(self, value: str, largest: int) -> float:
         """The scale that :meth:`__call__` bounds."""
@@ -141,9 +144,12 @@ def _type_of(
         return QType(incoming.dtype, incoming.scale * factor)
     scale = scales(_joined(graph, resolution, value), largest)
     if isinstance(node.op, Softmax):
-        scale = min(scale, 1.0 / largest)
+        # As a power of two the next one below: 1 is clipped by one step of a hundred, twice the step would cost more.
+        one = 1.0 / (largest + 1) if scales.power_of_two else 1.0 / largest
+        scale = min(scale, one)
     if isinstance(node.op, Cast) and node.op.source == "bool":
         scale = 1.0 / largest  # so that 1 is exact
+        scale = power_of_two_above(scale) if scales.power_of_two else scale
     return QType(dtype, scale)
 
 
@@ -156,6 +162,10 @@ def _inherits(
         return False
     if is_scaling(node) and scales.limit(value, INTEGER_RANGE[resolution.dtypes[value]][1]) is not None:
         return False  # (m - 1) * 1e9: a scale of its own, and a table
+    if scales.power_of_two and is_scaling(node) and isinstance(node.op, Affine):
+        factor = node.op.multiplier
+        if power_of_two_above(factor) != factor:
+            return False  # its fixed multiple would be none
     return passes_through(node, resolution.effective[node.id].precision, plan.requested(node.id))
 
 

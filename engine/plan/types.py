@@ -27,6 +27,7 @@ class Plan:
     (absent: ``default_method``); ``compile`` is what is asked of the compiler. ``thresholds`` maps value name to the
     magnitude that the largest of 8-bit levels stands for, before any method; ``corrections`` are digests of
     :class:`engine.plan.corrections.Correction`, in the order of their application.
+    With ``power_of_two`` every scale of a value or weight is a power of two.
     """
 
     choices: Mapping[str, Precision] = field(default_factory=lambda: MappingProxyType({}))
@@ -36,6 +37,7 @@ class Plan:
     compile: CompileOptions = field(default_factory=CompileOptions)
     thresholds: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     corrections: tuple[str, ...] = ()
+    power_of_two: bool = False
 
     def with_region(self, region: Region) -> Plan:
         """The plan with a region added, or put in the place of the one of its name."""

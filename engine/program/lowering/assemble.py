@@ -12,7 +12,7 @@ from engine.ops.logic import Cast
 from engine.ops.other import Input
 from engine.ops.reduce import Resize
 from engine.plan.corrections import Corrected
-from engine.plan.scales import ScaleOf, ValueTypes, quantised_type
+from engine.plan.scales import BoundedScales, ValueTypes, quantised_type
 from engine.plan.types import Resolution, Unit
 from engine.precision import Precision
 from engine.program.bounds import bounds_of, check_sums
@@ -101,7 +101,7 @@ class _Assembler:
         self,
         graph: Graph,
         resolution: Resolution,
-        scale_of: ScaleOf,
+        scale_of: BoundedScales,
         types: dict[str, QType],
         cache: UnitCache,
         corrected: Corrected,
@@ -109,6 +109,7 @@ class _Assembler:
         self.graph = graph
         self.resolution = resolution
         self.scale_of = scale_of
+        self.power_of_two = scale_of.power_of_two
         self.types = types
         self.cache = cache
         self.corrected = corrected
@@ -179,7 +180,8 @@ class _Assembler:
         names, seen = self._integer_operands(unit)
         outputs = [value for value in self.graph.by_id[unit.last].outputs if value]
         kinds = tuple(seen.items()), tuple(self.types[value] for value in outputs)
-        key = (unit.nodes, tuple(names.items()), *kinds, self.corrected.key_of(self.graph, unit))
+        constants = self.corrected.key_of(self.graph, unit), self.power_of_two
+        key = (unit.nodes, tuple(names.items()), *kinds, *constants)
         lowered = self.cache.get(key)
         if lowered is None:
             lowered = self._lower_unit(unit, names, seen | {value: self.types[value] for value in outputs})
@@ -190,7 +192,7 @@ class _Assembler:
         self.constants.update(lowered.constants)
 
     def _lower_unit(self, unit: Unit, names: dict[str, str], types: dict[str, QType]) -> LoweredUnit:
-        context = UnitContext(self.graph, unit, types, names, self.corrected)
+        context = UnitContext(self.graph, unit, types, names, self.corrected, self.power_of_two)
         lowering = LOWER.find(context.node.op)
         assert lowering is not None
         try:

@@ -27,7 +27,8 @@ class UnitContext:
     """One unit being lowered: its nodes, the types around it, and the instructions emitted so far.
 
     ``types`` has the QType of every activation input as the unit sees it (after any seam) and of its outputs;
-    ``names`` the program value that holds each activation input; ``corrected`` what stands in for constants.
+    ``names`` the program value that holds each activation input; ``corrected`` what stands in for constants;
+    ``power_of_two`` whether the scales of weights are to be powers of two.
     """
 
     graph: Graph
@@ -35,6 +36,7 @@ class UnitContext:
     types: Mapping[str, QType]
     names: Mapping[str, str]
     corrected: Corrected = field(default_factory=Corrected)
+    power_of_two: bool = False
     instructions: list[Instruction] = field(default_factory=list[Instruction])
     temporaries: dict[str, QType] = field(default_factory=dict[str, QType])
     constants: dict[str, ProgramConstant] = field(default_factory=dict[str, ProgramConstant])

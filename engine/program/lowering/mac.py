@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.calibrate.result import power_of_two_above
 from engine.ops.layout import Reshape
 from engine.ops.linear import Conv, ConvTranspose, Linear, MatMul
 from engine.ops.reduce import BatchNorm
@@ -28,17 +29,26 @@ def quantise_weight(
     in_scale: float,
     axis: int,
     chosen: NDArray[np.float64] | None = None,
+    power_of_two: bool = False,
 ) -> tuple[NDArray[np.int8], NDArray[np.float64]]:
     """Symmetric int8 weights, one scale per index of ``axis``.
 
     The scale is the ``chosen`` one, or the channel's largest magnitude / 127, but never so small that the channel's
     bias, in units of in_scale * scale, leaves 30 bits (a channel of almost zero weights). Returns (integers, scales
-    [axis size]). All is computed in float64, a few channels at a time.
+    [axis size]). With ``power_of_two`` it is the power of two above. All is computed in float64, a few channels at a
+    time.
     """
     wanted = weight_scales(weight, axis) if chosen is None else chosen
     scales = np.maximum(wanted, np.abs(bias) / (in_scale * BIAS_LIMIT))
     scales = np.where(scales > 0.0, scales, 1.0 / WEIGHT_LEVELS)
+    scales = powers_of_two_above(scales) if power_of_two else scales
     return _rounded(weight, scales, axis), scales
+
+
+def powers_of_two_above(scales: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For positive scales of any shape the smallest power of two that is no less."""
+    mantissas, exponents = np.frexp(scales)
+    return np.ldexp(np.where(mantissas == 0.5, 0.5, 1.0), exponents)
 
 
 def weight_scales(weight: NDArray[np.floating], axis: int) -> NDArray[np.float64]:
@@ -99,7 +109,7 @@ def _emit_convolution(
     if transposed:
         weight = _by_output(weight, groups)
     bias = _bias(context, weight.shape[0])
-    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen)
+    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen, context.power_of_two)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     context.emit(
@@ -139,7 +149,7 @@ def lower_batch_norm(context: UnitContext) -> None:
     source, *parameters = context.node.inputs
     incoming, shape = context.types[source], context.graph.types[source].shape
     scale, bias = (context.constant_of(value).reshape(-1) for value in parameters)
-    integers, scales = quantise_weight(scale[:, None], bias, incoming.scale, axis=0)
+    integers, scales = quantise_weight(scale[:, None], bias, incoming.scale, 0, power_of_two=context.power_of_two)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     axes = len(shape) - 2 if len(shape) in _CONVOLVED_RANKS else 1
@@ -169,7 +179,7 @@ def lower_linear(context: UnitContext) -> None:
     incoming = context.types[source]
     weight, chosen = context.weight_of(context.node.inputs[1]), context.weight_scales_of(context.node.inputs[1])
     bias = _bias(context, weight.shape[0])
-    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen)
+    integers, scales = quantise_weight(weight, bias, incoming.scale, 0, chosen, context.power_of_two)
     accumulator_scales = incoming.scale * scales
     bias_integers = np.rint(bias / accumulator_scales).astype(np.int64)
     scaling = scaling_for(accumulator_scales / context.result_type.scale, wide=is_wide(incoming))
@@ -193,6 +203,7 @@ def _operand(context: UnitContext, value: str, index: int) -> tuple[str, QType]:
     chosen = context.weight_scales_of(value)
     largest = max(float(np.abs(array).max(initial=0.0)), 1e-30)
     scale = largest / WEIGHT_LEVELS if chosen is None else float(chosen[0])
+    scale = power_of_two_above(scale) if context.power_of_two else scale
     integers = np.clip(np.rint(array / scale), -WEIGHT_LEVELS, WEIGHT_LEVELS).astype(np.int8)
     qtype = QType("int8", scale)
     return context.constant(f"operand{index}", integers, qtype), qtype
