@@ -20,6 +20,12 @@ _LATENCY_SPREAD = 0.02
 _PRICES = 24
 """Prices of a microsecond at which the best plan of the additive model is taken."""
 
+_CURIOSITY = 0.4
+"""Share of the picked plans that are drawn, and not the most promising."""
+
+_NEAR = 0.05
+"""How far behind the front a drawn plan may be guessed, in log10: half a decibel."""
+
 _MOST_SEGMENT = 12
 _OUTSIDE_FRONT = 0.02
 """What a plan that is cheaper than all of the front gains on top of its guessed loss, in log10."""
@@ -115,12 +121,15 @@ class Proposer:
                 loss = math.log10(self._noise.guess((*self._space.accuracy_part(genome), AS_PLANNED)))
                 guesses[genome] = (loss, *costs)
         front = [found.costs for found in archive.front]
-        picked: list[Proposal] = []
-        while guesses and len(picked) < count:
+        picked: list[Genome] = []
+        while guesses and len(picked) < count - round(_CURIOSITY * count):
             genome = max(guesses, key=lambda item: (_promise(front, guesses[item]), item))
             front.append(guesses.pop(genome))
-            picked.append((genome, candidates[genome]))
-        return picked
+            picked.append(genome)
+        # The model is wrong somewhere, and learns it only where it is asked: some plans near the front are drawn.
+        near = sorted(genome for genome, guess in guesses.items() if _promise(front, guess) > -_NEAR)
+        picked += self._random.sample(near, min(count - len(picked), len(near)))
+        return [(genome, candidates[genome]) for genome in picked]
 
     def _drawn(self, archive: Archive) -> Iterator[Proposal]:
         """Plans of the additive model first, then changes of front members without end (but for a bound)."""

@@ -30,14 +30,17 @@ if TYPE_CHECKING:
 BATCH = 16
 """Plans that are measured before the search looks at what came of them: the same for any number of workers."""
 
-STALE_GENERATIONS = 6
+STALE_GENERATIONS = 12
 """Without a gain worth speaking of, the search has converged."""
 
 _NEGLIGIBLE = 0.02
 """Share of all noise that comes from units whose ranges are not tried one by one."""
 
 _GAIN = 2e-3
-"""Of the area between front and its worst corner: a smaller gain is none."""
+"""Of the area between the front and the worst corner of what it spanned at first: a smaller gain is none."""
+
+SAME_PLAN = " = "
+"""Between the names of heuristics that make one plan."""
 
 _CONFIRMING = 0.3
 """Share of the time that is kept for measuring the front on all samples."""
@@ -140,12 +143,15 @@ class Search:
 
     def _begin(self, heuristics: Iterable[Heuristic]) -> None:
         """Measure heuristics: at the project's compiler options, then at the others too."""
-        titles = {item.genome: item.title for item in reversed(list(heuristics))}
+        same: dict[Genome, list[str]] = {}
+        for item in heuristics:
+            same.setdefault(item.genome, []).append(item.title)
+        titles = {genome: SAME_PLAN.join(names) for genome, names in same.items()}
         place = self.space.compiler_place
         for option, options in enumerate(self.space.compiler.options):
             suffix = "" if option == AS_PLANNED else f", {options.level.value}"
             wanted = [(self.space.changed(genome, {place: option}), titles[genome] + suffix) for genome in titles]
-            for batch in _batches(wanted[::-1], BATCH):
+            for batch in _batches(wanted, BATCH):
                 self._measure(batch, is_heuristic=True)
 
     def _deltas(self, noise: Mapping[str, float]) -> None:
@@ -189,7 +195,8 @@ class Search:
 
     def _generations(self) -> str:
         stale = 0
-        corner = (max(found.costs[0] for found in self.archive.usable), max(f.costs[1] for f in self.archive.usable))
+        front = [found.costs for found in self.archive.front]
+        corner = (max(loss for loss, _, _ in front), max(latency for _, latency, _ in front))
         area = self._area(corner)
         while stale < STALE_GENERATIONS:
             self._proposer.learn(self.archive)

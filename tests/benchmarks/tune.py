@@ -25,6 +25,7 @@ from engine.session import Session
 from engine.tune.bench import Bench
 from engine.tune.processes import Processes
 from engine.tune.records import Measured, Trial, TuneSettings
+from engine.tune.search import SAME_PLAN
 from engine.tune.tune import tune
 from tests.benchmarks.models import ModelUnavailableError, find_shared, model_path
 
@@ -112,7 +113,7 @@ def _compare(name: str, case: Case, settings: TuneSettings, workers: int) -> Non
         print(f"{item.title[:44]:44} {_figures(item)} {_drop(case, item)}")
     print(f"{'family':14} {'plans':>6} {'beaten':>7} {'clearly':>8} {'least dB':>9} {'most dB':>8}")
     for family in FAMILIES:
-        members = [item for item in others if item.title.startswith(family)]
+        members = [item for item in others if _is_of(family, item)]
         _print_family(family.strip(), members, front)
     print(f"{'heuristics on labelled data':44} {'ms':>8} {'DDR MB':>8} {'dB':>7} {'drop':>7}")
     for item in _telling(others):
@@ -126,6 +127,11 @@ def _print_family(family: str, members: Sequence[Plotted], front: Sequence[Plott
     clearly = sum(_is_clear(best.measured, member.measured) for member, best in margins)
     least, most = (f"{value:+.2f}" for value in (min(gains, default=0.0), max(gains, default=0.0)))
     print(f"{family:14} {len(members):>6} {beaten:>7} {clearly:>8} {least:>9} {most:>8}")
+
+
+def _is_of(family: str, item: Plotted) -> bool:
+    """Whether a plan is one of a family's: rules of several families may make the same plan."""
+    return any(name.startswith(family) for name in item.title.split(SAME_PLAN))
 
 
 def _best_within(front: Sequence[Plotted], member: Plotted) -> Plotted | None:
@@ -142,9 +148,9 @@ def _is_clear(better: Measured, worse: Measured) -> bool:
 def _telling(others: Sequence[Plotted]) -> list[Plotted]:
     """Of each family the most accurate plan, and the project's."""
     best = {
-        family: max((item for item in others if item.title.startswith(family)), key=lambda item: item.decibels)
+        family: max((item for item in others if _is_of(family, item)), key=lambda item: item.decibels)
         for family in FAMILIES
-        if any(item.title.startswith(family) for item in others)
+        if any(_is_of(family, item) for item in others)
     }
     return list(best.values())[:MOST_EVALUATED]
 

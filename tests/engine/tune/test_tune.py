@@ -19,7 +19,7 @@ from engine.tune.tune import Progress, tune
 SAMPLES = 12
 """All that the small project has."""
 
-SETTINGS = TuneSettings(trials=64, samples=4)
+SETTINGS = TuneSettings(trials=56, samples=4)
 
 
 class Counting:
@@ -148,21 +148,21 @@ def test_no_time_at_all_is_still_a_front(session: Session) -> None:
 
 def test_bound_on_latency(session: Session) -> None:
     bound = session.estimate().latency_ms
-    report = tune(session, TuneSettings(trials=30, samples=4, max_latency_ms=bound))
+    report = tune(session, TuneSettings(trials=12, samples=4, max_latency_ms=bound))
     chosen = next(point for point in report.front if point.number == report.chosen)
     assert chosen.latency_ms <= bound
     assert loss(chosen) == min(loss(point) for point in report.front if point.latency_ms <= bound)
 
 
 def test_bound_that_nothing_keeps(session: Session) -> None:
-    report = tune(session, TuneSettings(trials=20, samples=4, max_latency_ms=1e-3))
+    report = tune(session, TuneSettings(trials=5, samples=4, max_latency_ms=1e-3))
     assert report.chosen is None and report.front
     assert report.verdict.startswith("no plan keeps the bounds: the fastest takes 0.")
 
 
 def test_bound_on_the_drop_by_labels(session: Session, small_project: Path) -> None:
     data = small_project.with_name("labelled.npz")
-    report = tune(session, TuneSettings(trials=20, samples=4, max_drop=100.0), data=data)
+    report = tune(session, TuneSettings(trials=5, samples=4, max_drop=100.0), data=data)
     assert report.chosen == report.front[0].number
     task = report.front[0].task
     assert task is not None and task.samples == SAMPLES and task.half_width > 0.0
@@ -170,14 +170,14 @@ def test_bound_on_the_drop_by_labels(session: Session, small_project: Path) -> N
 
 
 def test_bound_on_the_drop_without_labels_is_by_agreement(session: Session) -> None:
-    report = tune(session, TuneSettings(trials=20, samples=4, max_drop=0.0))
+    report = tune(session, TuneSettings(trials=5, samples=4, max_drop=0.0))
     chosen = next((point for point in report.front if point.number == report.chosen), None)
     assert chosen is None or (chosen.task is not None and chosen.agreement == 1.0)
 
 
 def test_data_without_labels_is_refused(session: Session, small_project: Path) -> None:
     with pytest.raises(DataError, match="has no labels"):
-        tune(session, TuneSettings(trials=20, samples=4, max_drop=1.0), data=small_project.with_name("plain.npz"))
+        tune(session, TuneSettings(trials=5, samples=4, max_drop=1.0), data=small_project.with_name("plain.npz"))
 
 
 def test_uncalibrated(models: Path) -> None:
@@ -187,5 +187,5 @@ def test_uncalibrated(models: Path) -> None:
 
 def test_the_sessions_plan_stays(session: Session) -> None:
     before = session.plan
-    tune(session, TuneSettings(trials=10, samples=2))
+    tune(session, TuneSettings(trials=3, samples=2))
     assert session.plan is before
