@@ -1,4 +1,4 @@
-"""One-pass statistics of activations: extrema, mean and a histogram of magnitudes, in constant memory.
+"""One-pass statistics of activations: extrema and a histogram of magnitudes, in constant memory.
 
 The histogram's range is a power of two that doubles as larger values arrive. Bin edges are then exact in
 binary, a doubling merges bins in pairs without splitting any, and the result does not depend on the order or
@@ -50,32 +50,28 @@ class TensorStatistics:
 
     ``histogram`` counts the magnitudes of all values but exact zeros: bin i holds ``i * width <= |x| < (i +
     1) * width`` with ``width = 2**exponent / BIN_COUNT``; ``negatives`` counts those of the negative values alone,
-    where the statistics are ``signed`` (None elsewhere). ``minimum``, ``maximum`` and ``mean`` include the
-    zeros and are 0 before the first value. ``moving_maximum`` is the moving average of each sample's largest magnitude:
+    where the statistics are ``signed`` (None elsewhere). ``minimum`` and ``maximum`` include the zeros and are 0
+    before the first value. ``moving_maximum`` is the moving average of each sample's largest magnitude:
     the mean of the first :data:`MOVING_SAMPLES` samples, each later one counting as much as one of so many.
 
     With ``every`` above 1 only every so-many-th value of a large array is counted into the histogram (``count`` and
-    ``zero_count`` are of these); extrema and mean are of all values still.
+    ``zero_count`` are of these); extrema are of all values still.
     """
 
     __slots__ = (
-        "_seen",
-        "_sum",
+        "_parts",
         "count",
         "every",
         "exponent",
-        "histogram",
         "maximum",
         "minimum",
         "moving_maximum",
-        "negatives",
         "samples",
         "zero_count",
     )
 
     def __init__(self, *, signed: bool = False, every: int = 1) -> None:
-        self.histogram: NDArray[np.int64] = np.zeros(BIN_COUNT, np.int64)
-        self.negatives: NDArray[np.int64] | None = np.zeros(BIN_COUNT, np.int64) if signed else None
+        self._parts: NDArray[np.int64] = np.zeros((1 + signed, BIN_COUNT), np.int64)
         self.every = every
         self.exponent = _MIN_EXPONENT
         self.count = 0
@@ -84,16 +80,18 @@ class TensorStatistics:
         self.maximum = 0.0
         self.moving_maximum = 0.0
         self.samples = 0
-        self._seen = 0
-        self._sum = 0.0
+
+    @property
+    def histogram(self) -> NDArray[np.int64]:
+        return self._parts.sum(axis=0)
+
+    @property
+    def negatives(self) -> NDArray[np.int64] | None:
+        return self._parts[1].copy() if len(self._parts) > 1 else None
 
     @property
     def absolute_maximum(self) -> float:
         return max(-self.minimum, self.maximum)
-
-    @property
-    def mean(self) -> float:
-        return self._sum / self._seen if self._seen else 0.0
 
     @property
     def bin_width(self) -> float:
@@ -115,33 +113,23 @@ class TensorStatistics:
         if not flat.flags.writeable:
             flat = flat.copy()  # the loops would be compiled a second time for read-only memory
         every = self.every if flat.size > _LARGE else 1
-        signed = self.negatives is not None
-        histogram = np.zeros((1 + signed, BIN_COUNT), np.int64)
-        histogram[0] = self.histogram
-        if self.negatives is not None:
-            histogram[0] -= self.negatives
-            histogram[1] = self.negatives
         largest = np.zeros(samples if _holds_rows(array, samples) else 1, np.int32)
-        exponent, low, high, total, zeros, counted, wrong = _accumulate(
-            flat, flat.view(np.int32), histogram, self.exponent, largest, every
+        exponent, low, high, zeros, counted, wrong = _accumulate(
+            flat, flat.view(np.int32), self._parts, self.exponent, largest, every
         )
         if wrong >= 0:
             raise NotFiniteError(wrong)
-        if self.negatives is not None:
-            self.negatives = histogram[1]
-        self.histogram = histogram.sum(axis=0)
-        low, high = _value_of_key(low), _value_of_key(high)
-        self.minimum = min(self.minimum, low) if self._seen else low
-        self.maximum = max(self.maximum, high) if self._seen else high
+        ends = np.array((low, high), np.int32).view(np.float32) + np.float32(0.0)  # no negative zero
+        low, high = float(ends[0]), float(ends[1])
+        self.minimum = min(self.minimum, low) if self.samples else low
+        self.maximum = max(self.maximum, high) if self.samples else high
         self.exponent = exponent
         self.zero_count += zeros
-        self._sum += total
-        self._seen += flat.size
         self.count += counted
         if every > 1:
             self._count_extremes()
-        for magnitude in largest.view(np.float32):
-            self._move(float(magnitude))
+        for magnitude in largest.view(np.float32).tolist():
+            self._move(magnitude)
 
     def _move(self, magnitude: float) -> None:
         """Take one sample's largest magnitude into the moving average."""
@@ -154,13 +142,11 @@ class TensorStatistics:
 
     def _count_extremes(self) -> None:
         """Count the extrema once where they were passed over: the last bin in use is the maximum's."""
-        for value, histogram in ((self.maximum, None), (self.minimum, self.negatives)):
+        for value in (self.maximum, self.minimum):
             place = min(int(abs(value) / self.bin_width), BIN_COUNT - 1)
-            if value != 0.0 and self.histogram[place] == 0:
-                self.histogram[place] += 1
+            if value != 0.0 and not self._parts[:, place].any():
+                self._parts[-1 if value < 0.0 else 0, place] += 1
                 self.count += 1
-                if value < 0.0 and histogram is not None:
-                    histogram[place] += 1
 
     def merge(self, other: TensorStatistics) -> None:
         """Add all that ``other`` (as signed as this) has seen. Counts and extrema are those of one observer that saw
@@ -171,15 +157,10 @@ class TensorStatistics:
         self.minimum = min(self.minimum, other.minimum) if self.count else other.minimum
         self.maximum = max(self.maximum, other.maximum) if self.count else other.maximum
         exponent = max(self.exponent, other.exponent)
-        self.histogram = _wide(self.histogram, exponent - self.exponent)
-        self.histogram += _wide(other.histogram, exponent - other.exponent)
-        if self.negatives is not None and other.negatives is not None:
-            self.negatives = _wide(self.negatives, exponent - self.exponent)
-            self.negatives += _wide(other.negatives, exponent - other.exponent)
+        self._parts = _wide(self._parts, exponent - self.exponent)
+        self._parts += _wide(other._parts, exponent - other.exponent)
         self.exponent = exponent
         self.zero_count += other.zero_count
-        self._sum += other._sum
-        self._seen += other._seen
         self.count += other.count
         samples = self.samples + other.samples
         self.moving_maximum += (other.moving_maximum - self.moving_maximum) * (other.samples / samples)
@@ -193,29 +174,24 @@ def _holds_rows(array: NDArray[np.generic], rows: int) -> bool:
     return abs(array.strides[0]) >= max(map(abs, array.strides))
 
 
-def _wide(histogram: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:
+def _wide(histograms: NDArray[np.int64], doublings: int) -> NDArray[np.int64]:
     """A copy with bins merged in pairs as often as the range doubles."""
-    copy = histogram.copy()
+    copy = histograms.copy()
     _widen(copy, doublings)
     return copy
 
 
-def _value_of_key(key: int) -> float:
-    """Inverse of :func:`_key`; negative zero becomes zero."""
-    bits = np.array(key if key >= 0 else key ^ 0x7FFFFFFF, np.int32)
-    return float(bits.view(np.float32)) + 0.0
-
-
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _widen(histogram: NDArray[np.int64], doublings: int) -> None:
-    """Merge bins in pairs as often as the range doubles."""
+def _widen(histograms: NDArray[np.int64] | NDArray[np.uint32], doublings: int) -> None:
+    """Merge bins of histograms [n, BIN_COUNT] in pairs as often as the range doubles."""
     if doublings <= 0:
         return
     shift = min(doublings, _BIN_BITS)
-    for index in range(histogram.size):
-        moved = histogram[index]
-        histogram[index] = 0
-        histogram[index >> shift] += moved
+    for part in range(histograms.shape[0]):
+        for index in range(BIN_COUNT):
+            moved = histograms[part, index]
+            histograms[part, index] = 0
+            histograms[part, index >> shift] += moved
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
@@ -235,15 +211,6 @@ def _extrema(bits: NDArray[np.int32]) -> tuple[int, int, int]:
         high = max(high, key)
         zeros += (bit & np.int32(_LARGEST_KEY)) == 0
     return int(low), int(high), int(zeros)
-
-
-@numba.njit(nogil=True, cache=True, boundscheck=False, fastmath={"reassoc", "nsz"})
-def _sum(values: NDArray[np.float32]) -> float:
-    """Sum in float64; the order of additions is the compiler's."""
-    total = 0.0
-    for index in range(values.size):
-        total += np.float64(values[index])
-    return float(total)
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
@@ -283,36 +250,27 @@ def _zeros(bits: NDArray[np.int32]) -> int:
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _flush(lanes: NDArray[np.uint32], histogram: NDArray[np.int64]) -> None:
-    """Empty the lanes [4, n * BIN_COUNT] into histograms [n, BIN_COUNT]."""
-    for lane in range(_LANES):
-        for part in range(histogram.shape[0]):
-            for index in range(BIN_COUNT):
-                histogram[part, index] += lanes[lane, part * BIN_COUNT + index]
-                lanes[lane, part * BIN_COUNT + index] = 0
-
-
-@numba.njit(nogil=True, cache=True, boundscheck=False)
 def _accumulate(
     values: NDArray[np.float32],
     bits: NDArray[np.int32],
-    histogram: NDArray[np.int64],
+    histograms: NDArray[np.int64],
     exponent: int,
     largest: NDArray[np.int32],
     every: int,
-) -> tuple[int, int, int, float, int, int, int]:
+) -> tuple[int, int, int, int, int, int]:
     """Add float32 values [n] (``bits``: the same memory) to histograms [1 or 2, BIN_COUNT] of range ``2**exponent``:
     one of all magnitudes, or those of positive and negative values. Counted is every ``every``-th value.
 
     ``largest`` [samples] takes the bits of the largest magnitude of each equal part of the values.
 
-    Returns the new exponent, smallest and largest key, sum, number of zeros counted, number counted, and the index of
-    the first value that is not finite (-1: all are).
+    Returns the new exponent, the bits of the smallest and largest value, number of zeros counted, number counted, and
+    the index of the first value that is not finite (-1: all are; else the histograms are as before).
     """
-    lanes = np.zeros((_LANES, histogram.size), np.uint32)
+    signed = histograms.shape[0] - 1
+    lanes = np.zeros((_LANES, histograms.size), np.uint32)
+    grown = exponent
     low = _LARGEST_KEY
     high = -_LARGEST_KEY
-    total = 0.0
     zeros = 0
     counted = 0
     part = values.size // largest.size
@@ -325,27 +283,34 @@ def _accumulate(
             if magnitude >= _INFINITY_BITS:
                 for index in range(start, end):
                     if (bits[index] & np.int32(_LARGEST_KEY)) >= _INFINITY_BITS:
-                        return exponent, low, high, total, zeros, counted, index
+                        return exponent, low, high, zeros, counted, index
             needed = (magnitude >> 23) - 126  # |x| < 2**needed, from the exponent field of the float
-            if needed > exponent:
-                _flush(lanes, histogram)
-                for half in range(histogram.shape[0]):
-                    _widen(histogram[half], needed - exponent)
-                exponent = needed
-            scale = np.float32(2.0 ** (_BIN_BITS - exponent))
+            if needed > grown:
+                _widen(lanes.reshape(-1, BIN_COUNT), needed - grown)
+                grown = needed
+            scale = np.float32(2.0 ** (_BIN_BITS - grown))
             if every > 1:  # slices with a step are of a type of their own: whole blocks are counted by faster loops
                 block_zeros = _zeros(bits[start:end:every])
-                _count_signed(values[start:end:every], scale, lanes, histogram.shape[0] - 1)
-            elif histogram.shape[0] == 1:
-                _count(values[start:end], scale, lanes)
-            else:
+                _count_signed(values[start:end:every], scale, lanes, signed)
+            elif signed:
                 _count_signed(values[start:end], scale, lanes, 1)
+            else:
+                _count(values[start:end], scale, lanes)
             largest[row] = max(largest[row], magnitude)
             low = min(low, block_low)
             high = max(high, block_high)
-            total += _sum(values[start:end])
             zeros += block_zeros
             counted += (end - start + every - 1) // every
-    _flush(lanes, histogram)
-    histogram[0, 0] -= zeros
-    return exponent, low, high, total, zeros, counted, -1
+    _widen(histograms, grown - exponent)
+    for lane in range(_LANES):
+        for part in range(histograms.shape[0]):
+            for index in range(BIN_COUNT):
+                histograms[part, index] += lanes[lane, part * BIN_COUNT + index]
+    histograms[0, 0] -= zeros
+    return grown, _bits_of_key(low), _bits_of_key(high), zeros, counted, -1
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def _bits_of_key(key: int) -> int:
+    """A float's bits from what it is compared by, see :func:`_extrema`."""
+    return key if key >= 0 else key ^ _LARGEST_KEY
