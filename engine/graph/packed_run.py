@@ -112,25 +112,42 @@ class PackedModel:
         op = node.op
         if not isinstance(op, Conv) or not self._can_pack(node):
             return None
-        begins, ends = op.pads[:2], op.pads[2:]
-        pads = None if begins == ends else pad_pairs(op.pads)  # torch pads both sides alike
-        padding = [0, 0] if pads else list(begins)
+        plain = self._model.weight(node.inputs[1])
+        pads, padding, taps = _padding(op, len(plain[0]))
         shape = list(self.graph.types[node.inputs[0]].shape)
         if pads:
-            shape[2:] = [size + begin + end for size, begin, end in zip(shape[2:], begins, ends, strict=True)]
+            shape[2:] = [size + sum(op.pads[axis::2]) for axis, size in enumerate(shape[2:])]
         options: tuple[Any, ...] = (padding, list(op.strides), list(op.dilations), op.groups)
         weight = self._weights.get(node.id)
         if weight is None:
-            plain = self._model.weight(node.inputs[1])
-            weight = self._weights[node.id] = torch.ops.mkldnn._reorder_convolution_weight(plain, *options, shape)
+            wide = functional.pad(plain, taps) if any(taps) else plain
+            weight = self._weights[node.id] = torch.ops.mkldnn._reorder_convolution_weight(wide, *options, shape)
         bias = self._model.weight(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
         after = _attribute(clamp)
 
         def run(x: Tensor) -> Tensor:
-            x = x if pads is None else functional.pad(x, pads)
+            x = functional.pad(x, pads) if pads else x
             return torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *options, *after, "")
 
         return run
+
+
+def _padding(op: Conv, channels: int) -> tuple[list[int], list[int], list[int]]:
+    """What to pad the input with, what both sides are padded with in the convolution, and what to pad the kernel with,
+    for a convolution whose every output reads ``channels`` channels.
+
+    oneDNN takes one amount for both sides. Where they differ, taps of zero make up for it: in the input, padding costs
+    a copy, which takes longer than a depthwise convolution does. Other convolutions would have to multiply by them.
+    """
+    begins, ends = op.pads[:2], op.pads[2:]
+    if begins == ends:
+        return [], list(begins), []
+    lacking = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    if channels > 1 or any(size % step for size, step in zip(lacking, op.dilations, strict=True)):
+        return pad_pairs(op.pads), [0, 0], []
+    more = [size // step for size, step in zip(lacking, op.dilations, strict=True)]
+    taps = pad_pairs([*(max(size, 0) for size in more), *(max(-size, 0) for size in more)])
+    return [], [max(pair) for pair in zip(begins, ends, strict=True)], taps
 
 
 def _attribute(clamp: Node | None) -> tuple[str, list[float]]:

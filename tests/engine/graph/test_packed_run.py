@@ -63,6 +63,24 @@ def test_padding_groups_and_what_follows(clamp: Relu | Clip | Tanh) -> None:
     close(visited(model, inputs, whole=True), model, inputs)
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("dilations", [(1, 1), (2, 1), (2, 2)])
+@pytest.mark.parametrize("pads", [(0, 0, 1, 1), (1, 2, 2, 1), (2, 0, 0, 0), (0, 3, 2, 0), (1, 1, 1, 1)])
+def test_uneven_padding(pads: tuple[int, ...], dilations: tuple[int, int], groups: int) -> None:
+    rng = np.random.default_rng(2)
+    build = Builder()
+    x = build.input("x")
+    weight = build.constant("weight", rng.standard_normal((4, 4 // groups, 3, 2)))
+    op = Conv((2, 1), pads, dilations, groups)
+    whole = [size + sum(pads[axis::2]) - dilations[axis] * (2 - axis) for axis, size in enumerate((6, 6))]
+    shape = (1, 4, (whole[0] - 1) // 2 + 1, whole[1])
+    build.node("conv", op, x, weight, shape=shape)
+    model, inputs = FloatModel(build.build("conv")), {"x": rng.standard_normal((1, 4, 6, 6)).astype(np.float32)}
+    found = visited(model, inputs, whole=False)
+    assert found["conv"].shape == shape
+    close(found, model, inputs)
+
+
 def test_a_convolution_that_others_read_is_seen() -> None:
     build = Builder()
     conv = build.conv("conv", build.input("x"))
