@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -153,11 +154,23 @@ def _squared_error(
     With k the level of x (round half away; clipped) and r = x - k s its error, the integral of r**2 from 0 to
     x is k s**3 / 12 + r**3 / 3, continuous over rounding limits and valid for clipped values too.
     """
-    scales = (thresholds / level_count)[:, None]
-    levels = np.minimum(np.floor(edges / scales + 0.5), level_count)
-    errors = edges - levels * scales
-    integrals = levels * (scales * scales * scales / 12) + errors * errors * errors / 3
-    return integrals @ steps
+    return _integrals(edges, thresholds / level_count, level_count) @ steps
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def _integrals(
+    edges: NDArray[np.float64], scales: NDArray[np.float64], level_count: int
+) -> NDArray[np.float64]:
+    """The integral up to each edge [n] for each scale [t]: [t, n], see :func:`_squared_error`."""
+    found = np.empty((scales.size, edges.size))
+    for row in range(scales.size):
+        scale = scales[row]
+        step = scale * scale * scale / 12
+        for place in range(edges.size):
+            level = min(np.floor(edges[place] / scale + 0.5), np.float64(level_count))
+            error = edges[place] - level * scale
+            found[row, place] = level * step + error * error * error / 3
+    return found
 
 
 def _kl_divergence(
@@ -172,21 +185,42 @@ def _kl_divergence(
     filled = np.concatenate(([0], np.cumsum(histogram > 0)))
     plogp = np.concatenate(([0.0], np.cumsum(_xlogx(histogram.astype(np.float64)))))
     total = float(counts[-1])
-    borders = ends[:, None] * np.arange(groups + 1) // groups
-    group_counts = np.diff(counts[borders], axis=1).astype(np.float64)
-    group_filled = np.diff(filled[borders], axis=1)
+    group_counts, log_q = _groups(counts, filled, ends, groups)
+    np.log(log_q, out=log_q)
     inside = counts[ends].astype(np.float64)
     beyond = total - inside
     last = histogram[ends - 1].astype(np.float64)
     entropy = plogp[ends] - _xlogx(last) + _xlogx(last + beyond)
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_q = np.log(group_counts / group_filled)
         # An empty last bin that receives what lies beyond is non-empty in P, and Q gives it nothing.
-        cross = np.where(group_counts > 0, group_counts * log_q, 0.0).sum(axis=1)
+        cross = np.multiply(group_counts, log_q, out=group_counts).sum(axis=1)
         cross += np.where(beyond > 0, beyond * np.where(last > 0, log_q[:, -1], -np.inf), 0.0)
         # P is divided by its total and Q by the count inside.
         divergence = (entropy - cross) / total - np.log(total) + np.log(inside)
     return np.where(np.isnan(divergence), np.inf, divergence)  # NaN: nothing is inside, Q is empty everywhere
+
+
+@numba.njit(nogil=True, cache=True, boundscheck=False)
+def _groups(
+    counts: NDArray[np.int64], filled: NDArray[np.int64], ends: NDArray[np.int64], groups: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """For the clipping after each of ``ends`` [n] bins what each group counts, and that over its bins in use (1 where
+    nothing is), both [n, groups]; ``counts`` and ``filled`` are running sums over the bins.
+    """
+    whole = np.empty((ends.size, groups))
+    shares = np.empty((ends.size, groups))
+    for row in range(ends.size):
+        bins, rest = ends[row] // groups, ends[row] % groups
+        begin = left = 0
+        for group in range(groups):  # it ends at ends[row] * (group + 1) // groups, without a division for each
+            left += rest
+            end = begin + bins + (left >= groups)
+            left -= groups * (left >= groups)
+            count = counts[end] - counts[begin]
+            whole[row, group] = count
+            shares[row, group] = count / max(filled[end] - filled[begin], 1) if count else 1.0
+            begin = end
+    return whole, shares
 
 
 def _xlogx(values: NDArray[np.float64]) -> NDArray[np.float64]:

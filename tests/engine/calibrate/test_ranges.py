@@ -71,6 +71,28 @@ def test_mse_is_as_good_as_brute_force(kind: str, level_count: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("level_count", [INT8_LEVELS, INT16_LEVELS])
+def test_mse_is_the_plain_search_to_the_bit(kind: str, level_count: int) -> None:
+    statistics, method = statistics_of(samples(kind)), MseRange()
+    histogram = statistics.histogram[: int(np.flatnonzero(statistics.histogram)[-1]) + 1]
+    edges = np.arange(len(histogram) + 1) * statistics.bin_width
+    edges[-1] = max(statistics.absolute_maximum, edges[-2] + statistics.bin_width / 1024)
+    steps = -np.diff(histogram / np.diff(edges), prepend=0.0, append=0.0)
+
+    def error(thresholds: np.ndarray) -> np.ndarray:
+        scales = (thresholds / level_count)[:, None]
+        levels = np.minimum(np.floor(edges / scales + 0.5), level_count)
+        errors = edges - levels * scales
+        return (levels * (scales * scales * scales / 12) + errors * errors * errors / 3) @ steps
+
+    coarse = statistics.absolute_maximum * np.geomspace(1.0, method.smallest, method.coarse_steps)
+    best = int(np.argmin(error(coarse)))
+    around = coarse[min(best + 1, len(coarse) - 1)], coarse[max(best - 1, 0)]
+    fine = np.append(np.linspace(*around, method.fine_steps), coarse[best])
+    assert method.threshold(statistics, level_count) == fine[np.argmin(error(fine))]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_percentile_against_numpy(kind: str) -> None:
     values = samples(kind)
     statistics = statistics_of(values)
