@@ -7,11 +7,7 @@ computed when asked for, from caches keyed by content. Not thread-safe: one sess
 from __future__ import annotations
 
 import copy
-import itertools
-import math
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,25 +23,27 @@ from engine.analyze.describe import (
     describe_plan,
     describe_regions,
     describe_timing,
-    describe_verdict,
     refusals,
 )
 from engine.analyze.detail import inspect_node
 from engine.analyze.errors import ErrorAnalysis
 from engine.analyze.evaluator import Evaluator, Sample
+from engine.analyze.region_trials import RegionTrials
 from engine.analyze.task import TaskMetric
 from engine.calibrate.data import CALIBRATION_SPLIT, EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.gather import Gathering
 from engine.calibrate.recipe import Recipe, load_recipe
-from engine.calibrate.result import CalibrationResult, check_method
+from engine.calibrate.result import CalibrationResult
 from engine.clock.estimate import Estimator, Simulation
 from engine.clock.report import describe_compilation, describe_frames
 from engine.clock.trace_file import write_trace
 from engine.errors import CalibrationError, DataError, GraphError, ModelFileError, PlanError, ProjectError
+from engine.graph.find import find_nodes
 from engine.graph.float_run import FloatModel
 from engine.graph.graph import Graph, TensorType
 from engine.graph.load import load_model
 from engine.memory import release_free_memory
+from engine.plan.check import check_plan
 from engine.plan.compile_options import Level
 from engine.plan.corrections import Corrected, Correction, CorrectionStore
 from engine.plan.resolve import Resolver
@@ -244,30 +242,9 @@ class Session:
         """Raise unless the plan fits the model and the target (None: the session's).
 
         Raises:
-            PlanError: A choice names no node, a method is unknown, two fusion regions have one name, or a figure of the
-                compile options is out of range or more than the target has. (A region that is not legal, or whose nodes
-                are gone, is no error: :meth:`regions` says so.)
+            PlanError: As :func:`engine.plan.check.check_plan`.
         """
-        if plan.compile.problem:
-            raise PlanError(plan.compile.problem)
-        target = target or self.target
-        if plan.compile.cores is not None and plan.compile.cores > target.core_count:
-            there = f"{target.name} has {target.core_count}"
-            raise PlanError(f"the plan asks for {plan.compile.cores} cores, {there}", hint="ask for fewer, or for all")
-        unknown = [node for node in plan.choices if node not in self.source_graph.by_id]
-        if unknown:
-            raise PlanError(f"the plan marks nodes that are not in the model: {', '.join(unknown[:3])}")
-        for method in (plan.default_method, *plan.methods.values()):
-            check_method(method)
-        for value, threshold in plan.thresholds.items():
-            if not 0.0 < threshold < math.inf:
-                raise PlanError(f"the threshold of value '{value}' is {threshold}", hint="choose a positive number")
-        for digest in plan.corrections:
-            self.corrections.get(digest)
-        names = [region.name for region in plan.regions]
-        for name in names:
-            if names.count(name) > 1:
-                raise PlanError(f"two fusion regions are called '{name}'", hint="rename or remove one of them")
+        check_plan(plan, self.source_graph, target or self.target, self.corrections)
 
     def set_target(self, target: str) -> None:
         """Plan for another target. Raises TargetError."""
@@ -282,17 +259,7 @@ class Session:
         Raises:
             PlanError: Nothing matches, or the pattern is neither.
         """
-        ids = [node.id for node in self.graph.nodes]
-        found = [i for i in ids if fnmatchcase(i, pattern) or fnmatchcase(i.lstrip("/").replace("/", "."), pattern)]
-        if not found:
-            try:
-                expression = re.compile(pattern)
-            except re.error as error:
-                raise PlanError(f"'{pattern}' is not a pattern: {error}") from error
-            found = [i for i in ids if expression.search(i)]
-        if not found:
-            raise PlanError(f"no node matches '{pattern}'", hint="list the nodes with `quantscope check`")
-        return tuple(found)
+        return find_nodes(self.graph, pattern)
 
     def mark(self, pattern: str, precision: Precision | str) -> tuple[str, ...]:
         """Request a precision for the nodes that match (see :meth:`find`); returns their ids.
@@ -320,7 +287,7 @@ class Session:
             PlanError: A rule forbids it (:meth:`region_verdict` tells all about it), nothing matches, or the name is
                 blank. The plan is as before.
         """
-        chosen = self._region_name() if name is None else name
+        chosen = self._region_trials.free_name() if name is None else name
         if not chosen.strip() or not chosen.isprintable():
             raise PlanError(f"{chosen!r} is no name for a region", hint="use letters, digits and spaces")
         verdict = self.region_verdict(nodes, chosen)
@@ -336,17 +303,9 @@ class Session:
         Raises:
             PlanError: There is no such region.
         """
-        region = self._region(name)
+        region = self._region_trials.region(name)
         self.plan = self.plan.without_region(name)
         return region
-
-    def _region(self, name: str) -> Region:
-        """A fusion region of the plan. Raises PlanError."""
-        for region in self.plan.regions:
-            if region.name == name:
-                return region
-        names = [region.name for region in self.plan.regions]
-        raise PlanError(f"there is no fusion region '{name}'", hint=f"there are: {', '.join(names) or 'none'}")
 
     def region_verdict(self, nodes: str | Sequence[str], name: str | None = None) -> RegionVerdict:
         """Whether nodes (ids, or a pattern) can run as one kernel beside the plan's other regions, what that saves,
@@ -356,22 +315,8 @@ class Session:
             PlanError: The pattern matches nothing.
         """
         ids = self.find(nodes) if isinstance(nodes, str) else tuple(nodes)
-        return self._verdict(self.plan, Region(self._region_name() if name is None else name, ids))
-
-    def _verdict(self, plan: Plan, region: Region) -> RegionVerdict:
-        """Whether a region is legal beside the others of a plan (of its choices, the session's are meant)."""
-        resolution = self._with_regions(plan)
-        verdict = self._resolver.check_region(resolution, region.nodes, region.name)
-        if not verdict.legal:
-            return describe_verdict(region.name, verdict)
-        sides = (plan.without_region(region.name), plan.with_region(region))
-        times = (self._timing.estimate(self._with_regions(side), self.plan.compile) for side in sides)
-        return describe_verdict(region.name, verdict, *times)
-
-    def _with_regions(self, plan: Plan) -> Resolution:
-        """The present resolution with a plan's fusion regions in place of its own."""
-        resolution = self.resolve()
-        return resolution if plan is self.plan else self._resolver.with_regions(resolution, plan)
+        trials = self._region_trials
+        return trials.verdict(Region(trials.free_name() if name is None else name, ids))
 
     def split_verdict(self, name: str, nodes: str | Sequence[str]) -> RegionSplit:
         """What cutting a fusion region in two gives: ``nodes`` (ids, or a pattern) on one side, the rest of the region
@@ -381,36 +326,16 @@ class Session:
         Raises:
             PlanError: There is no such region, or the pattern matches nothing.
         """
-        chosen = set(self.find(nodes) if isinstance(nodes, str) else nodes)
-        whole = self._region(name).nodes
-        sides = [tuple(n for n in whole if n in chosen), tuple(n for n in whole if n not in chosen)]
-        if not all(sides):
-            reason = "all of its nodes are on one side" if sides[0] else "none of its nodes is chosen"
-            return RegionSplit(name, reason=f"'{name}' is not cut: {reason}")
-        plan, free = self.plan.without_region(name), self._region_name()
-        parts: list[RegionVerdict] = []
-        for side in sides:
-            region = Region(free if parts else name, side)
-            verdict = self._verdict(plan, region)
-            if not verdict.legal and not self._is_one_unit(side):
-                return RegionSplit(name, refused=verdict, reason=verdict.reason)
-            if verdict.legal:
-                parts.append(verdict)
-                plan = plan.with_region(region)
-        return RegionSplit(name, tuple(parts))
-
-    def _is_one_unit(self, nodes: Sequence[str]) -> bool:
-        """Whether the nodes are one whole unit: a kernel without any region."""
-        unit = self.resolve().unit_of.get(nodes[0])
-        return unit is not None and set(unit.nodes) == set(nodes)
+        chosen = self.find(nodes) if isinstance(nodes, str) else nodes
+        return self._region_trials.split(name, chosen)
 
     def regions(self) -> tuple[RegionPlan, ...]:
         """The plan's fusion regions, each with whether it takes effect."""
         return describe_regions(self.plan, self.resolve())
 
-    def _region_name(self) -> str:
-        names = {region.name for region in self.plan.regions}
-        return next(name for name in map("region {}".format, itertools.count(1)) if name not in names)
+    @property
+    def _region_trials(self) -> RegionTrials:
+        return RegionTrials(self.plan, self.resolve(), self._resolver, self._timing)
 
     # Calibration
 
