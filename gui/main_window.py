@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QPoint, QSize, Qt
@@ -196,6 +198,8 @@ class MainWindow(QMainWindow):
         self.selection_label = QLabel()
 
     def _make_commands(self, prompts: Prompts) -> None:
+        self.panels = PanelCommands(self._fit_time, self)
+        show = self.panels.show
         self.files = FileCommands(
             self.document.document, self.session, prompts, self.preferences, self.notices, self.close
         )
@@ -215,20 +219,19 @@ class MainWindow(QMainWindow):
             self.views.reveal,
             self._refresh_actions,
         )
-        self.verifying = VerifyCommands(self.session, self.verification, self.notices, self._show_verification)
+        self.verifying = VerifyCommands(self.session, self.verification, self.notices, partial(show, "Verification"))
         self.advising = AdviceCommands(
-            self.document.document, self.session, self.view, self.advice, self._show_advice, self._refresh_actions
+            self.document.document, self.session, self.view, self.advice, partial(show, "Advice"), self._refresh_actions
         )
-        self.trains = TrainingCommands(self.document.document, self.session, self.training, self._show_training)
+        self.trains = TrainingCommands(self.document.document, self.session, self.training, partial(show, "Training"))
         self.quantising = QuantiseCommands(
             self.document.document,
             self.session,
             self.calibration,
             self.files.ask_and_calibrate,
-            self._show_calibration,
+            partial(show, "Calibration"),
         )
-        self.tuning = TuneCommands(self.document.document, self.session, self.pareto, self._show_pareto)
-        self.panels = PanelCommands(self._fit_time, self)
+        self.tuning = TuneCommands(self.document.document, self.session, self.pareto, partial(show, "Pareto"))
         asking = (self.verifying, self.advising, self.trains, self.quantising, self.tuning)
         parts = (self.files, self.edits, self.regions, *asking, self.views, self.panels)
         handlers = {key: handler for part in parts for key, handler in part.handlers().items()}
@@ -251,38 +254,16 @@ class MainWindow(QMainWindow):
             self._dock("Inspector", self.inspector, areas.RightDockWidgetArea),
             self._dock("Nodes", self.table, areas.BottomDockWidgetArea),
         ]
-        self._verification_dock = self._dock("Verification", self.verification, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], self._verification_dock)
-        self._verification_dock.hide()
-        self._advice_dock = self._dock("Advice", self.advice, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], self._advice_dock)
-        self._advice_dock.hide()
-        self._training_dock = self._dock("Training", self.training, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], self._training_dock)
-        self._training_dock.hide()
-        self._calibration_dock = self._dock("Calibration", self.calibration, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], self._calibration_dock)
-        self._calibration_dock.hide()
-        self._pareto_dock = self._dock("Pareto", self.pareto, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], self._pareto_dock)
-        self._pareto_dock.hide()
-        for name, panel in (*self.compiled.items(), *self.values.items()):
-            dock = self._dock(BY_ID[PANEL_COMMANDS[name]].text, panel, areas.BottomDockWidgetArea)
-            self.tabifyDockWidget(self._docks[-1], dock)
-            dock.hide()
-            self.panels.add(name, dock, COMPILED_HEIGHT)
+        asked = [self._hidden_dock(name, name, panel, height) for name, (panel, height) in self._asked_for().items()]
+        for name, panel in (*self.compiled.items(), *self.values.items(), ("errors", self.errors)):
+            self._hidden_dock(name, BY_ID[PANEL_COMMANDS[name]].text, panel, COMPILED_HEIGHT)
         compiler = self._dock(BY_ID[PANEL_COMMANDS["compiler"]].text, self.compiler, areas.RightDockWidgetArea)
         self.tabifyDockWidget(self._docks[1], compiler)
         self._docks[1].raise_()
         self.panels.add("compiler", compiler)
-        errors = self._dock(BY_ID[PANEL_COMMANDS["errors"]].text, self.errors, areas.BottomDockWidgetArea)
-        self.tabifyDockWidget(self._docks[-1], errors)
-        errors.hide()
-        self.panels.add("errors", errors, COMPILED_HEIGHT)
         self.setCorner(Qt.Corner.BottomRightCorner, areas.RightDockWidgetArea)
         menus["View"].addSeparator()
-        asked = (self._verification_dock, self._advice_dock, self._training_dock, self._calibration_dock)
-        for dock in (*self._docks, *asked, self._pareto_dock):
+        for dock in (*self._docks, *asked):
             menus["View"].addAction(dock.toggleViewAction())
         self.statusBar().addWidget(self.progress, 1)
         self.statusBar().addPermanentWidget(self.selection_label)
@@ -314,6 +295,25 @@ class MainWindow(QMainWindow):
             bar.setMovable(False)
             bar.setContextMenuPolicy(Qt.ContextMenuPolicy.PreventContextMenu)
         self._tool_bars: tuple[QToolBar, ...] = (commands, totals)
+
+    def _asked_for(self) -> Mapping[str, tuple[QWidget, int]]:
+        """The panels that come to the front when something is asked for in them, by title, and how high they should be
+        then (0: as high as they happen to be)."""
+        return {
+            "Verification": (self.verification, 0),
+            "Advice": (self.advice, COMPILED_HEIGHT),
+            "Training": (self.training, COMPILED_HEIGHT),
+            "Calibration": (self.calibration, 0),
+            "Pareto": (self.pareto, COMPILED_HEIGHT),
+        }
+
+    def _hidden_dock(self, name: str, title: str, panel: QWidget, good_height: int) -> QDockWidget:
+        """A dock beside the node table that waits to be shown by name."""
+        dock = self._dock(title, panel, Qt.DockWidgetArea.BottomDockWidgetArea)
+        self.tabifyDockWidget(self._docks[-1], dock)
+        dock.hide()
+        self.panels.add(name, dock, good_height)
+        return dock
 
     def _dock(self, title: str, widget: QWidget, area: Qt.DockWidgetArea) -> QDockWidget:
         dock = QDockWidget(title, self)
@@ -423,37 +423,9 @@ class MainWindow(QMainWindow):
         self.table.set_heat(heat, self.view.overlay)
         self.hierarchy.set_heat(heat)
 
-    def _show_verification(self) -> None:
-        """Bring the panel to the front, beside the node table."""
-        self._verification_dock.show()
-        self._verification_dock.raise_()
-
-    def _show_advice(self) -> None:
-        """Bring the panel to the front, high enough for the table below the verdict."""
-        self._advice_dock.show()
-        self._advice_dock.raise_()
-        self.panels.grow(self._advice_dock, COMPILED_HEIGHT)
-
     def _want_sensitivity(self) -> None:
         """It is measured only while it is what colours the graph."""
         self.analysis.want_sensitivity(self.view.overlay is Overlay.SENSITIVITY)
-
-    def _show_training(self) -> None:
-        """Bring the panel to the front, high enough for the form and the curves."""
-        self._training_dock.show()
-        self._training_dock.raise_()
-        self.panels.grow(self._training_dock, COMPILED_HEIGHT)
-
-    def _show_calibration(self) -> None:
-        """Bring the panel to the front, beside the node table."""
-        self._calibration_dock.show()
-        self._calibration_dock.raise_()
-
-    def _show_pareto(self) -> None:
-        """Bring the panel to the front, high enough for the plot."""
-        self._pareto_dock.show()
-        self._pareto_dock.raise_()
-        self.panels.grow(self._pareto_dock, COMPILED_HEIGHT)
 
     def _fit_time(self) -> None:
         """Timeline and memory plan show the same stretch: what one of them is seen with goes for both."""
@@ -463,8 +435,9 @@ class MainWindow(QMainWindow):
         """A panel came to the front, or went: only what is seen is asked for and kept up."""
         if name in COMPILED_PANELS:
             self.session.want_compilation(name, is_seen)
-        watched = {**self.compiled, **self.values, "compiler": self.compiler, "errors": self.errors}[name]
-        watched.set_watched(is_seen)
+        watched = {**self.compiled, **self.values, "compiler": self.compiler, "errors": self.errors}
+        if name in watched:
+            watched[name].set_watched(is_seen)
         self._refresh_actions()
 
     def _refresh_actions(self) -> None:

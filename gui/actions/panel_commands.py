@@ -40,16 +40,20 @@ class PanelCommands(QObject):
 
     def toggle(self, name: str) -> None:
         """Hide what is seen; bring to the front what is not."""
-        dock = self._docks[name]
         if name in self.seen:
-            dock.hide()
+            self._docks[name].hide()
         else:
-            dock.show()
-            dock.raise_()
-            self.grow(dock, self._good_heights[name])
+            self.show(name)
+
+    def show(self, name: str) -> None:
+        """Bring a dock to the front."""
+        dock = self._docks[name]
+        dock.show()
+        dock.raise_()
+        self._grow(dock, self._good_heights[name])
 
     @staticmethod
-    def grow(dock: QDockWidget, height: int) -> None:
+    def _grow(dock: QDockWidget, height: int) -> None:
         """Make a dock as high as it should be, if it is lower and the graph keeps most of the window."""
         window = dock.parentWidget()
         if isinstance(window, QMainWindow) and not dock.isFloating():

@@ -5,12 +5,17 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import shiboken6
 from PySide6.QtCore import QCoreApplication, QEvent, QObject, QStandardPaths, QThread, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
+from pytestqt.qtbot import QtBot
+
+from gui.main_window import MainWindow
+from tests.gui.windows import WAIT_MS, Answers, window_for
 
 QT_OWN_WINDOWS = {"QTipLabel"}
 """Windows that Qt makes once and keeps: the tool tip."""
@@ -127,3 +132,15 @@ def _record_starts(
         return [item for item in objects if item is not None and shiboken6.isValid(item) and is_busy(item)]
 
     return running
+
+
+@pytest.fixture
+def window(tmp_path: Path, qtbot: QtBot) -> Iterator[MainWindow]:
+    """A window with an engine process of its own; what the test left unsaved is given up."""
+    made = window_for(tmp_path, Answers(), live_samples=1)
+    qtbot.addWidget(made, before_close_func=lambda _: made.shutdown())
+    made.resize(1400, 900)
+    made.show()
+    yield made
+    qtbot.waitUntil(lambda: made.session.activity is None, timeout=WAIT_MS)
+    made.document.document.saved("", made.document.document.plan)

@@ -14,10 +14,9 @@ from pytestqt.qtbot import QtBot
 
 from gui.document.notice import Level
 from gui.main_window import MainWindow
-from tests.gui.windows import Answers, window_for
+from tests.gui.windows import WAIT_MS, Answers, window_for
 
 MODEL = Path(str(files("resources").joinpath("models"))) / "swin_fmnist.onnx"
-WAIT_MS = 100_000
 PANELS = ("timeline", "memory", "roofline")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,11 @@ from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.prompts import Unsaved
 from gui.panels.node_table.model import COLUMNS
 from gui.panels.verification.model import COLUMNS as VERIFICATION_COLUMNS
-from tests.gui.windows import Answers, window_for
+from tests.gui.windows import MODELS, WAIT_MS, Answers, window_for
 
-MODELS = Path(str(files("resources").joinpath("models")))
 MODEL = MODELS / "swin_fmnist.onnx"
 SAMPLES = MODELS / "fmnist_samples.npz"
 RECIPE = MODELS / "fmnist.toml"
-WAIT_MS = 100_000
 CALIBRATION_SAMPLES = 4
 LEFT = Qt.MouseButton.LeftButton
 LASSO = Qt.KeyboardModifier.ShiftModifier | Qt.KeyboardModifier.AltModifier

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
-import pytest
 from pytestqt.qtbot import QtBot
 
 from gui.document.notice import Level
 from gui.main_window import MainWindow
-from tests.gui.windows import Answers, window_for
-
-MODELS = Path(str(files("resources").joinpath("models")))
-WAIT_MS = 100_000
-
-
-@pytest.fixture
-def window(tmp_path: Path, qtbot: QtBot) -> Iterator[MainWindow]:
-    for name in ("mobile_fmnist.onnx", "mobile_fmnist.qscope", "fmnist_samples.npz"):
-        shutil.copy(MODELS / name, tmp_path)
-    made = window_for(tmp_path, Answers(), live_samples=1)
-    qtbot.addWidget(made, before_close_func=lambda _: made.shutdown())
-    made.resize(1400, 900)
-    made.show()
-    yield made
-    qtbot.waitUntil(lambda: made.session.activity is None, timeout=WAIT_MS)
-    made.document.document.saved("", made.document.document.plan)
+from tests.gui.windows import MODELS, WAIT_MS
 
 
 def test_a_search_fills_the_panel_while_edits_are_answered(window: MainWindow, qtbot: QtBot, tmp_path: Path) -> None:
+    for name in ("mobile_fmnist.onnx", "mobile_fmnist.qscope", "fmnist_samples.npz"):
+        shutil.copy(MODELS / name, tmp_path)
     document, panel = window.document.document, window.pareto
     assert not panel.button.isEnabled()
     window.open_path(str(tmp_path / "mobile_fmnist.qscope"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -11,10 +10,7 @@ from pytestqt.qtbot import QtBot
 
 from engine.session import Session
 from gui.main_window import MainWindow
-from tests.gui.windows import Answers, window_for
-
-MODELS = Path(str(files("resources").joinpath("models")))
-WAIT_MS = 100_000
+from tests.gui.windows import MODELS, WAIT_MS, Answers, window_for
 
 
 @pytest.fixture

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib.resources import files
-from pathlib import Path
-
-import pytest
 from pytestqt.qtbot import QtBot
 
 from gui.document.notice import Level
 from gui.main_window import MainWindow
-from tests.gui.windows import Answers, window_for
-
-MODELS = Path(str(files("resources").joinpath("models")))
-WAIT_MS = 100_000
-
-
-@pytest.fixture
-def window(tmp_path: Path, qtbot: QtBot) -> Iterator[MainWindow]:
-    made = window_for(tmp_path, Answers(), live_samples=1)
-    qtbot.addWidget(made, before_close_func=lambda _: made.shutdown())
-    made.resize(1400, 900)
-    made.show()
-    yield made
-    qtbot.waitUntil(lambda: made.session.activity is None, timeout=WAIT_MS)
-    made.document.document.saved("", made.document.document.plan)
+from tests.gui.windows import MODELS, WAIT_MS
 
 
 def test_a_run_is_watched_stopped_and_applied(window: MainWindow, qtbot: QtBot) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 
 from PySide6.QtCore import QSettings
@@ -15,6 +16,9 @@ from gui.document.preferences import Preferences
 from gui.main_window import MainWindow
 from gui.panels.dialogs.model import SamplesForm
 from gui.panels.dialogs.prompts import Prompts, Unsaved
+
+MODELS = Path(str(files("resources").joinpath("models")))
+WAIT_MS = 100_000
 
 
 class Answers(Prompts):
