@@ -26,6 +26,7 @@ from engine.analyze.describe import (
     refusals,
 )
 from engine.analyze.detail import inspect_node
+from engine.analyze.doubts import doubts
 from engine.analyze.errors import ErrorAnalysis
 from engine.analyze.evaluator import Evaluator, Sample
 from engine.analyze.region_trials import RegionTrials
@@ -117,6 +118,7 @@ class Session:
         calibration: Ranges, or None before :meth:`calibrate`.
         data: Where calibration samples come from, or None.
         project: Path of the project file it was opened from or saved to, or None.
+        warnings: Lines for the user about what was opened or calibrated last.
     """
 
     def __init__(self, graph: Graph, target: str = DEFAULT_TARGET, bindings: Mapping[str, int] | None = None) -> None:
@@ -177,9 +179,10 @@ class Session:
         session.corrections = saved.corrections
         session.set_plan(saved.plan)
         session.calibration, session.data, session.project = saved.calibration, saved.data, path
+        session.warnings = session._doubts()
         if saved.data is not None and not saved.data.path.exists():
             missing = f"{path}: its calibration data {saved.data.path} is not there; errors cannot be measured"
-            session.warnings = (missing,)
+            session.warnings = (missing, *session.warnings)
         return session
 
     @staticmethod
@@ -369,7 +372,11 @@ class Session:
         self.calibration = gather(model, dataset, batch, quick=quick, progress=progress, cancelled=cancelled)
         self.data = source
         self._dataset = (source, dataset)
+        self.warnings = self._doubts()
         return self.calibration
+
+    def _doubts(self) -> tuple[str, ...]:
+        return () if self.calibration is None else doubts(self.calibration, self.source_graph)
 
     def _calibration_graph(self, samples: int, elements: int) -> tuple[Graph, int]:
         """The graph to calibrate with: bound to a larger batch where the model allows it, samples abound and its values
@@ -596,12 +603,24 @@ class Session:
         Raises:
             CalibrationError, DataError, Cancelled: As :meth:`analyze`.
         """
-        recipe = recipe or (self.data.recipe if self.data is not None else None)
-        dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
+        dataset = self.evaluation_data(data, recipe=recipe, split=split, samples=samples)
         metric = TaskMetric(dataset, self.graph)
         for runner, size in self._evaluation_runners(len(dataset)):
             metric.run(runner.source_evaluator, runner.program(), size, progress, cancelled)
         return metric.report(len(cpu_nodes(self.graph, self.resolve())))
+
+    def evaluation_data(
+        self, data: str | Path, *, recipe: Recipe | None = None, split: str | None = None, samples: int | None = None
+    ) -> Dataset:
+        """What :meth:`evaluate` would read: long work that ends with it asks beforehand.
+
+        Raises:
+            DataError: The samples or their labels do not fit the model.
+        """
+        recipe = recipe or (self.data.recipe if self.data is not None else None)
+        dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
+        TaskMetric(dataset, self.graph)  # looks at the labels
+        return dataset
 
     def verify(
         self,

@@ -27,9 +27,16 @@ def interval_of(values: list[float]) -> Interval:
     if len(finite) == 1:
         return Interval(mean)
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in finite) / (len(finite) - 1))
-    degrees = len(finite) - 1
-    quantile = _T_975[degrees - 1] if degrees <= len(_T_975) else 1.96
-    return Interval(mean, quantile * deviation / math.sqrt(len(finite)))
+    width = relative_half_width(len(finite))
+    return Interval(mean, None if width is None else width * deviation)
+
+
+def relative_half_width(count: int) -> float | None:
+    """Half of the 95 % interval of a mean of ``count`` values, in their standard deviations; None for one value."""
+    if count < 2:
+        return None
+    quantile = _T_975[count - 2] if count - 1 <= len(_T_975) else 1.96
+    return quantile / math.sqrt(count)
 
 
 @dataclass

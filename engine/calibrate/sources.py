@@ -70,7 +70,8 @@ def open_source(path: Path, graph_inputs: Mapping[str, TensorType], recipe: Reci
         raise DataError("does not exist", path=path, hint="name a folder of pictures or an .npz file")
     if path.suffix.lower() == ".npz":
         return NpzSamples(path, graph_inputs, recipe)
-    raise DataError("is neither a folder of pictures nor an .npz file", path=path)
+    hint = "name the folder that holds the pictures, or save arrays with numpy.savez(file, name=array)"
+    raise DataError("is neither a folder of pictures nor an .npz file", path=path, hint=hint)
 
 
 class PictureFolder:
@@ -80,10 +81,11 @@ class PictureFolder:
 
     def __init__(self, path: Path, graph_inputs: Mapping[str, TensorType], recipe: Recipe | None) -> None:
         self.path = path
+        files = _picture_names(path)
         self._recipe = _required(recipe, path)
         self._input = _only_input(graph_inputs, path)
         _check_recipe(self._recipe, self._input, graph_inputs[self._input], path)
-        self._files = _picture_names(path)
+        self._files = files
         table = path / labels_csv.FILE_NAME
         self.labels: NDArray[np.int64] | None = None
         self.splits: tuple[str, ...] | None = None

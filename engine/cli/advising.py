@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 
 from engine.advise.advisor import Advisor, Labelled, Options
+from engine.cli.opening import open_project
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import PlanError, ProjectError
+from engine.errors import PlanError, QuantscopeError
 from engine.plan.types import Plan
-from engine.project import SUFFIX
 from engine.reports_advice import AccuracyAdvice, Aim, Answer, Diagnosis, Trial
 from engine.session import Session
 
@@ -44,17 +44,19 @@ class Wanted:
 
 def advise(project: Path, wanted: Wanted, json: Path | None) -> int:
     """Print and write the advice, apply what is wanted; returns the exit status that goes with the verdict."""
-    if project.suffix != SUFFIX:
-        raise ProjectError("is not a project", path=project, hint="make one with `quantscope new`")
-    session = Session.open(project)
-    advisor = _run(session, wanted)
+    session = open_project(project)
+    advisor, problem = _run(session, wanted)
     advice = advisor.advice
     offered = _offered(advice)
     _print_places(advice)
     _print_remedies(advice, offered)
     _print_combination(advice)
-    applied = "" if wanted.apply is None else _apply(session, project, advisor, offered, wanted.apply)
+    is_applied = wanted.apply is not None and problem is None
+    applied = _apply(session, project, advisor, offered, wanted.apply or 0) if is_applied else ""
     write_json(json, {**msgspec.structs.asdict(advice), "applied": applied})
+    if problem is not None:
+        print("no verdict: the advice above is what was found until it ended")
+        raise problem
     verdict = advice.verdict
     if verdict is None:
         print("no verdict: only the chosen nodes were looked at")
@@ -63,16 +65,22 @@ def advise(project: Path, wanted: Wanted, json: Path | None) -> int:
     return EXIT_STATUS[verdict.answer]
 
 
-def _run(session: Session, wanted: Wanted) -> Advisor:
+def _run(session: Session, wanted: Wanted) -> tuple[Advisor, QuantscopeError | KeyboardInterrupt | None]:
+    """The advice, and what ended it early where something was found until then."""
     nodes = tuple(dict.fromkeys(node for pattern in wanted.patterns for node in session.find(pattern)))
     options = Options(
         nodes, wanted.places, samples=wanted.samples, aim=wanted.aim, data=wanted.data, with_verdict=not nodes
     )
     advisor = Advisor(session, options)
-    with progress_bar("advising") as progress:
-        for stage in advisor.run():
-            progress(stage.done, stage.total)
-    return advisor
+    try:
+        with progress_bar("advising") as progress:
+            for stage in advisor.run():
+                progress(stage.done, stage.total)
+    except (QuantscopeError, KeyboardInterrupt) as problem:
+        if not advisor.advice.diagnoses:
+            raise
+        return advisor, problem
+    return advisor, None
 
 
 def _offered(advice: AccuracyAdvice) -> Sequence[Trial]:

@@ -10,7 +10,7 @@ import msgspec
 from engine.bindings import parse_bindings
 from engine.calibrate.recipe import load_recipe
 from engine.cli.analysing import Parts, tell
-from engine.cli.opening import open_project
+from engine.cli.opening import open_project, print_warnings
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError, TargetError
 from engine.files import write_atomic
@@ -57,7 +57,9 @@ def new(
     if preset is not None:
         run_preset(session, preset, samples or PRESET_SAMPLES)
     session.save(output)
-    print(f"wrote {output}: {len(session.graph.nodes)} nodes, calibrated on {result.samples} samples for {target}")
+    on = "1 sample" if result.samples == 1 else f"{result.samples} samples"
+    print(f"wrote {output}: {len(session.graph.nodes)} nodes, calibrated on {on} for {target}")
+    print_warnings(session)
     record = {"project": str(output), "nodes": len(session.graph.nodes), "samples": result.samples, "target": target}
     write_json(json, record)
 

@@ -14,6 +14,11 @@ def open_project(path: Path) -> Session:
     if path.suffix != SUFFIX:
         raise ProjectError("is not a project", path=path, hint="make one with `quantscope new`")
     session = Session.open(path)
+    print_warnings(session)
+    return session
+
+
+def print_warnings(session: Session) -> None:
+    """What the user should know of what was opened or calibrated."""
     for warning in session.warnings:
         print(f"warning: {warning}")
-    return session

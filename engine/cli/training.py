@@ -12,10 +12,9 @@ from types import FrameType
 import msgspec
 
 from engine.calibrate.recipe import load_recipe
+from engine.cli.opening import open_project
 from engine.cli.output import progress_bar, write_json
-from engine.errors import PlanError, ProjectError
-from engine.project import SUFFIX
-from engine.session import Session
+from engine.errors import PlanError
 from engine.train.records import MetricPoint, TrainOptions, TrainProgress, TrainReport
 from engine.train.trainer import train
 
@@ -45,13 +44,9 @@ def train_project(
     project: Path, output: Path | None, sources: Sources, chosen: TrainOptions, json: Path | None
 ) -> None:
     """Train, print the course, and save the project (under another name where there is an ``output``)."""
-    if project.suffix != SUFFIX:
-        raise ProjectError("is not a project", path=project, hint="make one with `quantscope new`")
     if sources.resume and sources.checkpoint is None:
         raise PlanError("there is nothing to go on from", hint="name the file with --checkpoint")
-    session = Session.open(project)
-    for warning in session.warnings:
-        print(f"warning: {warning}")
+    session = open_project(project)
     with _stopping() as stopped, progress_bar("training") as progress:
         plan, report = train(
             session,

@@ -53,17 +53,13 @@ def tune_project(
     json: Path | None,
 ) -> bool:
     """Search, print the front, write the chosen plan; returns whether a plan keeps the bounds."""
-    from engine.session import Session
+    from engine.cli.opening import open_project
     from engine.tune.journal import journal_path
     from engine.tune.tune import tune
 
-    if project.suffix != SUFFIX:
-        raise ProjectError("is not a project", path=project, hint="make one with `quantscope new`")
     if output is not None and output.suffix != SUFFIX:
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
-    session = Session.open(project)
-    for warning in session.warnings:
-        print(f"warning: {warning}")
+    session = open_project(project)
     with _executor(session, workers) as executor, _interruptible() as interrupted, _narrator() as heard:
         report = tune(
             session,

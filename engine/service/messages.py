@@ -268,6 +268,7 @@ class Calibrated(Answer, frozen=True, tag="calibrated"):
 
     samples: int
     data: str
+    warnings: tuple[str, ...] = ()
 
 
 class Inspected(Answer, frozen=True, tag="inspected"):

@@ -262,7 +262,7 @@ def calibrate(worker: Worker, request: Calibrate) -> None:
     )
     worker.stop_live()
     worker.stop_background()
-    worker.send(Calibrated(id=request.id, samples=result.samples, data=request.path))
+    worker.send(Calibrated(id=request.id, samples=result.samples, data=request.path, warnings=session.warnings))
 
 
 @handles(Inspect)

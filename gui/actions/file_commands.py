@@ -185,7 +185,7 @@ class FileCommands:
 
     def _on_calibrated(self, samples: int) -> None:
         self._dismiss_opening()
-        self._notices.post(Notice(Level.INFO, f"Calibrated on {samples:,} samples."))
+        self._notices.post(Notice(Level.INFO, f"Calibrated on {samples:,} sample{'' if samples == 1 else 's'}."))
 
 
 def opening_notice(document: Document) -> Notice | None:

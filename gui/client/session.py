@@ -195,8 +195,7 @@ class EngineSession(QObject):
         def handle(answer: AnyAnswer) -> None:
             if isinstance(answer, Opened):
                 self._document.open(answer, path, bindings)
-                for warning in answer.warnings:
-                    self._notice(Level.WARNING, warning)
+                self._warn(answer.warnings)
                 self.opened.emit(path)
             else:
                 self._send_plan()  # edits made in the meantime
@@ -236,6 +235,7 @@ class EngineSession(QObject):
             if isinstance(answer, Calibrated):
                 self._document.calibrated(answer.samples, answer.data, source)
                 self.calibrated.emit(answer.samples)
+                self._warn(answer.warnings)
 
         self._submit(lambda i: _calibrate(i, source), handle, "Calibrating")
 
@@ -601,6 +601,10 @@ class EngineSession(QObject):
     def _hide(self, answer: AnyAnswer) -> None:
         if self._activity is not None and self._activity.request_id == answer.id:
             self._show(None)
+
+    def _warn(self, warnings: Sequence[str]) -> None:
+        for warning in warnings:
+            self._notice(Level.WARNING, warning)
 
     def _notice(self, level: Level, text: str, details: str = "", action: str = "") -> None:
         self.noticed.emit(Notice(level, text, details, action))
