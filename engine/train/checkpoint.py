@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,9 @@ from engine.errors import PlanError, ProjectError
 from engine.files import replacing
 from engine.train.records import LossPoint, MetricPoint
 
-_FORMAT = 1
+_MAGIC = b"quantscope training run 2\n"
+_DIGEST_BYTES = 16
+"""Of the content behind it: torch's own reader takes damaged numbers for good."""
 
 
 @dataclass(eq=False)
@@ -38,16 +41,18 @@ def write_state(
 ) -> None:
     """Write a checkpoint, atomically. Raises ProjectError where that fails; what was there before is intact."""
     content = {
-        "format": _FORMAT,
         "identity": dict(identity),
         "step": state.step,
-        "curves": msgspec.json.encode((state.losses, state.metrics, state.best_point)),
+        "curves": msgspec.msgpack.encode((state.losses, state.metrics, state.best_point)),
         "best": state.best,
         "module": module.state_dict(),
         "optimiser": optimiser.state_dict(),
     }
+    saved = io.BytesIO()
+    torch.save(content, saved)
     with replacing(path, ProjectError) as stream:
-        torch.save(content, stream)
+        stream.write(_MAGIC + _digest(saved.getbuffer()))
+        stream.write(saved.getbuffer())
 
 
 def read_state(
@@ -67,17 +72,21 @@ def read_state(
             raise PlanError(f"this checkpoint is of another run: it has {what}", path=path, hint=hint)
     module.load_state_dict(content["module"])
     optimiser.load_state_dict(content["optimiser"])
-    curves = msgspec.json.decode(content["curves"], type=tuple[list[LossPoint], list[MetricPoint], MetricPoint])
+    curves = msgspec.msgpack.decode(content["curves"], type=tuple[list[LossPoint], list[MetricPoint], MetricPoint])
     return TrainState(content["step"], *curves, best=content["best"])
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, weights_only=True)
+        data = path.read_bytes()
     except OSError as error:
         raise PlanError(f"cannot be read: {error.strerror or error}", path=path) from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise PlanError("is no checkpoint of a training run", path=path) from error
-    if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise PlanError("is no checkpoint of a training run", path=path)
-    return content
+    head = len(_MAGIC) + _DIGEST_BYTES
+    if data[:head] != _MAGIC + _digest(data[head:]):
+        hint = "it is damaged, or of another version: start anew without --resume"
+        raise PlanError("is no checkpoint of a training run", path=path, hint=hint)
+    return torch.load(io.BytesIO(data[head:]), weights_only=True)
+
+
+def _digest(content: bytes | memoryview) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()

@@ -17,8 +17,10 @@ from torch import Tensor
 from engine.analyze.task import class_count
 from engine.calibrate.data import open_data
 from engine.calibrate.recipe import Recipe
-from engine.errors import GraphError, PlanError
+from engine.errors import GraphError, PlanError, ProjectError
 from engine.memory import release_free_memory
+from engine.plan.compile_options import CompileOptions
+from engine.plan.data import data_of
 from engine.plan.types import Plan
 from engine.train.checkpoint import TrainState, read_state, write_state
 from engine.train.convert import TITLE, convert, differing_bits, prepare
@@ -81,6 +83,7 @@ def train(
         DataError: Samples or labels do not fit the model.
         CalibrationError, GraphError: The session has no integer program.
         PlanError: Options that make no sense, a checkpoint of another run, or a device that is not there.
+        ProjectError: The checkpoint cannot be written when the run begins. Later that is in the report's text.
     """
     trainer = prepared_trainer(session, data, options or TrainOptions(), recipe, split, samples, device)
     if resume is not None:
@@ -133,6 +136,7 @@ class Trainer:
         self._state = TrainState()
         self._ending: Ending = "finished"
         self._problem = ""
+        self._unsaved = ""
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint. Raises PlanError where it is none of this run."""
@@ -142,6 +146,7 @@ class Trainer:
         """Train to the end, or until the run diverges; how far it is after each step, and while it is judged."""
         if self._lacks_judgement():
             yield from self._measure()
+        self._save(checkpoint)  # what cannot be written is better said before hours of work
         yield self._course()
         for places in self._remaining():
             if not self._step(places):
@@ -149,14 +154,14 @@ class Trainer:
                 return
             if self._lacks_judgement():
                 yield from self._measure()
-                self._save(checkpoint)
+                self._try_to_save(checkpoint)
             yield self._course()
 
     def stop(self, checkpoint: Path | None = None) -> None:
         """End the run where it is."""
         if self._state.step < self._steps:
             self._ending = "cancelled"
-            self._save(checkpoint)
+            self._try_to_save(checkpoint)
 
     def finish(self) -> tuple[Plan, TrainReport]:
         """The plan with the best numbers, compared with the module once more, and the report."""
@@ -309,12 +314,22 @@ class Trainer:
         if checkpoint is not None:
             write_state(checkpoint, self._identity(), self._state, self._module, self._optimiser)
 
+    def _try_to_save(self, checkpoint: Path | None) -> None:
+        """As :meth:`_save`; a failure does not cost the run, whose report tells it."""
+        try:
+            self._save(checkpoint)
+            self._unsaved = ""
+        except ProjectError as failure:
+            self._unsaved = f"; the last checkpoint is missing: {failure}"
+
     def _identity(self) -> Mapping[str, object]:
         """What a run's continuation must have in common with it, by name."""
-        plan = self._session.plan
+        session = self._session
+        plan = data_of(session.plan, session.target_reference)
+        numbers = msgspec.structs.replace(plan, regions=(), compile=CompileOptions())  # these two only schedule
         return {
-            "model": self._session.graph.digest,
-            "plan": repr((sorted(plan.choices.items()), plan.corrections, sorted(plan.thresholds.items()))),
+            "model": session.graph.digest,
+            "plan": msgspec.json.encode(numbers, order="deterministic").decode(),
             "data": str(self._samples.dataset.path.resolve()),
             "samples": len(self._samples.dataset),
             **msgspec.structs.asdict(self._options),
@@ -329,9 +344,9 @@ class Trainer:
         }[self._ending]
         best = state.best_point
         if best.step == 0:
-            return f"{how}; nothing was better than the program before, which is kept"
+            return f"{how}; nothing was better than the program before, which is kept{self._unsaved}"
         figures = " → ".join(self._judge.figure(point.metric) for point in (state.metrics[0], best))
-        return f"{how}; {figures} on {len(self._samples.held_out)} samples kept aside (step {best.step})"
+        return f"{how}; {figures} on {len(self._samples.held_out)} samples kept aside (step {best.step}){self._unsaved}"
 
 
 def _optimiser(module: IntegerModule, options: TrainOptions) -> torch.optim.Optimizer:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import onnx
 import pytest
 import torch
 
-from engine.errors import DataError, PlanError
+from engine.errors import DataError, PlanError, ProjectError
 from engine.session import Session
 from engine.train.records import TrainOptions, TrainProgress
 from engine.train.trainer import train
@@ -123,6 +125,59 @@ def test_a_checkpoint_of_another_run_is_refused(session: Session, tmp_path: Path
         train(session, path, OPTIONS, resume=checkpoint)
     with pytest.raises(PlanError, match="No such file"):
         train(session, path, OPTIONS, resume=tmp_path / "absent.pt")
+
+
+def test_a_checkpoint_is_of_one_way_to_choose_ranges(session: Session, tmp_path: Path) -> None:
+    path, checkpoint, options = data(tmp_path), tmp_path / "run.pt", msgspec.structs.replace(OPTIONS, epochs=1)
+    train(session, path, options, checkpoint=checkpoint)
+    session.set_plan(dataclasses.replace(session.plan, default_method="max"))
+    with pytest.raises(PlanError, match="another run: it has the plan"):
+        train(session, path, options, resume=checkpoint)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.97])
+def test_a_damaged_checkpoint_is_refused(session: Session, tmp_path: Path, share: float) -> None:
+    path, checkpoint, options = data(tmp_path), tmp_path / "run.pt", msgspec.structs.replace(OPTIONS, epochs=1)
+    train(session, path, options, checkpoint=checkpoint)
+    whole = checkpoint.read_bytes()
+    at = int(share * len(whole))
+    for damaged in (whole[:at], whole[:at] + bytes(64) + whole[at + 64 :]):
+        checkpoint.write_bytes(damaged)
+        with pytest.raises(PlanError, match=r"run\.pt: is no checkpoint of a training run; it is damaged"):
+            train(session, path, options, resume=checkpoint)
+
+
+def test_an_exact_program_can_be_gone_on_with(session: Session, tmp_path: Path) -> None:
+    """Without an error the metric is infinite, which JSON has no number for."""
+    x, _ = problem(64, 2)
+    np.savez(tmp_path / "zero.npz", x=np.zeros_like(x))
+    checkpoint, options = tmp_path / "run.pt", msgspec.structs.replace(OPTIONS, epochs=1)
+    _, whole = train(session, tmp_path / "zero.npz", options, checkpoint=checkpoint)
+    assert whole.start.metric == math.inf
+    _, again = train(session, tmp_path / "zero.npz", options, resume=checkpoint)
+    assert again == whole
+
+
+def test_a_checkpoint_that_cannot_be_written_is_said_before_the_first_step(session: Session, tmp_path: Path) -> None:
+    seen: list[TrainProgress] = []
+    with pytest.raises(ProjectError, match="cannot be written"):
+        train(session, data(tmp_path), OPTIONS, checkpoint=tmp_path / "absent" / "run.pt", observe=seen.append)
+    assert not any(course.losses for course in seen)
+
+
+def test_a_checkpoint_that_cannot_be_written_later_costs_nothing_else(session: Session, tmp_path: Path) -> None:
+    path, checkpoint, options = data(tmp_path), tmp_path / "run.pt", msgspec.structs.replace(OPTIONS, epochs=2)
+    whole_plan, whole = train(session, path, options)
+
+    def block(course: TrainProgress) -> None:
+        if checkpoint.is_file():
+            checkpoint.unlink()
+            checkpoint.mkdir()
+
+    plan, report = train(session, path, options, checkpoint=checkpoint, observe=block)
+    assert plan == whole_plan
+    assert report.best == whole.best
+    assert "the last checkpoint is missing" in report.text and "run.pt" in report.text
 
 
 def test_cancelled_before_the_first_step_it_keeps_the_program(session: Session, tmp_path: Path) -> None:
