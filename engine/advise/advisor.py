@@ -130,6 +130,9 @@ class Advisor:
         for node in self._options.nodes:
             if node not in self._session.graph.by_id:
                 raise PlanError(f"the model has no node '{node}'", hint="list the nodes with `quantscope check`")
+        data = self._options.data
+        if data is not None and self._options.with_verdict:
+            self._session.evaluation_data(data.path, split=data.split, samples=data.samples)
         samples = tuple(self._session.samples(self._options.samples))
         if not samples:
             raise DataError("there are no calibration samples to try remedies on", hint="calibrate with more samples")

@@ -91,9 +91,7 @@ def _differs(a: Measured, b: Measured) -> bool:
     return abs(difference.mean) > difference.half_width
 
 
-def point_of(
-    session: Session, space: Space, found: Found, measured: Measured, like: int | None = None
-) -> TunePoint:
+def point_of(session: Session, space: Space, found: Found, measured: Measured, like: int | None = None) -> TunePoint:
     """The record of a measured plan."""
     plan = space.plan(found.genome)
     effective = session.with_plan(plan).resolve().effective.values()
@@ -127,11 +125,21 @@ class Judge:
         self._split = split
         self._cancelled = cancelled
 
+    def check(self) -> None:
+        """Raise now what would otherwise come at the end of a search.
+
+        Raises:
+            DataError: The data do not fit the model, or have no labels.
+        """
+        if self._data is not None and self._session.evaluation_data(self._data, split=self._split).labels is None:
+            raise _without_labels(self._data)
+
     def judged(self, point: TunePoint, plan: Plan) -> TunePoint:
         """The point with its :class:`TaskDrop`; as it is where neither labels nor classes are there.
 
         Raises:
-            DataError: The data cannot be read, or has no labels.
+            DataError: The data cannot be read.
+            Cancelled: The user stopped.
         """
         if self._data is None:
             return msgspec.structs.replace(point, task=_from_agreement(point))
@@ -144,11 +152,15 @@ class Judge:
 
 def _from_labels(found: Evaluation, data: Path) -> TaskDrop:
     if found.float_top1 is None or found.quantised_top1 is None or found.lost is None or found.won is None:
-        hint = "give labelled samples, or leave --data out to judge by agreement with the float model"
-        raise DataError("has no labels", path=data, hint=hint)
+        raise _without_labels(data)
     drop = 100.0 * (found.float_top1 - found.quantised_top1)
     width = _half_width(found.lost, found.won, found.samples)
     return TaskDrop(found.samples, found.float_top1, found.quantised_top1, drop, width)
+
+
+def _without_labels(data: Path) -> DataError:
+    hint = "give labelled samples, or leave --data out to judge by agreement with the float model"
+    return DataError("has no labels", path=data, hint=hint)
 
 
 def _from_agreement(point: TunePoint) -> TaskDrop | None:

@@ -66,11 +66,11 @@ class Journal:
         self._path = path
         self._context = context
         self._known: dict[str, Measured] = {}
-        self._stream: io.BufferedWriter | None = None
+        self._stream: io.FileIO | None = None
         if path is not None:
             self._read(path)
             try:
-                self._stream = path.open("ab")
+                self._stream = path.open("ab", buffering=0)  # a line is one write: searches may share the file
             except OSError as failure:
                 raise write_failure(path, failure, ProjectError) from failure
 
@@ -93,14 +93,15 @@ class Journal:
             return
         entry = Entry(key, origin, trial.samples, trial.plan, measured)
         try:
-            self._stream.write(msgspec.json.encode(entry) + b"\n")
-            self._stream.flush()
+            left = memoryview(msgspec.json.encode(entry) + b"\n")
+            while left:  # a full disk takes a part, and refuses the rest
+                left = left[self._stream.write(left) :]
         except OSError as failure:
             raise write_failure(self._path, failure, ProjectError) from failure
 
     def close(self) -> None:
         if self._stream is not None:
-            with contextlib.suppress(OSError):  # every line was flushed when it was written
+            with contextlib.suppress(OSError):
                 self._stream.close()
 
     def _key(self, trial: Trial) -> str:

@@ -9,10 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.analyze.sensitivity import sensitivity
-from engine.errors import CalibrationError, Cancelled, ExecutorError
+from engine.errors import CalibrationError, Cancelled, DataError, ExecutorError, ProjectError
 from engine.tune.archive import Found
 from engine.tune.bench import Bench
-from engine.tune.confirm import LEAST_POINTS, Confirmed, Judge, alike, candidates, choose, final_front, point_of
+from engine.tune.confirm import (
+    LEAST_POINTS,
+    Choice,
+    Confirmed,
+    Judge,
+    alike,
+    candidates,
+    choose,
+    final_front,
+    point_of,
+)
 from engine.tune.executors import Executor, InProcess, Watch
 from engine.tune.journal import Journal, context_of
 from engine.tune.records import Measured, TunePoint, TuneReport, TuneSettings
@@ -72,9 +82,10 @@ def tune(
 
     Raises:
         CalibrationError: The session is not calibrated, or has no samples.
-        DataError: Samples cannot be read, or ``max_drop`` is asked for and nothing tells a drop.
-        ProjectError: The journal cannot be read or written.
-        ExecutorError: Plans cannot be measured, and none was yet.
+        DataError: ``data`` do not fit the model, or have no labels.
+        ProjectError: The journal cannot be read.
+        DataError, ExecutorError, ProjectError: Samples cannot be read any more, nobody measures, or the journal cannot
+            be written, and no plan was measured yet; otherwise that is why the search ended.
     """
     if session.calibration is None or session.data is None:
         raise CalibrationError("plans can only be tried on samples", hint="calibrate the project with data first")
@@ -106,19 +117,16 @@ class _Tuning:
         self._search = Search(session, executor, settings, journal, self._heard, cancelled)
 
     def run(self, data: Path | None, split: str | None) -> TuneReport:
+        judge = Judge(self._session, data, split, self._cancelled)
+        if self._settings.max_drop is not None:
+            judge.check()
         ended = self._searched()
         confirmed = self._confirmed(ended)
         front = final_front(confirmed)
         like = alike(front)
         points = [self._point(item, like.get(item.found.number)) for item in front]
-        judge = Judge(self._session, data, split, self._cancelled)
         genomes = {item.found.number: item.found.genome for item in front}
-        choice = choose(
-            points,
-            self._planned_ms(),
-            self._settings,
-            lambda point: judge.judged(point, self._search.space.plan(genomes[point.number])),
-        )
+        choice = self._chosen(points, lambda point: judge.judged(point, self._search.space.plan(genomes[point.number])))
         return TuneReport(
             front=choice.front,
             heuristics=tuple(self._point(item) for item in confirmed if item.found.is_heuristic),
@@ -130,6 +138,13 @@ class _Tuning:
             seconds=self._search.seconds,
         )
 
+    def _chosen(self, points: Sequence[TunePoint], judged: Callable[[TunePoint], TunePoint]) -> Choice:
+        """What the bounds ask for; where that cannot be told, the front is still worth its search."""
+        try:
+            return choose(points, self._planned_ms(), self._settings, judged)
+        except (Cancelled, DataError) as reason:
+            return Choice(None, tuple(points), f"no plan was chosen: {reason}")
+
     def _searched(self) -> str:
         """Search, and why that ended: a failure that leaves something to report is no more than a reason."""
         try:
@@ -138,7 +153,7 @@ class _Tuning:
             if not self._search.archive.front:
                 raise
             return "stopped"
-        except ExecutorError as failure:
+        except (ExecutorError, DataError, ProjectError) as failure:
             if not self._search.archive.front:
                 raise
             return str(failure)
@@ -150,7 +165,7 @@ class _Tuning:
         wanted = candidates(archive.front, archive.heuristics)
         results: Mapping[int, Measured] = {}
         if ended in FINISHED:
-            with contextlib.suppress(Cancelled, ExecutorError):
+            with contextlib.suppress(Cancelled, ExecutorError, DataError, ProjectError):
                 results = self._search.confirmed(wanted, LEAST_POINTS)
         if not results:
             return [Confirmed(found, found.measured) for found in wanted]
@@ -175,5 +190,3 @@ class _Tuning:
 
     def _point(self, item: Confirmed, like: int | None = None) -> TunePoint:
         return point_of(self._session, self._search.space, item.found, item.measured, like)
-
-

@@ -69,6 +69,22 @@ def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
         Journal(tmp_path / "gone" / "p.tune.jsonl", "context")
 
 
+def test_a_full_disk_is_said_and_costs_one_line(journal: Path) -> None:
+    resource = pytest.importorskip("resource")
+    written(journal, Trial(PLAN, 8))
+    kept = Journal(journal, "context")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 8, before[1]))
+    try:
+        with pytest.raises(ProjectError, match="cannot be written"):
+            kept.add(Trial(PLAN, 9), "somewhere", MEASURED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        kept.close()
+    assert found(journal, Trial(PLAN, 8)) == MEASURED
+    assert found(journal, Trial(PLAN, 9)) is None
+
+
 def test_without_a_file_it_is_in_memory() -> None:
     journal = Journal(None, "context")
     journal.add(Trial(PLAN, 8), "somewhere", MEASURED)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engine.errors import CalibrationError, Cancelled, DataError, ExecutorError
@@ -175,9 +177,36 @@ def test_bound_on_the_drop_without_labels_is_by_agreement(session: Session) -> N
     assert chosen is None or (chosen.task is not None and chosen.agreement == 1.0)
 
 
-def test_data_without_labels_is_refused(session: Session, small_project: Path) -> None:
+def test_data_without_labels_is_refused_before_the_search(session: Session, small_project: Path) -> None:
+    data = small_project.with_name("plain.npz")
+    measured: list[Progress] = []
     with pytest.raises(DataError, match="has no labels"):
-        tune(session, TuneSettings(trials=5, samples=4, max_drop=1.0), data=small_project.with_name("plain.npz"))
+        tune(session, TuneSettings(trials=20, samples=4, max_drop=1.0), data=data, listener=measured.append)
+    assert not measured
+
+
+def test_data_that_cannot_be_judged_by_cost_the_choice_alone(
+    session: Session, small_project: Path, tmp_path: Path
+) -> None:
+    with np.load(small_project.with_name("labelled.npz")) as whole:
+        pictures = whole["x"].copy()
+        pictures[7, 0, 0, 0] = np.nan
+        np.savez(tmp_path / "nan.npz", x=pictures, labels=whole["labels"])
+    report = tune(session, TuneSettings(trials=6, samples=4, max_drop=1.0), data=tmp_path / "nan.npz")
+    assert len(report.front) > 0
+    assert report.chosen is None
+    assert "no plan was chosen" in report.verdict and "sample 7 holds nan" in report.verdict
+
+
+def test_samples_that_go_while_it_searches_end_it_with_what_was_found(small_project: Path, tmp_path: Path) -> None:
+    for name in ("m.onnx", "small.qscope", "plain.npz"):
+        shutil.copy(small_project.with_name(name), tmp_path)
+    data = tmp_path / "plain.npz"
+    settings = TuneSettings(trials=40, samples=4)
+    session = Session.open(tmp_path / "small.qscope")
+    report = tune(session, settings, listener=lambda _: data.unlink(missing_ok=True))
+    assert str(data) in report.ended
+    assert report.measured > 0 and len(report.front) > 0
 
 
 def test_uncalibrated(models: Path) -> None:
