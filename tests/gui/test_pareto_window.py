@@ -26,11 +26,15 @@ def test_a_search_fills_the_panel_while_edits_are_answered(window: MainWindow, q
     qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
     assert panel.is_running
     tried = len(panel.model.points)
-    qtbot.waitUntil(lambda: len(panel.model.points) > tried, timeout=WAIT_MS)
+
+    def in_int16() -> list[int]:
+        return [number for number, point in panel.model.points.items() if point.int16_nodes]
+
+    qtbot.waitUntil(lambda: len(panel.model.points) > tried and bool(in_int16()), timeout=WAIT_MS)
     panel.button.click()
     qtbot.waitUntil(lambda: not panel.is_running, timeout=WAIT_MS)
 
-    number = next(n for n, point in panel.model.points.items() if point.origin == "all int16")
+    number = in_int16()[0]
     panel.choose(number)
     panel.apply.click()
     qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)
