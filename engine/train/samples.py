@@ -40,7 +40,8 @@ class TrainingSamples:
         left = (total - aside) // rows * rows
         if left < rows:
             hint = "give more samples"
-            raise DataError(f"{total} samples are too few to train with and to judge by", path=dataset.path, hint=hint)
+            message = f"holds {total}, too few samples to train with and to judge by"
+            raise DataError(message, path=dataset.path, hint=hint)
         order = np.random.default_rng([seed, 0]).permutation(total)
         self.held_out = np.sort(order[:aside])
         self.training = np.sort(order[aside : aside + left])

@@ -253,4 +253,6 @@ def _decibels(point: TunePoint) -> float:
 
 
 def _described(point: TunePoint) -> str:
-    return f"{point.latency_ms:.3f} ms, {point.ddr_bytes / 1e6:.2f} MB, {_decibels(point):.1f} dB (plan {point.number})"
+    half = point.output_db.half_width
+    accuracy = f"{_decibels(point):.1f}" if half is None else f"{_decibels(point):.1f} ±{half:.1f}"
+    return f"{point.latency_ms:.3f} ms, {point.ddr_bytes / 1e6:.2f} MB, {accuracy} dB (plan {point.number})"

@@ -216,7 +216,7 @@ Spoil = Callable[[Path], Path]
         (lambda folder: data(folder, labels=np.full(160, -1)), "label of sample 0 is -1"),
         (lambda folder: data(folder, labels=np.zeros(160)), "array 'labels' is float64"),
         (lambda folder: data(folder, x=np.full((160, WIDTH), np.nan, np.float32)), "sample 0 holds nan"),
-        (lambda folder: data(folder, count=1), "1 samples are too few"),
+        (lambda folder: data(folder, count=1), "holds 1, too few samples"),
         (lambda folder: data(folder, split=np.array(["a"] * 160)), "has no split 'training'; choose one of: a"),
         (lambda folder: folder / "absent.npz", "does not exist"),
     ],
