@@ -22,13 +22,13 @@ from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Unit
 from engine.precision import Precision
 from engine.qtype import INTEGER_RANGE
-from engine.quantise.registry import PRESETS, STEPS
+from engine.quantise.registry import INT8_STEPS, STEPS
 from engine.quantise.step import Work
 from engine.session import Session
 
 INT8_LEVELS = INTEGER_RANGE["int8"][1]
 
-QUICK_STEPS = PRESETS["balanced"]
+QUICK_STEPS = INT8_STEPS
 """Methods that are tried on the whole model: each takes seconds."""
 
 _SAME_RANGE = 0.02

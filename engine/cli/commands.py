@@ -35,6 +35,7 @@ def new(
     split: str | None,
     bind: list[str],
     preset: str | None,
+    max_int16: float | None,
     json: Path | None,
 ) -> None:
     """Calibrate a model, run a preset on it if there is one, and write its project."""
@@ -46,6 +47,8 @@ def new(
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
     if preset is not None:
         check_preset(preset)
+    elif max_int16 is not None:
+        raise PlanError("--max-int16 is the limit of a preset", hint="give --preset too")
     session = Session.open(model, target=target, bindings=parse_bindings(bind))
     if method is not None:
         session.set_plan(replace(session.plan, default_method=method))
@@ -55,7 +58,7 @@ def new(
             calibration, recipe=recipe, samples=samples, split=split, quick=preset == "fast", progress=progress
         )
     if preset is not None:
-        run_preset(session, preset, samples or PRESET_SAMPLES)
+        run_preset(session, preset, samples or PRESET_SAMPLES, max_int16)
     session.save(output)
     on = "1 sample" if result.samples == 1 else f"{result.samples} samples"
     print(f"wrote {output}: {len(session.graph.nodes)} nodes, calibrated on {on} for {target}")

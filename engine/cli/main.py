@@ -48,6 +48,12 @@ PresetOption = Annotated[
     str | None,
     typer.Option("--preset", metavar="fast|balanced|best", help="How much is tried to come close to float."),
 ]
+MaxInt16Option = Annotated[
+    float | None,
+    typer.Option(
+        "--max-int16", metavar="SHARE", min=0.0, max=1.0, help="Of the operators, instead of the preset's own; 0: none."
+    ),
+]
 
 
 @app.command()
@@ -75,13 +81,14 @@ def new(
     split: Annotated[str | None, typer.Option(metavar="S", help="Part of the data to calibrate with.")] = None,
     bind: BindOption = None,
     preset: PresetOption = None,
+    max_int16: MaxInt16Option = None,
     json: JsonOption = None,
 ) -> None:
     """Calibrate a model and write a project."""
     from engine.cli import commands
 
-    ranges = method, power_of_two
-    commands.new(model, calibration, output, target, recipe, samples, *ranges, split, bind or [], preset, json)
+    ranges, chosen = (method, power_of_two), (preset, max_int16)
+    commands.new(model, calibration, output, target, recipe, samples, *ranges, split, bind or [], *chosen, json)
 
 
 @app.command()
@@ -89,12 +96,13 @@ def quantise(
     project: ProjectArgument,
     preset: PresetOption = "balanced",
     samples: Annotated[int, typer.Option(metavar="N", min=1, help="Calibration samples to fit and judge on.")] = 64,
+    max_int16: MaxInt16Option = None,
     json: JsonOption = None,
 ) -> None:
     """Bring the integers closer to the float model: each step that gains on held-out samples is kept."""
     from engine.cli import quantising
 
-    quantising.quantise(project, preset or "balanced", samples, json)
+    quantising.quantise(project, preset or "balanced", samples, max_int16, json)
 
 
 @app.command()

@@ -24,9 +24,10 @@ def check_preset(preset: str) -> None:
     steps_of(preset)
 
 
-def run_preset(session: Session, preset: str, samples: int) -> QuantiseReport:
-    """Run a preset on a calibrated session, make its plan the session's, and print what came of it. Ctrl+C stops it;
-    what was found until then is kept.
+def run_preset(session: Session, preset: str, samples: int, max_int16: float | None = None) -> QuantiseReport:
+    """Run a preset on a calibrated session, make its plan the session's, and print what came of it; at most a share of
+    ``max_int16`` of the operators becomes int16 (None: what the preset allows). Ctrl+C stops it; what was found until
+    then is kept.
 
     Raises:
         PlanError: There is no such preset.
@@ -35,7 +36,8 @@ def run_preset(session: Session, preset: str, samples: int) -> QuantiseReport:
     report: QuantiseReport | None = None
     with progress_bar(f"quantising ({preset})") as progress:
         try:
-            for found in quantising(session, preset, Work(tuple(session.samples(samples)), progress)):
+            work = Work(tuple(session.samples(samples)), progress, max_int16=max_int16)
+            for found in quantising(session, preset, work):
                 report = found
         except KeyboardInterrupt:
             if report is None:
@@ -57,6 +59,7 @@ def _print(report: QuantiseReport) -> None:
     print_table(f"{report.preset}: {where}", ("step", "output dB", "gain dB", "", "s"), rows, numeric=(1, 2, 4))
     agreement = "" if after.agreement is None else f", agreement with float {after.agreement:.1%}"
     print(f"output {_db(before.output_db)} dB before, {_db(after.output_db)} dB after{agreement}")
+    print(f"{report.at_int16} of {report.operators} operators at int16, {report.change_us:+.1f} us")
     if report.stopped:
         print(f"stopped after {len(report.steps)} of {report.total} steps; what they found is kept")
     if report.judged < FEW_SAMPLES:
@@ -71,7 +74,7 @@ def _width(interval: Interval) -> str:
     return "unknown with one" if interval.half_width is None else f"± {interval.half_width:.1f} dB"
 
 
-def quantise(project: Path, preset: str, samples: int, json: Path | None) -> None:
+def quantise(project: Path, preset: str, samples: int, max_int16: float | None, json: Path | None) -> None:
     """Run a preset on a project and save it."""
     check_preset(preset)
     session = open_project(project)
@@ -79,6 +82,6 @@ def quantise(project: Path, preset: str, samples: int, json: Path | None) -> Non
         raise CalibrationError("the project is not calibrated", path=project, hint="make one with `quantscope new`")
     if session.data is None:
         raise PlanError("the project names no calibration data to measure on", hint="make one with `quantscope new`")
-    report = run_preset(session, preset, samples)
+    report = run_preset(session, preset, samples, max_int16)
     session.save(project)
     write_json(json, {"project": str(project), **msgspec.to_builtins(report.record())})

@@ -3,9 +3,10 @@
 
 An error e of a value moves the outputs by J e, J the float model's derivative there. For random signs v over the
 outputs, (v J) . e has the mean square |J e|^2 (Hutchinson, Communications in Statistics 19, 1990), and v J is one step
-backwards through the model for all values at once. So every candidate threshold of every value is tried by what it does
-at the outputs, with errors that add up or cancel there as they really do, at the price of a few runs of the model. What
-is left out is that large errors are no longer in proportion.
+backwards through the model for all values at once. The outputs are those in front of a last softmax or sigmoid. So
+every candidate threshold of every value is tried by what it does at the outputs, with errors that add up or cancel
+there as they really do, at the price of a few runs of the model. What is left out is that large errors are no longer in
+proportion.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from engine.analyze.felt import felt_values
 from engine.errors import Cancelled
 from engine.graph.float_run import FloatModel, channels_last, fed_tensor
 from engine.graph.graph import Graph
@@ -112,7 +114,8 @@ def _add_losses(
 ) -> None:
     """Add to each candidate's loss the power of its error at one sample's outputs."""
     wanted = tuple({name for names in rounded.values() for name in names})
-    values, slopes = _slopes(model, sample, generator, wanted)
+    felt = felt_values(model.graph, model.graph.types)
+    values, slopes = _slopes(model, sample, generator, wanted, felt)
     for value, names in rounded.items():
         for place, threshold in enumerate(candidates[value]):
             moved = sum((slopes[name] @ _error(values[name], threshold) for name in names), torch.zeros(_PROJECTIONS))
@@ -126,14 +129,13 @@ def _error(value: Tensor, threshold: float) -> Tensor:
 
 
 def _slopes(
-    model: FloatModel, sample: Sample, generator: torch.Generator, wanted: Sequence[str]
+    model: FloatModel, sample: Sample, generator: torch.Generator, wanted: Sequence[str], felt: Sequence[str]
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
-    """For each wanted value its elements [n] and the derivatives of random projections of the outputs
+    """For each wanted value its elements [n] and the derivatives of random projections of the felt values
     [projections, n]."""
-    graph = model.graph
     with torch.enable_grad():
-        values = _run(model, sample, wanted)
-        outputs = [values[name] for name in graph.outputs if values[name].requires_grad]
+        values = _run(model, sample, wanted, felt)
+        outputs = [values[name] for name in felt if values[name].requires_grad]
         sources = [values[name] for name in wanted]
         found: list[list[Tensor]] = []
         for turn in range(_PROJECTIONS):
@@ -153,8 +155,8 @@ def _flat(slope: Tensor | None, source: Tensor) -> Tensor:
     return torch.zeros(source.numel()) if slope is None else slope.reshape(-1)
 
 
-def _run(model: FloatModel, sample: Sample, wanted: Sequence[str]) -> Mapping[str, Tensor]:
-    """The wanted values and the outputs in float, with the graph that leads backwards from these."""
+def _run(model: FloatModel, sample: Sample, wanted: Sequence[str], felt: Sequence[str]) -> Mapping[str, Tensor]:
+    """The wanted and the felt values in float, with the graph that leads backwards from these."""
     graph: Graph = model.graph
     values: dict[str, Tensor] = {name: channels_last(fed_tensor(graph, name, sample.inputs)) for name in graph.inputs}
     for index, node in enumerate(graph.nodes):
@@ -165,6 +167,6 @@ def _run(model: FloatModel, sample: Sample, wanted: Sequence[str]) -> Mapping[st
             if name in wanted and not values[name].requires_grad:
                 values[name].requires_grad_()
         for name in model.dying[index]:
-            if name not in wanted and name not in graph.outputs:
+            if name not in wanted and name not in felt:
                 values.pop(name, None)
     return values

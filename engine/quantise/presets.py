@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.analyze.quality import Quality, measure
 from engine.errors import Cancelled, PlanError
+from engine.quantise.promote import share_at_int16
 from engine.quantise.registry import PRESETS, STEPS
 from engine.quantise.step import Work
 from engine.reports import Interval
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 JUDGED_SHARE = 4
 """One sample in so many is kept from the steps, to judge them by."""
+
+SURE = 0.5
+"""The part of its 95 % interval that a gain must exceed."""
 
 _PARTS = 100
 """That the progress of each step is told in."""
@@ -43,7 +47,8 @@ class StepReport:
 class QuantiseReport:
     """The plan that a preset has found so far, the quality before the first step, and every step that was run.
 
-    ``fitted`` and ``judged`` are numbers of samples, ``total`` that of steps; ``stopped``: somebody stopped it.
+    ``fitted`` and ``judged`` are numbers of samples, ``total`` that of steps; ``stopped``: somebody stopped it. Of the
+    ``operators`` the plan computes ``at_int16`` in int16, and its frame takes ``change_us`` longer than before.
     """
 
     preset: str
@@ -52,6 +57,9 @@ class QuantiseReport:
     fitted: int
     judged: int
     total: int
+    operators: int
+    at_int16: int
+    change_us: float = 0.0
     steps: tuple[StepReport, ...] = ()
     stopped: bool = False
 
@@ -73,6 +81,9 @@ class QuantiseReport:
             steps=tuple(_result(step) for step in self.steps),
             agreement=self.after.agreement,
             stopped=self.stopped,
+            operators=self.operators,
+            at_int16=self.at_int16,
+            change_us=self.change_us,
         )
 
 
@@ -86,9 +97,10 @@ def _result(step: StepReport) -> StepResult:
 def quantise(session: Session, preset: str, work: Work) -> QuantiseReport:
     """Run a preset on a calibrated session; its plan stays as it is.
 
-    Every fourth of the work's samples judges what is fitted on the others: a step is kept where it lowers the mean loss
-    there, so that a preset is never worse than the one below it on these samples. Where ``work.cancelled()`` stops it,
-    what the steps until then have found is the answer.
+    Every fourth of the work's samples judges what is fitted on the others: a step is kept where its gain there is real
+    (:func:`is_real`), so that a preset is never worse than the one below it on these samples. ``work.max_int16`` goes
+    before the preset's own share. Where ``work.cancelled()`` stops it, what the steps until then have found is the
+    answer.
 
     Raises:
         PlanError: There is no such preset.
@@ -118,13 +130,21 @@ def quantising(session: Session, preset: str, work: Work) -> Iterator[QuantiseRe
     fitted, judged = split(work.samples)
     current = session.with_plan(session.plan)
     before = best = measure(current, judged, work.cancelled)
-    report = QuantiseReport(preset, current.plan, before, len(fitted), len(judged), len(names))
+    wide, operators = share_at_int16(current)
+    report = QuantiseReport(preset, current.plan, before, len(fitted), len(judged), len(names), operators, wide)
+    latency_ms = current.estimate().latency_ms
     yield report
     for index, name in enumerate(names):
         step = _run(name, current, best, judged, _part(work, fitted, index, len(names)))
         if step[0].kept:
             current, best = step[1], step[0].quality
-        report = replace(report, plan=current.plan, steps=(*report.steps, step[0]))
+        report = replace(
+            report,
+            plan=current.plan,
+            steps=(*report.steps, step[0]),
+            at_int16=share_at_int16(current)[0],
+            change_us=1000.0 * (current.estimate().latency_ms - latency_ms),
+        )
         yield report
     work.progress(_PARTS * len(names), _PARTS * len(names))
 
@@ -152,9 +172,15 @@ def _run(
     plan = step(current, work)
     tried = current.with_plan(plan)
     quality = best if plan == current.plan else measure(tried, judged, work.cancelled)
-    kept = quality.loss < best.loss
-    seconds = time.perf_counter() - start
-    return StepReport(name, step.title, quality, quality.gain_over(best), kept, seconds), tried
+    gain_db = quality.gain_over(best)
+    return StepReport(name, step.title, quality, gain_db, is_real(gain_db), time.perf_counter() - start), tried
+
+
+def is_real(gain_db: Interval) -> bool:
+    """Whether a gain is more than what other samples would have made of it: its mean is beyond half of its 95 %
+    interval (about one standard error: five of six gains as large are gains indeed). All that a single sample says is
+    its mean."""
+    return gain_db.mean is not None and gain_db.mean > SURE * (gain_db.half_width or 0.0)
 
 
 def _part(work: Work, fitted: tuple[Sample, ...], index: int, count: int) -> Work:
@@ -163,4 +189,4 @@ def _part(work: Work, fitted: tuple[Sample, ...], index: int, count: int) -> Wor
     def progress(done: int, total: int) -> None:
         work.progress(_PARTS * index + _PARTS * done // max(total, 1), _PARTS * count)
 
-    return Work(fitted, progress, work.cancelled)
+    return replace(work, samples=fitted, progress=progress)

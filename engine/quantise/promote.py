@@ -29,6 +29,7 @@ from engine.precision import Precision
 from engine.program.executor import run_instruction
 from engine.program.types import Instruction, Program
 from engine.quantise.bias import BiasCorrection
+from engine.quantise.enough import Answers, Enough
 from engine.quantise.step import Work
 
 if TYPE_CHECKING:
@@ -43,6 +44,9 @@ NARROW = (Precision.INT8, Precision.LUT)
 BIAS = "bias"
 """The kind of correction that belongs to precisions."""
 
+JUDGES = 16
+"""Samples that say whether a plan is better, or reaches a target."""
+
 SMALLEST_GAIN_DB = 0.005
 """A unit that is predicted to gain less stays as it is."""
 
@@ -53,12 +57,14 @@ class Budget:
 
     ``share``: of the operators (all nodes but inputs) that may be int16, with those that are already. ``latency``: the
     largest estimate over the present one; None: any. ``target_db``: the signal to noise at the outputs from which on
-    nothing more is promoted; None: as much as the budget allows.
+    nothing more is promoted, as it is measured; None: as much as the budget allows. ``enough``: the same as it is
+    predicted, in terms of what the model answers.
     """
 
     share: float = 0.10
     latency: float | None = 1.10
     target_db: float | None = None
+    enough: Enough | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,20 +80,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Promote:
-    """The step: at most ``samples`` of the work's are looked at."""
+    """The step: at most ``samples`` of the work's are looked at. The work's own share of operators at int16 goes
+    before the budget's."""
 
     budget: Budget = Budget()
     samples: int = 3
     title: str = "int16 where it pays"
 
     def __call__(self, session: Session, work: Work) -> Plan:
-        return promote(session, work, self.budget, self.samples)
+        share = self.budget.share if work.max_int16 is None else work.max_int16
+        return promote(session, work, replace(self.budget, share=share), self.samples)
 
 
 def promote(session: Session, work: Work, budget: Budget = Budget(), samples: int = 3) -> Plan:
     """The session's plan with more units in int16; what the user has marked stays as it is.
 
-    Noise is measured on the first ``samples`` of the work's; the answer has as few promotions as reach the target on
+    Noise is measured on ``samples`` of the work's; the answer has as few promotions as reach the target on
     all of them, or what the budget allows. Biases that took mean errors back are fitted anew: the errors are others.
     Where that measures no better, it is the session's own plan.
 
@@ -95,32 +103,71 @@ def promote(session: Session, work: Work, budget: Budget = Budget(), samples: in
         CalibrationError, DataError: As :func:`engine.analyze.quality.measure`.
         Cancelled: ``work.cancelled()``.
     """
-    return within(session, *sources(session, work.samples[:samples], work), work, budget)
-
-
-def within(
-    session: Session, found: Sequence[Source], floor: NDArray[np.float64], work: Work, budget: Budget
-) -> Plan:
-    """As :func:`promote`, of sources that were measured (:func:`sources`): for several budgets."""
-
-    def quality(plan: Plan) -> Quality:
-        return measure(session.with_plan(plan), work.samples, work.cancelled)
-
-    target_db, present = budget.target_db, quality(session.plan)
-    if target_db is not None and present.mean_db >= target_db:
+    aim = _Aim.of(session, work, budget)
+    if aim.is_met:
         return session.plan
-    order = _picked(session, found, floor, budget)
+    spread = work.samples[:: max(1, len(work.samples) // samples)][:samples]
+    return _chosen(session, *sources(session, spread, work), work, aim)
+
+
+def within(session: Session, found: Sequence[Source], floor: NDArray[np.float64], work: Work, budget: Budget) -> Plan:
+    """As :func:`promote`, of sources that were measured (:func:`sources`): for several budgets."""
+    aim = _Aim.of(session, work, budget)
+    return session.plan if aim.is_met else _chosen(session, found, floor, work, aim)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aim:
+    """A budget, how many more operators it lets be int16 (``room``), the quality of the session's plan, and what the
+    model answers where the budget has a bound on that."""
+
+    budget: Budget
+    room: int
+    present: Quality
+    answers: Answers | None
+
+    @staticmethod
+    def of(session: Session, work: Work, budget: Budget) -> _Aim:
+        wide, operators = share_at_int16(session)
+        room = math.floor(budget.share * operators + 1e-9) - wide
+        answers = None if budget.enough is None or room < 1 else Answers.of(session, work)
+        return _Aim(budget, room, _quality(session, session.plan, work), answers)
+
+    @property
+    def is_met(self) -> bool:
+        """Whether nothing is to be promoted."""
+        target_db = self.budget.target_db
+        reached = target_db is not None and self.present.mean_db >= target_db
+        return self.room < 1 or reached or self.is_enough(self.noise)
+
+    @property
+    def noise(self) -> float:
+        """That of the session's plan over the signal, as it is measured."""
+        return 10.0**self.present.loss
+
+    def is_enough(self, noise: float) -> bool:
+        """Whether so much noise leaves the answers as they are."""
+        enough, answers = self.budget.enough, self.answers
+        return enough is not None and answers is not None and answers.are_kept(noise, enough)
+
+
+def _quality(session: Session, plan: Plan, work: Work) -> Quality:
+    return measure(session.with_plan(plan), work.samples[:JUDGES], work.cancelled)
+
+
+def _chosen(session: Session, found: Sequence[Source], floor: NDArray[np.float64], work: Work, aim: _Aim) -> Plan:
+    order = _picked(session, found, floor, aim)
     if not order:
         return session.plan
 
     def plan_with(count: int) -> Plan:
         return _refitted(session, _promoted(session.plan, order[:count]), work)
 
-    count = len(order)
+    count, target_db = len(order), aim.budget.target_db
     if target_db is not None:
-        count = _fewest(lambda tried: quality(plan_with(tried)).mean_db >= target_db, count)
+        count = _fewest(lambda tried: _quality(session, plan_with(tried), work).mean_db >= target_db, count)
     plan = plan_with(count)
-    gain_db = quality(plan).gain_over(present).mean
+    gain_db = _quality(session, plan, work).gain_over(aim.present).mean
     return plan if gain_db is not None and gain_db > 0.0 else session.plan
 
 
@@ -148,9 +195,7 @@ def _promoted(plan: Plan, found: Iterable[Source]) -> Plan:
 # -- noise -------------------------------------------------------------------------------------------------------------
 
 
-def sources(
-    session: Session, samples: Sequence[Sample], work: Work
-) -> tuple[list[Source], NDArray[np.float64]]:
+def sources(session: Session, samples: Sequence[Sample], work: Work) -> tuple[list[Source], NDArray[np.float64]]:
     """Every unit that could be int16, and the noise over signal [samples] that is left when all of them are.
 
     Raises Cancelled.
@@ -214,10 +259,15 @@ def _latency_us(session: Session) -> float:
     return session.estimate().latency_ms * 1000.0
 
 
-def _wide_operators(session: Session) -> int:
+def share_at_int16(session: Session) -> tuple[int, int]:
+    """How many operators (all nodes but inputs) are computed in int16, and of how many."""
     effective = session.resolve().effective
-    nodes = (node.id for node in session.graph.nodes if not isinstance(node.op, Input))
-    return sum(effective[node].precision is Precision.INT16 for node in nodes)
+    nodes = [node.id for node in session.graph.nodes if not isinstance(node.op, Input)]
+    return sum(effective[node].precision is Precision.INT16 for node in nodes), len(nodes)
+
+
+def _wide_operators(session: Session) -> int:
+    return share_at_int16(session)[0]
 
 
 class Replay:
@@ -287,15 +337,14 @@ class Replay:
 # -- choice ------------------------------------------------------------------------------------------------------------
 
 
-def _picked(session: Session, found: Sequence[Source], floor: NDArray[np.float64], budget: Budget) -> list[Source]:
+def _picked(session: Session, found: Sequence[Source], floor: NDArray[np.float64], aim: _Aim) -> list[Source]:
     """Sources worth promoting, in the order of gain for what they take of the budget."""
-    operators = sum(not isinstance(node.op, Input) for node in session.graph.nodes)
-    room = math.floor(budget.share * operators + 1e-9) - _wide_operators(session)
-    present_us = _latency_us(session)
-    room_us = math.inf if budget.latency is None else (budget.latency - 1.0) * present_us
+    room, present_us, latency = aim.room, _latency_us(session), aim.budget.latency
+    room_us = math.inf if latency is None else (latency - 1.0) * present_us
     left, picked = list(found), list[Source]()
     noise = floor + np.sum([source.noise for source in found], axis=0)
-    while left:
+    measured = aim.noise / _mean(noise)
+    while left and not aim.is_enough(measured * _mean(noise)):
         gains = [_gain_db(noise, source.noise) for source in left]
         spent = [_spent(source, room, room_us) for source in left]
         best = max(range(len(left)), key=lambda i: gains[i] / spent[i])
@@ -310,6 +359,11 @@ def _picked(session: Session, found: Sequence[Source], floor: NDArray[np.float64
         picked.append(source)
         noise = noise - source.noise
     return picked
+
+
+def _mean(noise: NDArray[np.float64]) -> float:
+    """Over samples, of decibels."""
+    return float(np.exp(np.log(np.maximum(noise, 1e-30)).mean()))
 
 
 def _gain_db(noise: NDArray[np.float64], source: NDArray[np.float64]) -> float:

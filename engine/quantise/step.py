@@ -22,11 +22,13 @@ def _silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """What a step is given: ``samples`` to fit on, whom to tell how far it is, and who may stop it."""
+    """What a step is given: ``samples`` to fit on, whom to tell how far it is, who may stop it, and the largest share
+    of the operators that it may bring to int16 (None: its own)."""
 
     samples: tuple[Sample, ...]
     progress: Callable[[int, int], None] = _silent
     cancelled: Callable[[], bool] = _never
+    max_int16: float | None = None
 
 
 class Step(Protocol):

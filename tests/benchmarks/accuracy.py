@@ -1,7 +1,7 @@
 """Accuracy of the integer programs of real models against their float models, by the task's own measure.
 
-    python -m tests.benchmarks.accuracy [--method mse] [--plan P.qscope] [--preset balanced] [--promote SHARE]
-                                        [--count N] [--save FOLDER] [NAME ...]
+    python -m tests.benchmarks.accuracy [--method mse] [--plan P.qscope] [--preset balanced] [--max-int16 SHARE]
+                                        [--promote SHARE] [--count N] [--save FOLDER] [NAME ...]
 
 | name | calibration | evaluation |
 |---|---|---|
@@ -12,11 +12,12 @@
 | ``swin_fmnist``, ``mobile_fmnist`` | 256 shipped pictures | 10,000 test pictures of Debian's dataset-fashion-mnist |
 
 Without an option everything is int8. ``--plan`` takes the plan and the corrections of a project of the same model;
-``--preset`` then quantises by a preset, and ``--promote SHARE`` lets at most that share of the operators be int16, with
-biases corrected. Each figure has the 95 % interval over other samples of its kind; what it must be stands behind it.
-``--count`` takes the first samples only, ``--save`` keeps the projects as they were evaluated. The share of operators
-at int16 counts all nodes but inputs. PP-OCRv6's last layer has more features than the target takes: it is written in
-three parts, as ``quantscope check`` advises.
+``--preset`` then quantises by a preset (``--max-int16 SHARE`` goes before its own share of operators), and
+``--promote SHARE`` lets at most that share of the operators be int16, with biases corrected. Each figure has the 95 %
+interval over other samples of its kind; what it must be stands behind it. ``--count`` takes the first samples only,
+``--save`` keeps the projects as they were evaluated. The share of operators at int16 counts all nodes but inputs.
+PP-OCRv6's last layer has more features than the target takes: it is written in three parts, as ``quantscope check``
+advises.
 """
 
 from __future__ import annotations
@@ -34,12 +35,10 @@ import torch
 from engine.calibrate.data import EVALUATION_SPLIT, Dataset, open_data
 from engine.calibrate.recipe import Recipe
 from engine.errors import QuantscopeError
-from engine.ops.other import Input
-from engine.precision import Precision
 from engine.program.executor import run_program
 from engine.program.lowering.assemble import has_lowering
 from engine.quantise.presets import quantise
-from engine.quantise.promote import Budget, promote
+from engine.quantise.promote import Budget, promote, share_at_int16
 from engine.quantise.registry import PRESETS, STEPS
 from engine.quantise.step import Work
 from engine.rewrites.advice import Adviser
@@ -270,13 +269,6 @@ def _outputs(session: Session, samples: Dataset, batch: int) -> Iterator[tuple[n
         first += size
 
 
-def share_at_int16(session: Session) -> tuple[int, int]:
-    """How many operators (all nodes but inputs) are computed in int16, and of how many."""
-    nodes = [node.id for node in session.graph.nodes if not isinstance(node.op, Input)]
-    effective = session.resolve().effective
-    return sum(effective[node].precision is Precision.INT16 for node in nodes), len(nodes)
-
-
 def report(name: str, session: Session, figures: Sequence[Figure]) -> bool:
     """Print a model's figures; whether all are as they must be."""
     case = CASES[name]
@@ -304,9 +296,14 @@ def _improve(session: Session, options: argparse.Namespace) -> None:
         other = Session.open(options.plan)
         session.corrections = other.corrections
         session.set_plan(other.plan)
-    work = Work(tuple(session.samples()))
+    work = Work(tuple(session.samples()), max_int16=options.max_int16)
     if options.preset is not None:
-        session.set_plan(quantise(session, options.preset, work).plan)
+        found = quantise(session, options.preset, work)
+        for step in found.steps:
+            gain = f"{step.gain_db.mean or 0.0:+6.2f} ± {step.gain_db.half_width or 0.0:.2f} dB"
+            kept = "kept" if step.kept else "dropped"
+            print(f"    {step.name:13} {gain}  {kept:8} {step.seconds:5.0f} s", flush=True)
+        session.set_plan(found.plan)
     if options.promote is not None:
         few = Work(work.samples[:: max(1, len(work.samples) // PROMOTED_SAMPLES)])
         if options.preset is None:
@@ -333,6 +330,7 @@ def main() -> int:
     parser.add_argument("--method", default="mse", choices=("max", "percentile", "mse", "kl"))
     parser.add_argument("--plan", type=Path, help="a project whose plan is taken")
     parser.add_argument("--preset", choices=tuple(PRESETS))
+    parser.add_argument("--max-int16", type=float, metavar="SHARE", help="share that a preset may have")
     parser.add_argument("--promote", type=float, metavar="SHARE", help="int16 where it pays, of the operators")
     parser.add_argument("--count", type=int, help="samples to evaluate on")
     parser.add_argument("--save", type=Path, help="folder for the projects as they were evaluated")

@@ -14,10 +14,9 @@ from engine.analyze.evaluator import Sample
 from engine.analyze.felt import felt_values
 from engine.analyze.quality import measure
 from engine.errors import Cancelled
-from engine.ops.other import Input
 from engine.precision import Precision
 from engine.quantise.bias import BiasCorrection
-from engine.quantise.promote import Budget, Replay, Source, promote, sources, within
+from engine.quantise.promote import Budget, Replay, Source, promote, share_at_int16, sources, within
 from engine.quantise.step import Work
 from engine.session import Session
 
@@ -32,13 +31,11 @@ def _work(session: Session, count: int = 1) -> Work:
 
 
 def _at_int16(session: Session) -> int:
-    effective = session.resolve().effective
-    nodes = [node.id for node in session.graph.nodes if not isinstance(node.op, Input)]
-    return sum(effective[node].precision is Precision.INT16 for node in nodes)
+    return share_at_int16(session)[0]
 
 
 def _operators(session: Session) -> int:
-    return sum(not isinstance(node.op, Input) for node in session.graph.nodes)
+    return share_at_int16(session)[1]
 
 
 @pytest.fixture(scope="module")
