@@ -66,7 +66,10 @@ def _scaled(pixels: NDArray[np.generic], recipe: Recipe, trailing_axes: int = 0)
     shape = (recipe.channel_count, *(1,) * trailing_axes)
     means = np.array(recipe.channel_means, np.float32).reshape(shape)
     scales = np.array(recipe.channel_scales, np.float32).reshape(shape)
-    return (pixels.astype(np.float32) - means) / scales
+    found = pixels.astype(np.float32, order="C")
+    found -= means
+    found /= scales
+    return found
 
 
 def _to_mode(image: Image.Image, mode: str) -> Image.Image:
@@ -111,11 +114,11 @@ def _letterbox(image: Image.Image, recipe: Recipe) -> NDArray[np.float32]:
 
 
 def _normalised_last(image: Image.Image, recipe: Recipe) -> NDArray[np.float32]:
-    """float32 [H, W, C] in the recipe's channel order."""
+    """float32 [H, W, C] in the recipe's channel order, in memory plane by plane: rows of a plane have one mean."""
     pixels = np.asarray(image).reshape(image.height, image.width, recipe.channel_count)
     if recipe.channels == "BGR":
         pixels = pixels[..., ::-1]
-    return _scaled(pixels, recipe)
+    return np.moveaxis(_scaled(np.moveaxis(pixels, -1, 0), recipe, trailing_axes=2), 0, -1)
 
 
 _CROPS: Mapping[Crop, Callable[[Image.Image, Recipe], NDArray[np.float32]]] = MappingProxyType(
