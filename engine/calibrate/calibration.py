@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from threading import Condition
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +35,9 @@ view).
 RunWithVisit = Callable[[Batch, Visit], object]
 """Runs the float model on one batch and calls the visitor for each node; what it returns is not used."""
 
+RunNumbered = Callable[[Batch, Visit, int], object]
+"""The same, told how many samples were before the batch."""
+
 Progress = Callable[[int, int], None]
 """Called with the number of samples done and of all samples."""
 
@@ -57,7 +63,11 @@ def collect(
         Cancelled: ``cancelled`` returned true; it is asked before every batch.
     """
     observation = Observation(values, signed=readers.keys())
-    observe(run_with_visit, dataset, observation, batch_size=batch_size, progress=progress, cancelled=cancelled)
+
+    def run(batch: Batch, visit: Visit, _: int) -> None:
+        run_with_visit(batch, visit)
+
+    observe(run, dataset, observation, batch_size=batch_size, progress=progress, cancelled=cancelled)
     return result_of(observation, dataset, readers, percentile)
 
 
@@ -82,16 +92,18 @@ def result_of(
 
 
 def observe(
-    run_with_visit: RunWithVisit,
+    run: RunNumbered,
     dataset: Dataset,
     observation: Observation,
     *,
     batch_size: int = 1,
+    at_once: int = 1,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """Add the samples of a data set that the observation has not seen yet, in memory that does not grow with their
-    number. The next batch is read while one runs.
+    number. The next batch is read while one runs, or as many as ``at_once`` run, each in a thread of its own; every
+    value's statistics take in the batches in their order, so that results do not depend on ``at_once``.
 
     Raises:
         CalibrationError: An activation holds NaN or infinity (minus infinity in an attention mask is meant).
@@ -99,14 +111,27 @@ def observe(
         Cancelled: ``cancelled`` returned true; it is asked before every batch. What was seen until then stays in the
             observation, and the next call goes on from there.
     """
-    for batch in read_ahead(dataset.batches(batch_size, observation.samples_done)):
-        if cancelled is not None and cancelled():
-            raise Cancelled
-        observation.begin(batch, dataset)
-        run_with_visit(batch, partial(observation.visit, dataset))
-        observation.end()
-        if progress is not None:
-            progress(observation.samples_done, len(dataset))
+    running: deque[tuple[Look, Callable[[], None]]] = deque()
+
+    def finish(most_left: int) -> None:
+        while len(running) > most_left:
+            look, wait = running.popleft()
+            wait()
+            observation.samples_done += look.size
+            if progress is not None:
+                progress(observation.samples_done, len(dataset))
+
+    last: Look | None = None
+    with ThreadPoolExecutor(at_once, "observing") as threads:
+        for batch in read_ahead(dataset.batches(batch_size, observation.samples_done)):
+            if cancelled is not None and cancelled():
+                finish(0)
+                raise Cancelled
+            last = Look(observation, batch, dataset, last)
+            work = partial(last.run, run)
+            running.append((last, work if at_once == 1 else threads.submit(work).result))
+            finish(at_once - 1)
+        finish(0)
 
 
 def tensor_range(
@@ -160,26 +185,7 @@ class Observation:
 
     def __init__(self, values: Collection[str], *, signed: Collection[str] = (), every: int = 1) -> None:
         self._statistics = {name: TensorStatistics(signed=name in signed, every=every) for name in values}
-        self._inputs: Batch = {}
-        self._batch_size = 0
         self.samples_done = 0
-
-    def begin(self, batch: Batch, dataset: Dataset) -> None:
-        """Start a batch: the model's inputs are observed here, whether or not their nodes are visited."""
-        self._inputs = batch
-        self._batch_size = len(next(iter(batch.values())))
-        for name, rows in batch.items():
-            self._add(name, rows, None, dataset)
-
-    def visit(self, dataset: Dataset, node: Node, outputs: Sequence[Any]) -> None:
-        """Take in a node's outputs for the present batch. Raises CalibrationError where they are not finite."""
-        for name, output in zip(node.outputs, outputs, strict=False):
-            if name in self._statistics and name not in self._inputs:
-                self._add(name, np.asarray(output), node, dataset)
-
-    def end(self) -> None:
-        """The batch is complete."""
-        self.samples_done += self._batch_size
 
     def statistics(self, dataset: Dataset) -> Mapping[str, TensorStatistics]:
         """The statistics by value.
@@ -194,25 +200,83 @@ class Observation:
             raise CalibrationError(message, path=dataset.path)
         return MappingProxyType(self._statistics)
 
-    def _add(self, name: str, array: NDArray[Any], node: Node | None, dataset: Dataset) -> None:
+    def add(self, name: str, array: NDArray[Any], samples: int) -> None:
+        """Take in a value, if it is wanted. Raises NotFiniteError where it is not finite."""
         statistics = self._statistics.get(name)
-        if statistics is None:
-            return
+        if statistics is not None:
+            statistics.update(array, samples)
+
+
+class _GivenUpError(Exception):
+    """Another batch, which this one follows, has failed."""
+
+
+class Look:
+    """One batch on its way through the model. At every node it waits for the batch before it."""
+
+    def __init__(self, observation: Observation, batch: Batch, dataset: Dataset, before: Look | None) -> None:
+        """The model's inputs are observed here, whether or not their nodes are visited."""
+        self.size = len(next(iter(batch.values())))
+        self._observation = observation
+        self._batch = batch
+        self._dataset = dataset
+        self._first = observation.samples_done if before is None else before._first + before.size
+        self._before = before
+        self._seen: set[str] = set()
+        self._is_done = self._has_failed = False
+        self._news = Condition()
+        for name, rows in batch.items():
+            self._add(name, rows, None)
+
+    def run(self, run: RunNumbered) -> None:
+        """Run the model on the batch. Raises CalibrationError and whatever ``run`` raises."""
         try:
-            statistics.update(array, self._batch_size)
+            run(self._batch, self.visit, self._first)
+        except BaseException:
+            self._end(failed=True)
+            raise
+        self._before = None
+        self._end(failed=False)
+
+    def _end(self, *, failed: bool) -> None:
+        with self._news:
+            self._is_done, self._has_failed = not failed, failed
+            self._news.notify_all()
+
+    def visit(self, node: Node, outputs: Sequence[Any]) -> None:
+        """Take in a node's outputs. Raises CalibrationError where they are not finite."""
+        if self._before is not None:
+            self._before._wait_for(node.id)
+        for name, output in zip(node.outputs, outputs, strict=False):
+            if name not in self._batch:
+                self._add(name, np.asarray(output), node)
+        with self._news:
+            self._seen.add(node.id)
+            self._news.notify_all()
+
+    def _wait_for(self, node: str) -> None:
+        """Until this batch was seen there, or will not be."""
+        with self._news:
+            self._news.wait_for(lambda: node in self._seen or self._is_done or self._has_failed)
+            if self._has_failed:
+                raise _GivenUpError
+
+    def _add(self, name: str, array: NDArray[Any], node: Node | None) -> None:
+        try:
+            self._observation.add(name, array, self.size)
         except NotFiniteError as failure:
             if node is None or not _is_infinite_mask(node, array):
-                raise self._not_finite(name, array, node, dataset) from failure
-            statistics.update(np.maximum(array, LOWEST), self._batch_size)
+                raise self._not_finite(name, array, node) from failure
+            self._observation.add(name, np.maximum(array, LOWEST), self.size)
 
-    def _not_finite(self, name: str, array: NDArray[Any], node: Node | None, dataset: Dataset) -> CalibrationError:
+    def _not_finite(self, name: str, array: NDArray[Any], node: Node | None) -> CalibrationError:
         # float64 values beyond float32's range are infinite for the observer
         rows = array.reshape(-1) if array.ndim == 0 else array
         with np.errstate(over="ignore"):
             found = first_not_finite(rows.astype(np.float32))
         row, value = found if found is not None else (0, float("nan"))
-        if len(rows) != self._batch_size:  # the first dimension is not the batch
+        if len(rows) != self.size:  # the first dimension is not the batch
             row = 0
-        message = f"value '{name}' holds {value} for {dataset.place(self.samples_done + row)}"
+        message = f"value '{name}' holds {value} for {self._dataset.place(self._first + row)}"
         hint = "mend the weights or the samples, or leave this sample out"
-        return CalibrationError(message, path=dataset.path, node=node.id if node else None, hint=hint)
+        return CalibrationError(message, path=self._dataset.path, node=node.id if node else None, hint=hint)

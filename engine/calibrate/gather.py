@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
+
 from engine.calibrate.calibration import Observation, Progress, Visit, observe, result_of
 from engine.calibrate.data import Dataset
 from engine.calibrate.readers import function_readers
@@ -15,6 +17,7 @@ from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.packed_run import PackedModel
 from engine.memory import release_free_memory
+from engine.threads import torch_threads
 
 QUICK_EVERY = 11
 """Of large arrays a quick calibration counts one value of so many into its histograms; a prime, so that it meets all
@@ -22,6 +25,11 @@ rows and columns."""
 
 QUICK_WHOLE = 8
 """One batch of so many shows a quick calibration the values that no unit of the usual plan makes."""
+
+
+MOST_AT_ONCE = 2
+"""Batches that run side by side where torch has the threads: one is counted while the other is convolved, and threads
+need not meet after every operator. Each holds values of its own, so there are no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,14 +77,25 @@ class Gathering:
         observation = self.paused.observation
         packed = PackedModel(model)
 
-        def run(inputs: Batch, visit: Visit) -> None:
-            whole = not quick or observation.samples_done // batch % QUICK_WHOLE == 0
+        def run(inputs: Batch, visit: Visit, first: int) -> None:
+            whole = not quick or first // batch % QUICK_WHOLE == 0
             packed.run(inputs, visit, whole=whole)
             if whole:  # merged batches are small, and reuse what they leave
                 release_free_memory()
 
+        threads = torch.get_num_threads()
+        at_once = min(threads, MOST_AT_ONCE)
         try:
-            observe(run, dataset, observation, batch_size=batch, progress=progress, cancelled=cancelled)
+            with torch_threads(threads // at_once):
+                observe(
+                    run,
+                    dataset,
+                    observation,
+                    batch_size=batch,
+                    at_once=at_once,
+                    progress=progress,
+                    cancelled=cancelled,
+                )
         except Cancelled:
             raise
         except BaseException:

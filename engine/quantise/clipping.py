@@ -27,7 +27,7 @@ from engine.ops.float_kernels import run_node
 from engine.ops.other import Input
 from engine.program.types import DataMovement, Dequantise, ExtremeReduce, FloatKernel, MaximumPool
 from engine.qtype import INTEGER_RANGE
-from engine.quantise.threads import one_thread
+from engine.threads import one_thread
 
 if TYPE_CHECKING:
     from engine.analyze.evaluator import Sample

@@ -21,7 +21,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from engine.quantise.threads import one_thread
+from engine.threads import one_thread
 
 LEVELS = 127
 _RIDGES = (1e-3, 1e-2, 1e-1, 1.0)

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from engine.calibrate.calibration import Observation, Visit, collect, observe, result_of, tensor_range
+from engine.calibrate.calibration import (
+    Observation,
+    RunNumbered,
+    Visit,
+    collect,
+    observe,
+    result_of,
+    tensor_range,
+)
 from engine.calibrate.data import Dataset, open_data
 from engine.calibrate.observers import TensorStatistics
 from engine.calibrate.result import CalibrationResult, TensorRange
@@ -29,6 +40,10 @@ def run_as_arrays(batch: Batch, visit: Visit) -> None:
     doubled = batch["x"] * np.float32(2)  # type: ignore[operator]
     visit(DOUBLE, [doubled])
     visit(SPLIT, np.split(doubled, 2, axis=1))
+
+
+def run_numbered(batch: Batch, visit: Visit, _: int) -> None:
+    run_as_arrays(batch, visit)
 
 
 def run_as_tensors(batch: Batch, visit: Visit) -> None:
@@ -77,7 +92,7 @@ def test_batching_changes_nothing(tmp_path: Path, samples: np.ndarray) -> None:
 
 
 def test_inputs_are_counted_once_even_if_their_nodes_are_visited(tmp_path: Path, samples: np.ndarray) -> None:
-    def run(batch: Batch, visit: Visit) -> None:
+    def run(batch: Batch, visit: Visit, _: int) -> None:
         visit(Node("x", Op(), (), ("x",)), [batch["x"]])
 
     dataset, observation = dataset_of(tmp_path, samples), Observation(["x"])
@@ -90,7 +105,7 @@ def test_a_stopped_observation_goes_on_where_it_was(tmp_path: Path, samples: np.
     done: list[int] = []
     with pytest.raises(Cancelled):
         observe(
-            run_as_arrays,
+            run_numbered,
             dataset,
             observation,
             batch_size=3,
@@ -98,10 +113,47 @@ def test_a_stopped_observation_goes_on_where_it_was(tmp_path: Path, samples: np.
             cancelled=lambda: len(done) == 2,
         )
     assert observation.samples_done == 6
-    observe(run_as_arrays, dataset, observation, batch_size=3, progress=lambda count, _: done.append(count))
+    observe(run_numbered, dataset, observation, batch_size=3, progress=lambda count, _: done.append(count))
     assert done == [3, 6, 9, 10]
     whole = collect(run_as_arrays, dataset, values=["doubled"], batch_size=3)
     assert result_of(observation, dataset) == whole
+
+
+def observed(dataset: Dataset, run: RunNumbered, at_once: int) -> CalibrationResult:
+    observation = Observation(["doubled", "left", "right"], every=11)
+    observe(run, dataset, observation, batch_size=3, at_once=at_once)
+    return result_of(observation, dataset)
+
+
+@settings(max_examples=20, deadline=None)
+@given(slow=st.lists(st.booleans(), min_size=20, max_size=20))
+def test_batches_side_by_side_change_nothing(tmp_path_factory: pytest.TempPathFactory, slow: list[bool]) -> None:
+    rows = np.random.default_rng(3).standard_normal((20, 4, 8)).astype(np.float32) * np.arange(1, 21)[:, None, None]
+    dataset = dataset_of(tmp_path_factory.mktemp("data"), rows)
+    began = [Event() for _ in range(7)]
+
+    def run(batch: Batch, visit: Visit, first: int) -> None:
+        began[first // 3].set()
+        if slow[first // 3] and first < 18:  # the next one overtakes it where it may
+            began[first // 3 + 1].wait()
+        run_as_arrays(batch, visit)
+
+    assert observed(dataset, run, 2) == observed(dataset, run_numbered, 1)
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_batch_that_fails_stops_those_behind_it(tmp_path: Path, samples: np.ndarray, at_once: int) -> None:
+    asked: list[int] = []
+
+    def run(batch: Batch, visit: Visit, first: int) -> None:
+        asked.append(first)
+        if first == 3:
+            raise ArithmeticError("the second batch")
+        run_as_arrays(batch, visit)
+
+    with pytest.raises(ArithmeticError, match="the second batch"):
+        observed(dataset_of(tmp_path, samples), run, at_once)
+    assert max(asked) <= 3 * at_once
 
 
 def test_value_that_is_never_computed(tmp_path: Path, samples: np.ndarray) -> None:

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from engine.calibrate.result import CalibrationResult
 from engine.errors import Cancelled
 from engine.session import Session
+from engine.threads import torch_threads
 
 
 def test_a_quick_calibration_has_the_extrema_and_nearly_the_thresholds(
@@ -26,6 +29,17 @@ def test_a_quick_calibration_has_the_extrema_and_nearly_the_thresholds(
     assert np.abs(np.log(ratios)).max() < 0.2
 
 
+@pytest.mark.parametrize("quick", [False, True])
+def test_threads_change_nothing(models: Path, samples: Path, recipe: Path, quick: bool) -> None:
+    found: list[CalibrationResult] = []
+    for threads in (1, 2):
+        with torch_threads(threads):
+            session = Session.open(models / "mobile_fmnist.onnx")
+            found.append(session.calibrate(samples, recipe=recipe, samples=160, quick=quick))
+            assert torch.get_num_threads() == threads
+    assert found[0] == found[1]
+
+
 def test_a_stopped_calibration_goes_on_and_comes_to_the_same(models: Path, samples: Path, recipe: Path) -> None:
     session = Session.open(models / "mobile_fmnist.onnx")
     done: list[int] = []
@@ -40,7 +54,7 @@ def test_a_stopped_calibration_goes_on_and_comes_to_the_same(models: Path, sampl
         )
 
     with pytest.raises(Cancelled):
-        calibrate(stop_after=2)
+        calibrate(stop_after=1)
     assert session.calibration is None
     calibrate(stop_after=0)
     assert len(done) == len(set(done)) and done[-1] == 48
