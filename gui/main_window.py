@@ -303,7 +303,7 @@ class MainWindow(QMainWindow):
             "Verification": (self.verification, 0),
             "Advice": (self.advice, COMPILED_HEIGHT),
             "Training": (self.training, COMPILED_HEIGHT),
-            "Calibration": (self.calibration, 0),
+            "Calibration": (self.calibration, COMPILED_HEIGHT),
             "Pareto": (self.pareto, COMPILED_HEIGHT),
         }
 

@@ -51,7 +51,7 @@ _LEVELS = INTEGER_RANGE["int8"][1]
 class OutputClipping:
     """Chooses the threshold of each int8 value by the error that it causes at the model's outputs."""
 
-    title: str = "ranges by their error at the outputs"
+    title: str = "Choose ranges by their error at the outputs"
 
     def __call__(self, session: Session, work: Work) -> Plan:
         """The plan with thresholds. Raises Cancelled, and as :meth:`engine.session.Session.program`."""

@@ -42,7 +42,7 @@ class LayerwiseRounding:
     """Rounds weights so that each unit's output, on the integers that it is really fed, is closest to the float
     model's: :mod:`engine.quantise.least_squares`, unit by unit from the inputs on."""
 
-    title: str = "weights rounded for each layer's output"
+    title: str = "Round weights for each layer's output"
 
     def __call__(self, session: Session, work: Work) -> Plan:
         """The plan with one correction on top. Raises Cancelled, and as :meth:`engine.session.Session.program`."""

@@ -28,6 +28,11 @@ class PanelCommands(QObject):
         self._good_heights: dict[str, int] = {}
         self.seen: frozenset[str] = frozenset()
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the docks that are looked after."""
+        return tuple(self._docks)
+
     def handlers(self) -> Mapping[str, Callable[[], object]]:
         toggles = {command: partial(self.toggle, name) for name, command in PANEL_COMMANDS.items()}
         return {**toggles, FIT_TIME_COMMAND: self._fit_selected}

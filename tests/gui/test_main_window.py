@@ -469,6 +469,19 @@ def test_unbound_dimensions_can_be_given(window: MainWindow, answers: Answers, q
     qtbot.waitUntil(lambda: window.document.document.is_timed, timeout=WAIT_MS)
 
 
+def test_every_panel_fits_a_small_screen(window: MainWindow) -> None:
+    before = window.size()
+    window.resize(1280, 720)
+    for name in window.panels.names:
+        window.panels.show(name)
+        QApplication.processEvents()
+        least = window.minimumSizeHint()
+        assert least.width() <= 1280 and least.height() <= 720, name
+        assert window.width() == 1280, name
+    window.reset_layout()
+    window.resize(before)
+
+
 def test_verification_shows_its_table_and_can_be_stopped(
     window: MainWindow, answers: Answers, qtbot: QtBot
 ) -> None:

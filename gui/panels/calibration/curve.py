@@ -29,7 +29,7 @@ class StepCurve(QWidget):
         self._slots = 1
         self._theme = LIGHT
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setMinimumSize(QSize(220, 120))
+        self.setMinimumSize(QSize(160, 120))
         self.setAccessibleName("Output by step")
 
     def show_points(self, points: Sequence[Point], total: int) -> None:

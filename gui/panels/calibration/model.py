@@ -22,7 +22,7 @@ PRESETS = (
 )
 """Name, title, and what it takes."""
 
-COLUMNS = ("Step", "Output", "Gain", "")
+COLUMNS = ("Step", "Output, dB", "Gain, dB", "")
 START = "Before"
 KEPT, DROPPED = "kept", "no gain"
 
@@ -68,7 +68,7 @@ def rows_of(progress: QuantiseProgress) -> tuple[StepRow, ...]:
 
 
 def _row(step: StepResult) -> StepRow:
-    figures = formats.decibels(step.output_db, unit="dB"), formats.decibels(step.gain_db, unit="dB")
+    figures = formats.decibels(step.output_db), formats.decibels(step.gain_db)
     return StepRow((step.title, *figures, KEPT if step.kept else DROPPED), step.kept)
 
 

@@ -10,9 +10,11 @@ from PySide6.QtWidgets import (
     QComboBox,
     QFormLayout,
     QHBoxLayout,
+    QHeaderView,
     QLabel,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSpinBox,
     QSplitter,
     QTreeWidget,
@@ -29,8 +31,9 @@ from gui.panels.calibration.curve import StepCurve
 from gui.panels.parts import ElidedLabel, set_role
 from gui.theme import LIGHT, Theme
 
-FORM_WIDTH = 330
-TABLE_CHARACTERS = (30, 15, 15, 9)
+FORM_WIDTH = 280
+LEAST_TABLE_WIDTH = 280
+"""Of the columns the first, the step, takes what the others leave."""
 
 
 class CalibrationPanel(QWidget):
@@ -178,10 +181,11 @@ class CalibrationPanel(QWidget):
         self.apply.clicked.connect(self._apply)
         self._build_table()
         splitter = QSplitter(Qt.Orientation.Horizontal)
-        for part, stretch in ((self._form(), 0), (self.curve, 2), (self.table, 1)):
+        for part, stretch in ((self._form(), 0), (self.curve, 1), (self.table, 1)):
             splitter.addWidget(part)
             splitter.setStretchFactor(splitter.count() - 1, stretch)
         splitter.setChildrenCollapsible(False)
+        splitter.setSizes([FORM_WIDTH, 2 * FORM_WIDTH, 2 * FORM_WIDTH])
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(splitter)
@@ -196,14 +200,14 @@ class CalibrationPanel(QWidget):
         table.setAccessibleName("Steps")
         for column in (1, 2):
             table.headerItem().setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        width = table.fontMetrics().averageCharWidth()
-        for column, characters in enumerate(TABLE_CHARACTERS):
-            table.setColumnWidth(column, width * characters)
-        table.setMinimumWidth(width * sum(TABLE_CHARACTERS) + 8)
+        header = table.header()
+        header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
+        header.setStretchLastSection(False)
+        table.setMinimumWidth(LEAST_TABLE_WIDTH)
 
     def _form(self) -> QWidget:
         form = QWidget()
-        form.setMinimumWidth(FORM_WIDTH)
         rows = QFormLayout()
         rows.setLabelAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         data = QHBoxLayout()
@@ -225,7 +229,12 @@ class CalibrationPanel(QWidget):
         for part in (self.bar, self.stage, self.summary, self.warning):
             layout.addWidget(part)
         layout.addStretch(1)
-        return form
+        area = QScrollArea()  # in a low dock the form scrolls, it is not squeezed
+        area.setWidget(form)
+        area.setWidgetResizable(True)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumWidth(FORM_WIDTH)
+        return area
 
     def _show_preset(self) -> None:
         self.preset_text.setText(str(self.preset.currentData(Qt.ItemDataRole.ToolTipRole)))

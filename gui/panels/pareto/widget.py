@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NOTHING_YET = "Search for plans that no other one beats in accuracy, latency and DDR traffic together."
 NOTHING_CHOSEN = "Click a point to see what its plan changes."
-LEGEND = "● on the front  ◆ heuristic  ◯ previewed  + present plan"
+LEGEND = "●\u00a0on\u00a0the\u00a0front  ◆\u00a0heuristic  ◯\u00a0previewed  +\u00a0present\u00a0plan"
 DEFAULT_MINUTES = 5.0
 MOST_MINUTES = 600.0
 REFRESH_MS = 150
@@ -56,13 +56,14 @@ class ParetoPanel(QWidget):
         self.is_running = False
         self.chosen: int | None = None
         self.plot: ParetoPlot | None = None
-        self.summary = ElidedLabel(NOTHING_YET)
+        self.summary = ElidedLabel()
         self.costs = _axis_choice(COSTS, "What the axis to the right shows")
         self.gains = _axis_choice(GAINS, "What the axis upwards shows")
         self.minutes = QDoubleSpinBox()
         self.button = QPushButton("Search")
         self.preview = QLabel(NOTHING_CHOSEN)
         self.apply = QPushButton("Apply")
+        self.empty = QLabel(NOTHING_YET)
         self._content = QVBoxLayout()
         self._timer = QTimer(self)
         self._build()
@@ -150,6 +151,11 @@ class ParetoPanel(QWidget):
         left = QWidget()
         left.setLayout(self._content)
         self._content.setContentsMargins(0, 0, 0, 0)
+        self.empty.setWordWrap(True)
+        self.empty.setMargin(16)
+        self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        set_role(self.empty, "muted")
+        self._content.addWidget(self.empty, 1)
         split.addWidget(left)
         split.addWidget(self._side())
         split.setStretchFactor(0, 1)
@@ -194,9 +200,8 @@ class ParetoPanel(QWidget):
 
     def _refresh(self) -> None:
         headline = self.model.headline(self.is_running)
-        self.summary.setText(headline or NOTHING_YET)
+        self.summary.setText(headline)
         self.summary.setToolTip(headline)
-        set_role(self.summary, "" if headline else "muted")
         self._show_plot()
         self._show_preview()
         self._show_buttons()
@@ -209,6 +214,7 @@ class ParetoPanel(QWidget):
             self.plot.set_theme(self._theme)
             self.plot.clicked.connect(self.choose)
             self._content.addWidget(self.plot, 1)
+        self.empty.setVisible(not self.model.points)
         if self.plot is not None:
             self.plot.setVisible(bool(self.model.points))
             axes = (COSTS[self.costs.currentIndex()], GAINS[self.gains.currentIndex()])

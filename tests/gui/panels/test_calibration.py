@@ -44,7 +44,7 @@ def test_texts() -> None:
     one = msgspec.structs.replace(FOUND, judged=1, output_db=Interval(22.0))
     assert "of one sample there is none" in model.warning_of(one)
     rows = model.rows_of(FOUND)
-    assert rows[0].texts == ("Equalise channels", "22.0 ± 1.0 dB", "4.0 ± 0.5 dB", "kept")
+    assert rows[0].texts == ("Equalise channels", "22.0 ± 1.0", "4.0 ± 0.5", "kept")
     assert rows[1].texts[-1] == "no gain" and not rows[1].kept
 
 

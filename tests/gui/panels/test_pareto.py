@@ -149,7 +149,8 @@ def test_changes_are_listed_by_kind() -> None:
 
 
 def test_nothing_yet(panel: ParetoPanel) -> None:
-    assert panel.summary.text() == NOTHING_YET
+    assert panel.empty.text() == NOTHING_YET and not panel.empty.isHidden()
+    assert panel.summary.text() == ""
     assert panel.plot is None
     assert not panel.apply.isEnabled()
     panel.set_available("Calibrate first")
@@ -219,7 +220,8 @@ def test_axes_can_be_chosen(panel: ParetoPanel) -> None:
 def test_another_model_forgets(panel: ParetoPanel, document: QtDocument) -> None:
     filled(panel)
     document.document.open(samples.opened(), "/models/small.onnx")
-    assert panel.summary.text() == NOTHING_YET
+    assert panel.empty.text() == NOTHING_YET and not panel.empty.isHidden()
+    assert panel.summary.text() == ""
     assert not panel.model.points
 
 
