@@ -68,8 +68,8 @@ def distribution(
         raise DataError(f"there is no channel {channel}", hint=f"'{node_id}' has {len(channels)}")
     chosen = shown if channel is None else [channels[channel]]
     exact, made = (np.concatenate([pair[side].reshape(-1) for pair in chosen]) for side in (0, 1))
-    edges = _edges(exact, made)
     qtype = program.types[value]
+    edges = histogram_edges(exact, made, qtype.scale if qtype.is_quantised else None)
     threshold = INTEGER_RANGE[qtype.dtype][1] * qtype.scale if qtype.is_quantised else None
     ratios = [_sqnr_db(*pair) for pair in pairs]
     clipped = [100.0 * float((np.abs(pair[0]) > threshold).mean()) if threshold else 0.0 for pair in pairs]
@@ -142,10 +142,16 @@ def channel_axis(graph: Graph, value: str) -> int | None:
     return 1 if rank in (4, 5) else rank - 1
 
 
-def _edges(exact: Floats, made: Floats) -> Floats:
+def histogram_edges(exact: Floats, made: Floats, step: float | None) -> Floats:
+    """Edges of about :data:`BINS` bins of one width over both. Quantised values lie ``step`` apart: each bin then holds
+    as many levels as the next, or some would stand out empty for no other reason."""
     low = min(0.0, float(exact.min(initial=0.0)), float(made.min(initial=0.0)))
     high = max(0.0, float(exact.max(initial=0.0)), float(made.max(initial=0.0)))
-    return np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    if step is None or high <= low:
+        return np.linspace(low, high if high > low else low + 1.0, BINS + 1)
+    width = step * max(1, math.ceil((high - low) / (BINS * step)))
+    first, last = (math.floor((end + 0.5 * step) / width) for end in (low, high))
+    return np.asarray(np.arange(first, last + 2) * width - 0.5 * step, np.float64)
 
 
 def _sqnr_db(exact: Floats, made: Floats) -> float | None:

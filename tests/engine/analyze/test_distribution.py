@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from engine.analyze.distribution import channel_axis, distribution
+from engine.analyze.distribution import BINS, channel_axis, distribution, histogram_edges
 from engine.errors import Cancelled, DataError, PlanError
 from engine.precision import Precision
 from engine.session import Session
@@ -81,3 +82,21 @@ def test_what_cannot_be_shown(open_mobile: Callable[[], Session]) -> None:
         distribution(session, EXPAND, samples=2, channel=96)
     with pytest.raises(Cancelled):
         distribution(session, EXPAND, cancelled=lambda: True)
+
+
+@pytest.mark.parametrize("step", [0.11, 0.0443, 0.01, 1e-4])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 5.6), (-0.17, 8.1), (-3.0, 0.0)])
+def test_every_bin_holds_as_many_levels(step: float, low: float, high: float) -> None:
+    exact = np.array([low, high])
+    levels = np.asarray(np.arange(math.ceil(low / step), math.floor(high / step) + 1) * step, np.float64)
+    edges = histogram_edges(exact, levels, step)
+    assert edges[0] <= low and high <= edges[-1]
+    assert len(edges) <= BINS + 3
+    inner = np.histogram(levels, edges)[0][1:-1]
+    assert set(inner.tolist()) <= {round((edges[1] - edges[0]) / step)}
+
+
+def test_values_in_float_have_plain_bins() -> None:
+    edges = histogram_edges(np.array([0.0, 2.0]), np.array([0.0, 2.0]), None)
+    assert len(edges) == BINS + 1 and edges[-1] == 2.0
+    assert histogram_edges(np.zeros(3), np.zeros(3), 0.1)[-1] == 1.0
