@@ -35,28 +35,41 @@ class Cause(msgspec.Struct, frozen=True):
     share: float | None = None
 
 
+class Bounds(msgspec.Struct, frozen=True):
+    """A measured figure with its 95 % confidence bounds."""
+
+    value: float
+    low: float
+    high: float
+
+
 class Effect(msgspec.Struct, frozen=True):
-    """What a plan changes against the present one, over ``samples`` samples.
+    """What a plan changes against the present one, over ``samples`` samples: none of those that it was chosen by, once
+    it is measured on more.
 
     ``gain_db`` is the mean of the differences sample by sample, with their confidence interval; ``agreement`` the part
     of predictions that are the float model's (None: the output is no choice of classes), ``agreement_change`` what that
-    gained. ``change_us`` and ``change_bytes`` are of latency and DDR traffic, as estimated.
+    gained. ``top1_change`` is what it gains on labelled data, in right predictions (None: not counted), over
+    ``top1_samples``. ``change_us`` and ``change_bytes`` are of latency and DDR traffic, as estimated.
     """
 
     samples: int
     gain_db: Interval
     output_db: Interval
     agreement: float | None = None
-    agreement_change: float | None = None
+    agreement_change: Bounds | None = None
     change_us: float = 0.0
     change_bytes: int = 0
+    top1_change: Bounds | None = None
+    top1_samples: int = 0
 
 
 class Trial(msgspec.Struct, frozen=True):
     """A remedy as it was tried: ``remedy`` is its name in the registry, ``title`` one line for the user, ``site`` the
     node that it is for ("" for the whole model), ``nodes`` those whose choices it changes.
 
-    ``is_offered``: its gain is beyond the noise and worth a row; ``is_final``: it is measured on all samples.
+    ``is_offered``: its gain is beyond chance, with all that was tried taken into account, and worth a row;
+    ``is_final``: it is measured on all samples.
     """
 
     key: int
@@ -95,14 +108,6 @@ class Aim(msgspec.Struct, frozen=True):
 
     max_drop: float = 0.5
     min_db: float | None = None
-
-
-class Bounds(msgspec.Struct, frozen=True):
-    """A measured figure with its 95 % confidence bounds."""
-
-    value: float
-    low: float
-    high: float
 
 
 class Standing(msgspec.Struct, frozen=True):

@@ -603,24 +603,21 @@ class Session:
         Raises:
             CalibrationError, DataError, Cancelled: As :meth:`analyze`.
         """
-        dataset = self.evaluation_data(data, recipe=recipe, split=split, samples=samples)
-        metric = TaskMetric(dataset, self.graph)
-        for runner, size in self._evaluation_runners(len(dataset)):
-            metric.run(runner.source_evaluator, runner.program(), size, progress, cancelled)
+        metric = self.task_metric(data, recipe=recipe, split=split, samples=samples)
+        self.count(metric, progress, cancelled)
         return metric.report(len(cpu_nodes(self.graph, self.resolve())))
 
-    def evaluation_data(
+    def task_metric(
         self, data: str | Path, *, recipe: Recipe | None = None, split: str | None = None, samples: int | None = None
-    ) -> Dataset:
-        """What :meth:`evaluate` would read: long work that ends with it asks beforehand.
-
-        Raises:
-            DataError: The samples or their labels do not fit the model.
-        """
+    ) -> TaskMetric:
+        """The metric of :meth:`evaluate`, with nothing counted yet. Raises DataError where the data do not fit."""
         recipe = recipe or (self.data.recipe if self.data is not None else None)
-        dataset = self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT)
-        TaskMetric(dataset, self.graph)  # looks at the labels
-        return dataset
+        return TaskMetric(self._open(DataSource(Path(data), recipe, samples, split), EVALUATION_SPLIT), self.graph)
+
+    def count(self, metric: TaskMetric, progress: Progress | None = None, cancelled: Watch = _never) -> None:
+        """Count the samples of a metric; raises as :meth:`evaluate`."""
+        for runner, size in self._evaluation_runners(metric.samples):
+            metric.run(runner.source_evaluator, runner.program(), size, progress, cancelled)
 
     def verify(
         self,

@@ -213,7 +213,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         "analyze": [project, "--samples", "1", "--sensitivity", "--causes"],
         "evaluate": [project, "--data", data, "--samples", "1"],
         "train": [project, "--data", data, "--split", "calibration", "--samples", "24", "--batch", "8"],
-        "advise": [project, "--node", "blocks.0.se.gate.Sigmoid", "--samples", "2"],
+        "advise": [project, "--node", "blocks.0.se.gate.Sigmoid", "--samples", "4"],
         "tune": [project, "--executor", "inline", "--samples", "2", "--trials", "3"],
         "verify": [project, "--samples", "1", "--stage", "calibrated"],
         "estimate": [project],

@@ -3,12 +3,13 @@ does not need."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.advise.statistics import is_beyond_noise
+from engine.advise.statistics import RISK, chance_of
 from engine.advise.trials import SMALLEST_GAIN_DB, Bench, Trial
-from engine.analyze.quality import Quality, joined
+from engine.analyze.quality import Quality
 from engine.errors import GraphError
 from engine.plan.rebase import rebased
 from engine.plan.types import Plan
@@ -55,7 +56,7 @@ class Combiner:
         order = sorted((t for t in offered if t.remedy not in NOT_COMBINED), key=self._rank)[:MOST_TRIED]
         if not order:
             return
-        quality = joined(self.bench.base)
+        gains = [0.0] * (len(self.bench.samples) - self.bench.coarse)
         for trial in order:
             if not _is_free(trial) and (yield from self._is_reached()):
                 break
@@ -63,9 +64,10 @@ class Combiner:
             if tried is None:
                 continue
             yield from self.bench.run(tried, len(self.bench.samples))
-            found = joined(tried.qualities)
-            if is_beyond_noise(found.gain_over(quality), SMALLEST_GAIN_DB):
-                quality, self.trial = found, tried
+            found = self.bench.confirmed_db(tried)
+            more = [new - old for new, old in zip(found, gains, strict=True)]
+            if math.fsum(more) >= SMALLEST_GAIN_DB * len(more) and chance_of(more) <= RISK / len(order):
+                gains, self.trial = found, tried
                 self.trials.append(trial)
         self.reaches = yield from self._is_reached()
         if self.reaches:

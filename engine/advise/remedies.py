@@ -1,16 +1,19 @@
 """Remedies: each turns a session into plans that may lose less. None changes the session; all are judged afterwards.
 
-A remedy for one place is a function in this file with ``@_remedy``, one for the whole model with ``@_for_model``; its
-docstring says what the user reads about it.
+A remedy for one place is a function in this file with ``@_remedy``. One that looks at samples first is one with
+``@_for_places``: it proposes for several places together, so that samples pass through the model once. One for the
+whole model has ``@_for_model``. Their docstrings say what the user reads about them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import MappingProxyType
+
+import numpy as np
 
 from engine.calibrate.result import METHOD_NAMES, TensorRange
 from engine.errors import PlanError
@@ -22,7 +25,11 @@ from engine.plan.resolve import passes_through
 from engine.plan.types import Plan, Unit
 from engine.precision import Precision
 from engine.qtype import INTEGER_RANGE
+from engine.quantise.channels import Channels, Labels
+from engine.quantise.equalise import balance, of_norms
+from engine.quantise.promote import Budget, Promote
 from engine.quantise.registry import INT8_STEPS, STEPS
+from engine.quantise.rounding import rounded_alone
 from engine.quantise.step import Work
 from engine.session import Session
 
@@ -30,6 +37,12 @@ INT8_LEVELS = INTEGER_RANGE["int8"][1]
 
 QUICK_STEPS = INT8_STEPS
 """Methods that are tried on the whole model: each takes seconds."""
+
+_COSTLY = ("smooth", "equalise", "clipping", "rounding")
+"""Of these, those that take many passes over a large model, and are tried last."""
+
+_SPENT = Budget(share=0.10, latency=1.10)
+"""On int16 where it pays."""
 
 _SAME_RANGE = 0.02
 """Ranges that differ by no more than this are one."""
@@ -127,13 +140,25 @@ Remedy = Callable[[Site], Iterator[Proposal]]
 ModelRemedy = Callable[[Session, Work], Iterator[Proposal]]
 """Plans that may mend the whole model, fitted on the samples of the work."""
 
+PlacesRemedy = Callable[[Session, "Sequence[Site]", Work], Iterator["FittedProposal"]]
+"""Plans for several places of a session, each for one of them alone, fitted on the samples of the work."""
+
 _REMEDIES: dict[str, Remedy] = {}
+_PLACES_REMEDIES: dict[str, PlacesRemedy] = {}
 _MODEL_REMEDIES: dict[str, ModelRemedy] = {}
 
 
 def _remedy(name: str) -> Callable[[Remedy], Remedy]:
     def add(remedy: Remedy) -> Remedy:
         _REMEDIES[name] = remedy
+        return remedy
+
+    return add
+
+
+def _for_places(name: str) -> Callable[[PlacesRemedy], PlacesRemedy]:
+    def add(remedy: PlacesRemedy) -> PlacesRemedy:
+        _PLACES_REMEDIES[name] = remedy
         return remedy
 
     return add
@@ -247,6 +272,76 @@ def on_the_cpu(site: Site) -> Iterator[Proposal]:
     yield Proposal("float on the CPU", site.marked(site.unit.nodes, Precision.FLOAT), site.unit.nodes)
 
 
+@dataclass(frozen=True)
+class FittedProposal:
+    """A proposal for one place: the name of its kind of remedy, and the unit (its anchor) that it is for."""
+
+    kind: str
+    node: str
+    proposal: Proposal
+
+
+@_for_places("rounding")
+def rounded(session: Session, sites: Sequence[Site], work: Work) -> Iterator[FittedProposal]:
+    """Weights rounded for what the node puts out on the integers that it reads, all other nodes as they are."""
+    site_of = {node: site for site in sites for node in site.unit.nodes}
+    for node, correction in rounded_alone(session, work, site_of):
+        site = site_of[node]
+        plan = session.plan.with_correction(session.corrections.add(correction))
+        yield FittedProposal("rounding", site.unit.anchor, Proposal(_PARTS["rounding"], plan, site.unit.nodes))
+
+
+@_for_places("evened channels")
+def evened_out(session: Session, sites: Sequence[Site], work: Work) -> Iterator[FittedProposal]:
+    """Channels of what the node makes, or reads, made alike, at the cost of the nodes around it alone."""
+    values = {value for site in sites for value in (*site.outputs, *site.inputs)}
+    norms: set[int] = set()
+
+    def touched(graph: Graph, channels: Channels, components: Labels) -> Labels:
+        norms.update(of_norms(graph, channels, components).tolist())
+        of = (np.unique(components[channels.of[value]]) for value in values if value in channels.of)
+        return np.array(sorted({number for numbers in of for number in numbers.tolist() if number}), np.int64)
+
+    found = balance(session, work, touched)
+    if found is None:
+        return
+    for site in sites:
+        own = dict.fromkeys(site.outputs, "its output") | dict.fromkeys(site.inputs, "its input")
+        for value, what in own.items():
+            factors = found.only((value,))
+            moved = set(np.unique(found.components[factors != 1.0]).tolist())
+            if not moved:
+                continue
+            kind = "smooth" if moved & norms else "equalise"
+            nodes = found.touched(factors)
+            others = tuple(node for node in nodes if node not in site.unit.nodes)
+            title = f"channels of {what} evened out with {_named(site, others)}"
+            plan = found.plan(session, factors, kind, f"{title} ({site.unit.anchor})")
+            yield FittedProposal(kind, site.unit.anchor, Proposal(title, plan, nodes))
+
+
+def _by_parts(name: str) -> PlacesRemedy:
+    """Of a method for the whole model, what it does for each place alone."""
+
+    def propose(session: Session, sites: Sequence[Site], work: Work) -> Iterator[FittedProposal]:
+        """The place's part of the method."""
+        whole = STEPS[name](session, work)
+        for site in sites:
+            for kind, proposal in parts_for(site, whole):
+                yield FittedProposal(kind, site.unit.anchor, proposal)
+
+    return propose
+
+
+_PLACES_REMEDIES.update((name, _by_parts(name)) for name in ("weights", "bias"))
+
+
+@_for_model("all int16")
+def all_wide(session: Session, work: Work) -> Iterator[Proposal]:
+    """16 bits for everything that the target has at 16 bits."""
+    yield Proposal("int16 everywhere", widest(session))
+
+
 @_for_model("method")
 def other_method(session: Session, work: Work) -> Iterator[Proposal]:
     """Another calibration method for all values that have none of their own."""
@@ -274,7 +369,20 @@ def _title_of(session: Session, plan: Plan) -> str:
     return "; ".join(session.corrections.get(digest).title for digest in new)
 
 
-_MODEL_REMEDIES.update((name, _by_step(name)) for name in QUICK_STEPS)
+_MODEL_REMEDIES.update((name, _by_step(name)) for name in sorted(QUICK_STEPS, key=_COSTLY.__contains__))
+
+
+@_for_model("promote")
+def where_it_pays(session: Session, work: Work) -> Iterator[Proposal]:
+    """16 bits for the few nodes whose rounding the outputs feel most, within a tenth of the operators and the time."""
+    plan = Promote(_SPENT)(session, work)
+    if plan != session.plan:
+        own = (session.resolve().effective, session.with_plan(plan).resolve().effective)
+        nodes = [node.id for node in session.graph.nodes if not isinstance(node.op, Input)]
+        before, after = (tuple(n for n in nodes if found[n].precision is Precision.INT16) for found in own)
+        share = len(after) / max(1, len(nodes))
+        title = f"int16 where it pays: {len(after)} of {len(nodes)} operators ({share:.1%})"
+        yield Proposal(title, plan, tuple(node for node in after if node not in before))
 
 
 @_for_model("balanced")
@@ -285,12 +393,6 @@ def all_steps(session: Session, work: Work) -> Iterator[Proposal]:
         plan = STEPS[name](session.with_plan(plan), work)
     if plan != session.plan:
         yield Proposal(f"all of these, one behind the other: {', '.join(QUICK_STEPS)}", plan)
-
-
-@_for_model("all int16")
-def all_wide(session: Session, work: Work) -> Iterator[Proposal]:
-    """16 bits for everything that the target has at 16 bits."""
-    yield Proposal("int16 everywhere", widest(session))
 
 
 def widest(session: Session) -> Plan:
@@ -333,6 +435,9 @@ _PARTS: Mapping[str, str] = MappingProxyType(
 
 REMEDIES: Mapping[str, Remedy] = MappingProxyType(_REMEDIES)
 """Remedies for one place, by name."""
+
+PLACES_REMEDIES: Mapping[str, PlacesRemedy] = MappingProxyType(_PLACES_REMEDIES)
+"""Remedies for several places at once, by name."""
 
 MODEL_REMEDIES: Mapping[str, ModelRemedy] = MappingProxyType(_MODEL_REMEDIES)
 """Remedies for the whole model, by name."""

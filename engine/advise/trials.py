@@ -1,12 +1,19 @@
-"""Trying plans: each sample by sample against the present plan, the hopeless given up early."""
+"""Trying plans: each sample by sample against the present plan, the hopeless given up early.
+
+Of the many plans that are tried, some look better by chance, and most of all the one that looks best. So a plan is
+chosen among others of its kind on the first samples, and what it gains is measured on the others; and it is offered
+where that is beyond what chance makes of the best of all that are measured so.
+"""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from engine.advise.statistics import is_beyond_noise
+from engine.advise.statistics import beyond_chance, chance_of, mean_change
+from engine.analyze.errors import interval_of
 from engine.analyze.evaluator import Sample
 from engine.analyze.keys import value_keys
 from engine.analyze.quality import Quality, joined, measure
@@ -21,7 +28,10 @@ SMALLEST_GAIN_DB = 0.1
 """Gains below this are not worth a row, however sure they are."""
 
 COARSE_SAMPLES = 2
-"""All remedies are tried on as many samples before any is tried on more."""
+"""All remedies are tried on as many samples before any is tried on more: those that they are chosen by."""
+
+LEAST_SAMPLES = 4
+"""With fewer, nothing can be told from chance."""
 
 _HOPELESS_DB = -1.0
 """A plan that is worse by this much on the first samples is not tried on more."""
@@ -60,15 +70,16 @@ class Bench:
         self.session = session
         self.samples = tuple(samples)
         self.base: list[Quality] = []
+        self.coarse = COARSE_SAMPLES if len(self.samples) >= LEAST_SAMPLES else 1
         self._cancelled = cancelled
         self._full: dict[tuple[bytes, ...], Quality] = {}
         self._timing = session.estimate()
         self._known: dict[tuple[bytes, ...], Trial | None] = {self._mark(session): None}
         self._count = 0
 
-    def measure_base(self) -> Iterator[None]:
-        """Measure the present plan, a sample a step."""
-        for sample in self.samples[len(self.base) :]:
+    def measure_base(self, samples: int | None = None) -> Iterator[None]:
+        """Measure the present plan on the first ``samples`` samples (None: all), one a step."""
+        for sample in self.samples[len(self.base) : samples]:
             self.base.append(measure(self.session, (sample,), self._cancelled))
             yield
 
@@ -108,6 +119,7 @@ class Bench:
 
     def run(self, trial: Trial, samples: int) -> Iterator[None]:
         """Measure a trial on the first ``samples`` samples, one a step."""
+        yield from self.measure_base(samples)
         for sample in self.samples[trial.samples : samples]:
             trial.qualities.append(measure(trial.session, (sample,), self._cancelled))
             yield
@@ -125,30 +137,55 @@ class Bench:
             self._full[mark] = joined(found)
         return self._full[mark]
 
+    def gains_db(self, trial: Trial) -> list[float]:
+        """What a trial gains on each sample that it was tried on."""
+        return _gains_db(trial.qualities, self.base)
+
+    def confirmed_db(self, trial: Trial) -> list[float]:
+        """The same of samples that it was not chosen by."""
+        return self.gains_db(trial)[self.coarse :]
+
     def is_hopeless(self, trial: Trial) -> bool:
         """Whether the first samples say that more are not worth their time."""
-        gain = self.effect(trial).gain_db
+        gain = interval_of(self.gains_db(trial))
         if gain.mean is None or gain.half_width is None or gain.mean < _HOPELESS_DB:
             return gain.mean is None or gain.mean < _HOPELESS_DB
         return trial.samples >= _TELLING_SAMPLES and gain.mean + gain.half_width < SMALLEST_GAIN_DB
 
-    def is_offered(self, trial: Trial) -> bool:
-        """Whether the gain is beyond the noise, and worth a row."""
-        return is_beyond_noise(self.effect(trial).gain_db, SMALLEST_GAIN_DB)
+    def offered(self, trials: Iterable[Trial]) -> frozenset[int]:
+        """The keys of the trials whose gain is beyond chance and worth a row, of all that are to be confirmed."""
+        tried = [trial for trial in trials if trial.samples > self.coarse]
+        by_plan = {id(trial.qualities): self.confirmed_db(trial) for trial in tried}
+        sure = beyond_chance([chance_of(gains) for gains in by_plan.values()])
+        worth = {
+            plan
+            for (plan, gains), is_sure in zip(by_plan.items(), sure, strict=True)
+            if is_sure and math.fsum(gains) >= SMALLEST_GAIN_DB * len(gains)
+        }
+        return frozenset(trial.key for trial in tried if id(trial.qualities) in worth)
 
-    def effect(self, trial: Trial, base: Sequence[Quality] | None = None) -> Effect:
-        """The trial against the present plan (or another's qualities), on the samples that it was tried on."""
-        before, after = joined((base or self.base)[: trial.samples]), joined(trial.qualities)
-        pair = before.agreement, after.agreement
+    def effect(self, trial: Trial) -> Effect:
+        """The trial against the present plan, on the samples that it was not chosen by (before it is tried on such: on
+        those that it was tried on)."""
+        start = self.coarse if trial.samples > self.coarse else 0
+        found, base = trial.qualities[start:], self.base[start : trial.samples]
+        after = joined(found)
+        shares = [[item.agreement for item in items if item.agreement is not None] for items in (base, found)]
+        is_known = after.agreement is not None and len(shares[0]) == len(shares[1])
         return Effect(
-            samples=trial.samples,
-            gain_db=after.gain_over(before),
+            samples=len(found),
+            gain_db=interval_of(_gains_db(found, base)),
             output_db=after.output_db,
             agreement=after.agreement,
-            agreement_change=None if pair[0] is None or pair[1] is None else pair[1] - pair[0],
+            agreement_change=mean_change(*shares) if is_known else None,
             change_us=trial.change_us,
             change_bytes=trial.change_bytes,
         )
+
+
+def _gains_db(found: Sequence[Quality], base: Sequence[Quality]) -> list[float]:
+    """Sample by sample; both are bounded, so that there is a figure for each."""
+    return [after.gain_over(before).mean or 0.0 for after, before in zip(found, base, strict=False)]
 
 
 def best_of_kind(trials: Sequence[Trial], gain_of: Callable[[Trial], tuple[int, float]]) -> Sequence[Trial]:

@@ -39,10 +39,25 @@ class TaskMetric:
         self._quantised_hits = 0
         self._lost = 0
         self._won = 0
+        self._right: list[NDArray[np.bool_]] = []
         self._agreed = 0
         self._predictions = 0
         self._error_squared = 0.0
         self._reference_squared = 0.0
+
+    @property
+    def samples(self) -> int:
+        """How many there are to count."""
+        return len(self._dataset)
+
+    @property
+    def is_labelled(self) -> bool:
+        return self._dataset.labels is not None
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Of each labelled sample that was counted, whether the integer program has it right; empty without labels."""
+        return np.concatenate(self._right) if self._right else np.zeros(0, np.bool_)
 
     def run(
         self,
@@ -80,6 +95,7 @@ class TaskMetric:
         if labels is not None:
             truth = labels[self._done : self._done + expected.size]
             hits, kept = expected == truth, predicted == truth
+            self._right.append(kept)
             self._float_hits += int(hits.sum())
             self._quantised_hits += int(kept.sum())
             self._lost += int((hits & ~kept).sum())
@@ -93,7 +109,7 @@ class TaskMetric:
 
     def report(self, cpu_nodes: int) -> Evaluation:
         """Fractions over what was evaluated."""
-        labelled = self._dataset.labels is not None
+        labelled = self.is_labelled
         ratio = self._reference_squared / self._error_squared if self._error_squared else math.inf
         return Evaluation(
             samples=self._done,

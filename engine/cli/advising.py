@@ -13,7 +13,7 @@ from engine.cli.opening import open_project
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import PlanError, QuantscopeError
 from engine.plan.types import Plan
-from engine.reports_advice import AccuracyAdvice, Aim, Answer, Diagnosis, Trial
+from engine.reports_advice import AccuracyAdvice, Aim, Answer, Bounds, Diagnosis, Trial
 from engine.session import Session
 
 EXIT_STATUS: Mapping[Answer, int] = {
@@ -75,7 +75,7 @@ def _run(session: Session, wanted: Wanted) -> tuple[Advisor, QuantscopeError | K
     try:
         with progress_bar("advising") as progress:
             for stage in advisor.run():
-                progress(stage.done, stage.total)
+                progress(stage.done, stage.total, stage.sentence)
     except (QuantscopeError, KeyboardInterrupt) as problem:
         if not advisor.advice.diagnoses:
             raise
@@ -118,17 +118,27 @@ def _print_remedies(advice: AccuracyAdvice, offered: Sequence[Trial]) -> None:
         (f"{number}", trial.site or "whole model", trial.title, *_effect(trial))
         for number, trial in enumerate(offered, start=1)
     ]
-    columns = ("", "node", "remedy", "gain dB", "agreement", "us", "DDR bytes")
-    noise = len(advice.trials) - len(offered)
-    title = f"{len(offered)} remedies gain over {advice.samples} samples, {noise} others are within the noise or worse"
+    is_counted = any(trial.effect.top1_change is not None for trial in offered)
+    task = "top-1 points" if is_counted else "agreement points"
+    columns = ("", "node", "remedy", "gain dB", task, "us", "DDR bytes")
+    others = len(advice.trials) - len(offered)
+    samples = max((trial.effect.samples for trial in advice.trials if trial.is_final), default=0)
+    title = f"{len(offered)} remedies gain on {samples} samples that did not choose them, {others} others not surely"
     print_table(title, columns, rows, numeric=(0, 3, 4, 5, 6))
 
 
 def _effect(trial: Trial) -> tuple[str, str, str, str]:
     effect = trial.effect
-    agreement = "–" if effect.agreement_change is None else f"{100 * effect.agreement_change:+.1f}"
+    task = effect.agreement_change if effect.top1_change is None else effect.top1_change
     gain = effect.gain_db
-    return decibels(gain.mean, gain.half_width), agreement, f"{effect.change_us:+.1f}", f"{effect.change_bytes:+d}"
+    cost = f"{effect.change_us:+.1f}", f"{effect.change_bytes:+d}"
+    return decibels(gain.mean, gain.half_width), "–" if task is None else _points(task), *cost
+
+
+def _points(change: Bounds) -> str:
+    """A change of a share as points, with its interval."""
+    value, low, high = (100.0 * part for part in (change.value, change.low, change.high))
+    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _print_combination(advice: AccuracyAdvice) -> None:
@@ -157,7 +167,7 @@ def _chosen(advisor: Advisor, offered: Sequence[Trial], number: int) -> tuple[Pl
     plans, combination = advisor.plans, advisor.advice.combination
     if number == COMBINATION:
         if combination is None:
-            raise PlanError("there is nothing to apply: no remedy gains more than the noise")
+            raise PlanError("there is nothing to apply: no remedy gains more than chance would have it")
         return plans[COMBINATION], "; ".join(combination.titles)
     if not 1 <= number <= len(offered):
         raise PlanError(f"there is no remedy {number}", hint=f"there are {len(offered)}, numbered from 1")

@@ -243,8 +243,8 @@ def advise(
         list[str] | None, typer.Option("--node", metavar="REGEX", help="Look at these nodes only; can be repeated.")
     ] = None,
     places: Annotated[int, typer.Option(metavar="N", min=1, help="At most so many nodes that matter.")] = 12,
-    samples: Annotated[int, typer.Option(metavar="N", min=2, help="Calibration samples to try remedies on.")] = 16,
-    data: Annotated[Path | None, typer.Option("--data", metavar="DATA", help="Labelled data for the verdict.")] = None,
+    samples: Annotated[int, typer.Option(metavar="N", min=4, help="Calibration samples to try remedies on.")] = 16,
+    data: Annotated[Path | None, typer.Option("--data", metavar="DATA", help="Labelled data to count on.")] = None,
     split: Annotated[str | None, typer.Option(metavar="S", help="Part of that data.")] = None,
     max_drop: Annotated[float, typer.Option(metavar="P", min=0.0, help="Points of top-1 that may be lost.")] = 0.5,
     min_db: Annotated[

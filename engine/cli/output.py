@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from engine.errors import ExportError
 from engine.files import write_atomic
+
+
+class Tell(Protocol):
+    """How far something is."""
+
+    def __call__(self, done: int, total: int, text: str = ..., /) -> None: ...
 
 
 def write_json(path: Path | None, record: Any) -> None:
@@ -39,8 +45,9 @@ def _finite(value: Any) -> Any:
 
 
 @contextmanager
-def progress_bar(description: str) -> Generator[Callable[[int, int], None]]:
-    """A progress bar on standard error (only where that is a terminal), fed with (done, total)."""
+def progress_bar(description: str) -> Generator[Tell]:
+    """A progress bar on standard error (only where that is a terminal), fed with (done, total) and, where that changes,
+    what is being done."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -48,7 +55,12 @@ def progress_bar(description: str) -> Generator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+        def tell(done: int, total: int, text: str = description) -> None:
+            bar.update(task, completed=done, total=total, description=text)
+
+        yield tell
 
 
 def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> None:

@@ -6,7 +6,7 @@ The float model computes the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -85,13 +85,25 @@ def rebalanced(session: Session, work: Work, chosen: Chosen, *, kind: str, title
         CalibrationError, DataError: The session is not calibrated, or has no samples.
         Cancelled: ``work.cancelled()``.
     """
+    found = balance(session, work, chosen)
+    factors = None if found is None else found.pruned()
+    if found is None or factors is None or (factors == 1.0).all():
+        return session.plan
+    count = len(np.unique(found.components[factors != 1.0]))
+    return found.plan(session, factors, kind, title.format(count))
+
+
+def balance(session: Session, work: Work, chosen: Chosen) -> Balance | None:
+    """The factors of least error for each of the chosen components, by the layers that read it; None where there are
+    no such components. Raises as :func:`rebalanced`.
+    """
     graph, resolution = session.graph, session.resolve()
     model = FloatModel(graph)
     channels = find_channels(graph, clip_peaks(model, work.samples, work.cancelled))
     components = channels.components()
     wanted = chosen(graph, channels, components)
     if not len(wanted):
-        return session.plan
+        return None
     values = materialised(graph, resolution)
     extrema = extrema_of(model, channels, values, work.samples, work.cancelled)
     is_wanted = np.isin(components, wanted)
@@ -104,13 +116,7 @@ def rebalanced(session: Session, work: Work, chosen: Chosen, *, kind: str, title
     errors = reading_errors(model, readers, tried, work.samples[:JUDGES], fake, work.cancelled)
     best = best_of(errors)
     strength = np.where(is_wanted, np.array([np.nan, *STRENGTHS])[best[components]], np.nan)
-    factors = balanced(channels, rows, extrema, components, strength)
-    trial = _Trial(session, work, channels, factors)
-    factors = trial.pruned(factors, components)
-    count = len(np.unique(components[factors != 1.0]))
-    if not count:
-        return session.plan
-    return trial.plan(session, factors, kind, title.format(count))
+    return Balance(session, work, channels, components, balanced(channels, rows, extrema, components, strength))
 
 
 def best_of(errors: Floats) -> Labels:
@@ -120,22 +126,39 @@ def best_of(errors: Floats) -> Labels:
     return np.where(gained, best, 0)
 
 
-class _Trial:
-    """Plans of a session with factors, or without some of them: the ranges of values are measured once for all."""
+class Balance:
+    """Plans of a session with factors [count], or without some of them: the ranges of values are measured once for all.
 
-    def __init__(self, session: Session, work: Work, channels: Channels, factors: Floats) -> None:
+    A value has labels of one component alone, so what one component's factors do to it, those of others do not change.
+    """
+
+    def __init__(self, session: Session, work: Work, channels: Channels, components: Labels, factors: Floats) -> None:
         self._session = session
         self._work = work
-        self._channels = channels
+        self.channels = channels
+        self.components = components
+        self.factors = factors
         graph = session.graph.with_constants(channels.rescaled(session.graph, factors))
         self._ranges = ranges_with(session, graph, self._changed(factors), work.cancelled)
 
-    def pruned(self, factors: Floats, components: Labels) -> Floats:
+    def only(self, values: Iterable[str]) -> Floats:
+        """The factors of the components that these values are of; 1 for all others."""
+        labels = [self.channels.of[value] for value in values if value in self.channels.of]
+        wanted = np.unique(np.concatenate([self.components[of].reshape(-1) for of in labels])) if labels else labels
+        return np.where(np.isin(self.components, wanted), self.factors, 1.0)
+
+    def touched(self, factors: Floats) -> tuple[str, ...]:
+        """The nodes whose constants these factors change."""
+        places = (place for place in self.channels.places if (factors[place.labels] != 1.0).any())
+        return tuple(dict.fromkeys(place.node for place in places))
+
+    def pruned(self) -> Floats:
         """The factors without those of components that cost more at the model's outputs than they bring.
 
         The layers that read a value are not all that its error goes through: paths meet again, a softmax follows.
         Components are left out one by one, many of them a few at a time.
         """
+        factors, components = self.factors, self.components
         places = np.unique(components[factors != 1.0])
         if not len(places):
             return factors
@@ -151,7 +174,7 @@ class _Trial:
         """A session's plan with a correction that multiplies labels by factors; thresholds of values that they change
         are gone."""
         changed = self._changed(factors)
-        same = self._channels.rescaled(self._session.graph, factors)
+        same = self.channels.rescaled(self._session.graph, factors)
         ranges = MappingProxyType({value: self._ranges[value] for value in changed})
         digest = session.corrections.add(Correction(kind=kind, title=title, same=same, ranges=ranges))
         thresholds = {value: bound for value, bound in session.plan.thresholds.items() if value not in ranges}
@@ -167,4 +190,4 @@ class _Trial:
         return measure(twin, self._work.samples[:TRIAL_SAMPLES], self._work.cancelled).loss
 
     def _changed(self, factors: Floats) -> list[str]:
-        return [value for value, labels in self._channels.of.items() if (factors[labels] != 1.0).any()]
+        return [value for value, labels in self.channels.of.items() if (factors[labels] != 1.0).any()]

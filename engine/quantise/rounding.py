@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -82,6 +82,27 @@ def _corrected(session: Session, work: Work) -> Iterator[Correction]:
             instruction = program.instructions[place]
         walk.run_integers(place, instruction)
         work.progress(place + 1, total)
+
+
+def rounded_alone(session: Session, work: Work, nodes: Collection[str]) -> Iterator[tuple[str, Correction]]:
+    """The correction of each of these nodes by itself, all other weights as the session's plan has them; in the order
+    of the program. Raises as :class:`LayerwiseRounding`."""
+    samples, program = work.samples[: max(1, _MEMORY_BYTES // live_bytes(session.graph))], session.program()
+    walk, left = Lockstep(session.evaluator.model, program, samples), set(nodes)
+    for place, instruction in enumerate(program.instructions):
+        if work.cancelled():
+            raise Cancelled
+        node = _fitted_node(session.graph, instruction)
+        if node is None or node.id not in left:
+            walk.run_float(instruction)
+        else:
+            rows = _rows(walk, program, instruction, node, len(samples), place)
+            yield node.id, _fitted(session.graph, instruction, node, rows)
+            left.discard(node.id)
+        if not left:
+            return
+        walk.run_integers(place, instruction)
+        work.progress(place + 1, len(program.instructions))
 
 
 def _fitted_node(graph: Graph, instruction: Instruction) -> Node | None:

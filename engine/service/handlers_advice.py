@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
+from pathlib import Path
 
-from engine.advise.advisor import Advisor, Options, Stage
+from engine.advise.advisor import Advisor, Labelled, Options, Stage
 from engine.plan.data import PlanData, data_of
 from engine.service.messages import Advise, Advised, Done, Progress
 from engine.service.worker import Worker, handles
@@ -18,7 +19,8 @@ _SEND_EVERY_S = 0.25
 def advise(worker: Worker, request: Advise) -> None:
     session = worker.opened()
     nodes = request.nodes
-    options = Options(nodes, samples=request.samples, aim=request.aim, with_verdict=not nodes)
+    data = None if request.data is None else Labelled(Path(request.data.path), request.data.split, request.data.samples)
+    options = Options(nodes, samples=request.samples, aim=request.aim, data=data, with_verdict=not nodes)
     advisor = Advisor(session, options, worker.watch(request.id), lambda: worker.inbox.is_waiting)
     reporter = _Reporter(worker, request, advisor, session.target_reference)
     worker.background[request.id] = reporter.run()
@@ -47,7 +49,7 @@ class _Reporter:
 
     def _tell(self, stage: Stage) -> None:
         self._stage, self._sent_at = stage.text, time.monotonic()
-        progress = Progress(id=self._request.id, stage=stage.text, done=stage.done, total=stage.total)
+        progress = Progress(id=self._request.id, stage=stage.sentence, done=stage.done, total=stage.total)
         self._worker.send(progress)
         self._send_advice()
 

@@ -133,15 +133,26 @@ class Verify(Request, frozen=True, tag="verify"):
     samples: int = 2
 
 
+class LabelledData(msgspec.Struct, frozen=True):
+    """Data with labels: a folder of pictures or an .npz file, the part of it (None: that of the name "test"), and at
+    most how many samples (None: all). Pictures are read as the calibration's were."""
+
+    path: str
+    split: str | None = None
+    samples: int | None = None
+
+
 class Advise(Request, frozen=True, tag="advise"):
     """Look for remedies for the plan of the last UpdatePlan, at ``nodes`` (none: where it costs most, and the whole
     model, with a verdict), tried on ``samples`` calibration samples. Runs while nothing else is asked for: streams
-    Progress and Advised, ends with Done. Later plans neither stop nor change it; another model or calibration does."""
+    Progress and Advised, ends with Done. Later plans neither stop nor change it; another model or calibration does.
+    ``data`` are what the verdict goes by (None: the calibration samples)."""
 
     revision: int
     nodes: tuple[str, ...] = ()
     samples: int = 16
     aim: Aim = Aim()
+    data: LabelledData | None = None
 
 
 class Train(Request, frozen=True, tag="train"):

@@ -131,7 +131,7 @@ class Judge:
         Raises:
             DataError: The data do not fit the model, or have no labels.
         """
-        if self._data is not None and self._session.evaluation_data(self._data, split=self._split).labels is None:
+        if self._data is not None and not self._session.task_metric(self._data, split=self._split).is_labelled:
             raise _without_labels(self._data)
 
     def judged(self, point: TunePoint, plan: Plan) -> TunePoint:

@@ -10,20 +10,22 @@ import msgspec
 from engine.plan.data import PlanData
 from engine.plan.rebase import rebased
 from engine.reports import Interval
-from engine.reports_advice import AccuracyAdvice, Answer, Cause, Combination, Diagnosis, Effect, Trial
+from engine.reports_advice import AccuracyAdvice, Answer, Bounds, Cause, Combination, Diagnosis, Effect, Trial
 from gui.panels import formats
 
 COLUMNS = ("Place and remedy", "Gain", "Agreement", "Time", "DDR traffic", "Why")
+TASK = 2
+TOP_1 = "Top-1"
 NUMERIC = frozenset({1, 2, 3, 4})
 WHY = 5
-WIDTHS = (58, 20, 13, 13, 13, 60)
+WIDTHS = (58, 18, 24, 13, 13, 60)
 """Of the columns, in characters."""
 
 WHOLE_MODEL = "Whole model"
 COMBINATION_KEY = 0
 """Of the plan with the best combination, among those of the trials."""
 
-NOTHING_FOUND = "nothing that was tried gains more than the noise"
+NOTHING_FOUND = "nothing that was tried gains more than chance would have it"
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class Advice:
 def _within_noise(site: str, trials: Sequence[Trial]) -> Row:
     """One line for all that was tried in vain; the tool tip has each."""
     count = len(trials)
-    text = f"{count} other{'s' * (count != 1)} within the noise, or worse"
+    text = f"{count} other{'s' * (count != 1)}: no sure gain"
     lines = [f"{trial.title}: {gain_text(trial.effect.gain_db)}" for trial in trials]
     return Row(f"{site} others", (text, "", "", "", "", ""), "\n".join(lines), site, is_muted=True)
 
@@ -108,9 +110,10 @@ def cause_text(cause: Cause) -> str:
 
 
 def effect_texts(effect: Effect) -> tuple[str, str, str, str]:
-    """Gain, agreement, time and traffic, as short as a table wants them."""
-    agreement = effect.agreement_change
-    points = formats.MISSING if agreement is None else f"{_signed(100.0 * agreement, 1)} pts"
+    """Gain, what the task gains (top-1 on labelled data, else agreement), time and traffic, as short as a table wants
+    them."""
+    task = effect.agreement_change if effect.top1_change is None else effect.top1_change
+    points = formats.MISSING if task is None else points_text(task)
     time = f"{_signed(effect.change_us, 1)} µs"
     traffic = "0 B" if not effect.change_bytes else _signed_size(effect.change_bytes)
     return gain_text(effect.gain_db), points, time, traffic
@@ -120,7 +123,15 @@ def effect_text(effect: Effect) -> str:
     """One line of the same, with the number of samples and where the output then is."""
     gain, points, time, traffic = effect_texts(effect)
     output = formats.decibels(effect.output_db, unit="dB")
-    return f"{gain} to {output} at the output, agreement {points}, {time}, {traffic} on {effect.samples} samples"
+    seen, labelled = (counted(count, "sample", "samples") for count in (effect.samples, effect.top1_samples))
+    task = "agreement" if effect.top1_change is None else f"top-1 on {labelled}"
+    return f"{gain} to {output} at the output on {seen}, {task} {points}, {time}, {traffic}"
+
+
+def points_text(change: Bounds) -> str:
+    """A change of a share in points, with its interval."""
+    value, low, high = (_signed(100.0 * part, 1) for part in (change.value, change.low, change.high))
+    return f"{value} ({low} to {high}) pts"
 
 
 def gain_text(gain: Interval) -> str:
@@ -149,7 +160,7 @@ def headline_of(advice: AccuracyAdvice, is_running: bool, is_on_selection: bool 
             title = f"PTQ with {counted(len(advice.combination.titles), 'remedy', 'remedies')} is enough"
         return Headline(_capital(title), verdict.text, verdict.answer is Answer.TRAIN)
     offered = sum(trial.is_offered for trial in advice.trials)
-    found = f"{counted(offered, 'remedy gains', 'remedies gain')} beyond the noise" if offered else NOTHING_FOUND
+    found = f"{counted(offered, 'remedy gains', 'remedies gain')} beyond chance" if offered else NOTHING_FOUND
     state = "Remedies at the selected nodes" if is_on_selection else "No verdict: advice was stopped"
     if is_running:
         state = "Trying remedies …"

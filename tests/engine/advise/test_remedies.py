@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.advise.remedies import MODEL_REMEDIES, REMEDIES, Proposal, Site, parts_for, widest
+from engine.advise.remedies import MODEL_REMEDIES, PLACES_REMEDIES, REMEDIES, Proposal, Site, parts_for, widest
 from engine.calibrate.result import METHOD_NAMES
+from engine.ops.linear import Conv
 from engine.precision import Precision
 from engine.quantise.step import Work
 from engine.session import Session
@@ -35,8 +36,8 @@ def proposals(session: Session, remedy: str, node: str = PROJECT) -> list[Propos
     return found
 
 
-def work(session: Session) -> Work:
-    return Work(tuple(session.samples(4)))
+def work(session: Session, samples: int = 2) -> Work:
+    return Work(tuple(session.samples(samples)))
 
 
 def effective(session: Session, proposal: Proposal) -> dict[str, str]:
@@ -118,6 +119,34 @@ def test_a_method_on_the_whole_model_and_its_part_for_one_place(session: Session
     assert not list(parts_for(place, session.plan)), "no correction, no part of one"
 
 
+@pytest.mark.parametrize("name", PLACES_REMEDIES)
+def test_what_is_fitted_for_places_changes_these_alone(session: Session, name: str) -> None:
+    """Beside the place itself, evened channels change the nodes that make or read the same channels, and no other."""
+    layers = [node.id for node in session.graph.nodes if isinstance(node.op, Conv)]
+    places = [site(session, node) for node in (*layers[:6], GATE)]
+    found = list(PLACES_REMEDIES[name](session, places, work(session)))
+    assert found
+    for item in found:
+        assert item.node in (*layers[:6], GATE)
+        assert item.proposal.title
+        (digest,) = item.proposal.plan.corrections
+        correction = session.corrections.get(digest)
+        own = {constant for node in item.proposal.nodes for constant in session.graph.by_id[node].inputs}
+        changed = {*correction.same, *correction.weights, *correction.weight_scales}
+        assert changed <= own
+        assert set(correction.biases) <= set(item.proposal.nodes)
+        assert item.kind == correction.kind
+        session.with_plan(item.proposal.plan).program()
+    assert session.plan.corrections == ()
+
+
+def test_int16_where_it_pays_says_how_many(session: Session) -> None:
+    (proposal,) = MODEL_REMEDIES["promote"](session, work(session, 1))
+    dtypes = effective(session, proposal)
+    assert set(dtypes.values()) == {"int16"}
+    assert f": {len(dtypes)} of " in proposal.title
+
+
 def test_all_methods_one_behind_the_other(session: Session) -> None:
     (proposal,) = MODEL_REMEDIES["balanced"](session, Work(tuple(session.samples(1))))
     assert {session.corrections.get(digest).kind for digest in proposal.plan.corrections} >= {"weights", "bias"}
@@ -132,4 +161,5 @@ def test_everything_wide_but_what_the_user_wants_in_float(session: Session) -> N
 
 
 def test_every_remedy_says_what_it_is() -> None:
-    assert all((remedy.__doc__ or "").strip() for remedy in (*REMEDIES.values(), *MODEL_REMEDIES.values()))
+    every = (*REMEDIES.values(), *PLACES_REMEDIES.values(), *MODEL_REMEDIES.values())
+    assert all((remedy.__doc__ or "").strip() for remedy in every)

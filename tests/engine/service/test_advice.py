@@ -52,7 +52,8 @@ def test_advice_streams_in_and_its_plans_can_be_used(engine: Engine) -> None:
     answers = own(engine.until(request), request)
     assert isinstance(answers[-1], Done)
     told = [answer for answer in answers if isinstance(answer, Progress)]
-    assert {"measuring the present plan", "trying remedies"} <= {answer.stage for answer in told}
+    stages = {answer.stage.partition(":")[0] for answer in told}
+    assert {"measuring the present plan", "trying remedies", "fitting remedies for these places"} <= stages
     advised = [answer for answer in answers if isinstance(answer, Advised)]
     assert {answer.revision for answer in advised} == {3}
     last = advised[-1].advice
@@ -68,7 +69,7 @@ def test_advice_streams_in_and_its_plans_can_be_used(engine: Engine) -> None:
 
 
 def test_an_edit_is_answered_while_advice_goes_on(engine: Engine) -> None:
-    request = engine.send(Advise, revision=1, nodes=(PROJECT,), samples=8)
+    request = engine.send(Advise, revision=1, nodes=(PROJECT,), samples=4)
     while not isinstance(engine.answer(), Advised):
         pass
     edit = engine.send(UpdatePlan, revision=2, plan=PlanData(choices={PROJECT: "int16"}), samples=2)

@@ -35,7 +35,8 @@ CONV, GEMM = "/stem/Conv", "/head/fc/Gemm"
 
 
 def effect(gain: float, half: float = 0.2, change_us: float = 0.0, change_bytes: int = 0) -> Effect:
-    return Effect(8, Interval(gain, half), Interval(21.5 + gain, 0.5), 0.98, 0.0156, change_us, change_bytes)
+    change = Bounds(0.0156, -0.01, 0.04)
+    return Effect(8, Interval(gain, half), Interval(21.5 + gain, 0.5), 0.98, change, change_us, change_bytes)
 
 
 def trial(key: int, remedy: str, gain: float, is_offered: bool = True, is_final: bool = True) -> Trial:
@@ -93,9 +94,10 @@ def test_rows_have_gain_cost_and_cause() -> None:
         "80 % clips 3.0 % of its values; channel 3 is large",
     )
     best, other, rest = gemm.rows
-    assert best.texts == ("try int16", "+3.4 ± 0.2 dB", "+1.6 pts", "+1.5 µs", "0 B", "still being measured")
+    points = "+1.6 (−1.0 to +4.0) pts"
+    assert best.texts == ("try int16", "+3.4 ± 0.2 dB", points, "+1.5 µs", "0 B", "still being measured")
     assert other.texts[0] == "try range"
-    assert rest.texts[0] == "1 other within the noise, or worse"
+    assert rest.texts[0] == "1 other: no sure gain"
     assert rest.tip == "try float: 0.0 ± 0.2 dB"
     assert (rest.key, rest.is_muted) == (None, True)
     assert (model.texts[0], [row.texts[0] for row in model.rows]) == ("Whole model", ["try method"])
@@ -134,7 +136,7 @@ def test_the_headline_is_the_verdict(answer: Answer, text: str) -> None:
 def test_before_the_verdict_it_says_what_is_known() -> None:
     words = headline_of(ADVICE, is_running=True)
     assert words.text == "Trying remedies …"
-    assert words.details == "The output is at 21.5 ± 0.5 dB over 8 samples; so far 3 remedies gain beyond the noise."
+    assert words.details == "The output is at 21.5 ± 0.5 dB over 8 samples; so far 3 remedies gain beyond chance."
     assert headline_of(ADVICE, is_running=False).text == "No verdict: advice was stopped"
     assert headline_of(ADVICE, False, is_on_selection=True).text == "Remedies at the selected nodes"
 
