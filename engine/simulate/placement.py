@@ -197,11 +197,9 @@ def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) ->
             lookups.append((width, work.table_lookups))
         reduction.append((width, work.reduction_elements))
         moves = work.moves if access.moves is None else access.moves
-        longest = None if access.operand_run is None else access.operand_run * width_in
         is_dynamic = isinstance(node.op, MatMul) and not any(value in graph.constants for value in node.inputs)
-        transfers.extend(
-            _transfers(graph, moves, work.is_rearranging, access, border, longest if is_dynamic else None)
-        )
+        longest = _operand_runs(unit, moves, access.operand_run) if is_dynamic else None
+        transfers.extend(_transfers(graph, moves, work.is_rearranging, access, border, longest))
         previous = node
     return Demand(
         tuple(products),
@@ -211,6 +209,15 @@ def demand_of(graph: Graph, unit: Placement, access: Access, seam_bytes: int) ->
         tuple(transfers),
         seam_bytes,
     )
+
+
+def _operand_runs(unit: Placement, moves: Sequence[Move], operand_run: int | None) -> Mapping[str, int] | None:
+    """Bytes in which each value of a product of two activations is brought to the array or back: so many elements, each
+    as wide as its own type. (One operand in int16 makes the other's no wider.)"""
+    if operand_run is None:
+        return None
+    types = dict(zip(unit.frame.values, unit.types, strict=True))
+    return {move.value: operand_run * dtype_bytes(types[move.value]) for move in moves}
 
 
 def is_absorbed(node: Node, previous: Node | None) -> bool:
@@ -229,16 +236,16 @@ def _transfers(
     is_rearranging: bool,
     access: Access,
     border: frozenset[str],
-    longest: int | None,
+    longest: Mapping[str, int] | None,
 ) -> list[Transfer]:
     """Constants and values that are not on the chip cross from or to DDR. What lies there takes time only where it is
-    rearranged, or read in runs too short for the memory. ``longest`` bounds the runs of all."""
+    rearranged, or read in runs too short for the memory. ``longest`` bounds the runs, by value."""
     transfers: list[Transfer] = []
     for move in moves:
         known = access.runs.get(move.value)
         run_bytes = move.run_bytes if known is None else min(known, move.size_bytes)
         if longest is not None:
-            transfers.append(Transfer(move.size_bytes, min(run_bytes, longest), Path.ON_CHIP))
+            transfers.append(Transfer(move.size_bytes, min(run_bytes, longest[move.value]), Path.ON_CHIP))
         if move.value in graph.constants:
             path = Path.WEIGHTS
         elif move.value not in border or move.value in access.near:

@@ -127,6 +127,23 @@ def test_operands_that_change_their_order_for_the_array_take_layout_time():
     assert slow["product"].engines == plain["product"].engines
 
 
+def test_one_operand_in_int16_does_not_make_the_others_cheaper():
+    target = load_target("generic-int8")
+    rearranging = with_figures(target, {"mac.operand_run": Figure(1.0, "elements", "assumed: for the test")})
+    builder = GraphBuilder()
+    a, b = builder.input("a", (4, 32, 64)), builder.input("b", (4, 64, 32))
+    builder.node("attention", MatMul(), [a, b], (4, 32, 32))
+    graph = builder.build("attention")
+    (first, *_) = (node.id for node in graph.nodes if a in node.outputs)
+    narrow, mixed = (
+        estimate(graph, resolution_of(graph, precisions), rearranging).nodes["attention"].engines
+        for precisions in ({}, {first: Precision.INT16})
+    )
+    # Twice the bytes in runs twice as long: a line of memory for each element, whatever the element's type.
+    assert mixed.layout_us == pytest.approx(narrow.layout_us)
+    assert mixed.mac_us > narrow.mac_us
+
+
 def test_norms_and_softmax_compute_in_16_bits():
     rates = Rates.of(GENERIC)
     for op, vector, sums in ((LayerNorm(1, 1e-5), 5, 2), (Softmax(2), 2, 2)):
