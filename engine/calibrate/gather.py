@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from engine.errors import Cancelled
 from engine.graph.finite import check_finite
 from engine.graph.float_run import FloatModel
 from engine.graph.packed_run import PackedModel
-from engine.memory import release_free_memory
+from engine.memory import kept_free_memory, release_free_memory
 from engine.threads import torch_threads
 
 QUICK_EVERY = 11
@@ -80,13 +81,13 @@ class Gathering:
         def run(inputs: Batch, visit: Visit, first: int) -> None:
             whole = not quick or first // batch % QUICK_WHOLE == 0
             packed.run(inputs, visit, whole=whole)
-            if whole:  # merged batches are small, and reuse what they leave
+            if not quick:
                 release_free_memory()
 
         threads = torch.get_num_threads()
         at_once = min(threads, MOST_AT_ONCE)
         try:
-            with torch_threads(threads // at_once):
+            with torch_threads(threads // at_once), kept_free_memory() if quick else nullcontext():
                 observe(
                     run,
                     dataset,

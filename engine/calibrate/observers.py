@@ -227,25 +227,24 @@ def _count(values: NDArray[np.float32], scale: np.float32, lanes: NDArray[np.uin
 
 
 @numba.njit(nogil=True, cache=True, boundscheck=False)
-def _count_signed(values: NDArray[np.float32], scale: np.float32, lanes: NDArray[np.uint32], signed: int) -> None:
-    """The same into histograms [4, 2 * BIN_COUNT], negative values into the second half where ``signed`` is 1."""
+def _count_signed(values: NDArray[np.float32], scale: np.float32, lanes: NDArray[np.uint32], signed: int) -> int:
+    """The same into histograms [4, 2 * BIN_COUNT], negative values into the second half where ``signed`` is 1.
+
+    Returns how many zeros are among them.
+    """
+    zeros = 0
     half = np.int32(BIN_COUNT * signed)
     whole = values.size - values.size % _LANES
     for index in range(0, whole, _LANES):
         for lane in range(_LANES):
             value = values[index + lane]
+            zeros += value == 0
             place = np.int32(abs(value) * scale) + half * np.int32(value < 0)
             lanes[lane, place] += np.uint32(1)
     for index in range(whole, values.size):
         value = values[index]
+        zeros += value == 0
         lanes[0, np.int32(abs(value) * scale) + half * np.int32(value < 0)] += np.uint32(1)
-
-
-@numba.njit(nogil=True, cache=True, boundscheck=False)
-def _zeros(bits: NDArray[np.int32]) -> int:
-    zeros = 0
-    for index in range(bits.size):
-        zeros += (bits[index] & np.int32(_LARGEST_KEY)) == 0
     return int(zeros)
 
 
@@ -290,8 +289,7 @@ def _accumulate(
                 grown = needed
             scale = np.float32(2.0 ** (_BIN_BITS - grown))
             if every > 1:  # slices with a step are of a type of their own: whole blocks are counted by faster loops
-                block_zeros = _zeros(bits[start:end:every])
-                _count_signed(values[start:end:every], scale, lanes, signed)
+                block_zeros = _count_signed(values[start:end:every], scale, lanes, signed)
             elif signed:
                 _count_signed(values[start:end], scale, lanes, 1)
             else:

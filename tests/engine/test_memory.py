@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.memory import release_free_memory
+from engine.memory import kept_free_memory, release_free_memory
 
 BLOCK_BYTES = 100_000
 """Small enough for the heap: larger blocks are mapped each by itself."""
@@ -28,3 +28,13 @@ def test_what_was_freed_between_living_blocks_is_returned() -> None:
     release_free_memory()
     assert before - resident_bytes() > 1000 * BLOCK_BYTES
     assert all(block.all() for block in kept)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc has a call for it")
+def test_freed_memory_is_kept_meanwhile_and_then_returned() -> None:
+    with kept_free_memory():
+        blocks = [np.ones(BLOCK_BYTES, np.uint8) for _ in range(1000)]
+        before = resident_bytes()
+        blocks.clear()
+        assert before - resident_bytes() < 100 * BLOCK_BYTES
+    assert before - resident_bytes() > 500 * BLOCK_BYTES
