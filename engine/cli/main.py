@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from engine.errors import QuantscopeError
+from engine.errors import Cancelled, QuantscopeError
 
 app = typer.Typer(
     name="quantscope",
@@ -471,16 +471,21 @@ def fit_command(
     commands.fit_target(measurements, models, target, output, json)
 
 
+INTERRUPTED = 130
+"""Exit status behind Ctrl+C, as shells have it. Typer makes it of a KeyboardInterrupt, without a word."""
+
+
 def main() -> None:
-    """Entry point: an expected error is one line on standard error and exit status 1."""
+    """Entry point: an expected error is one line on standard error and exit status 1, or :data:`INTERRUPTED`."""
     try:
         app()
     except QuantscopeError as error:
         print(f"quantscope: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        print("quantscope: interrupted", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(INTERRUPTED if isinstance(error, Cancelled) else 1) from None
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("quantscope: interrupted", file=sys.stderr)
+        raise
 
 
 if __name__ == "__main__":

@@ -206,7 +206,10 @@ class _Place(threading.Thread):
 
 
 def _started(line: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
+    # Ctrl+C in a terminal goes to every process of the group: this process ends the workers itself, in order.
+    apart = getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)  # Windows' word for it
+    pipe = subprocess.PIPE
+    return subprocess.Popen(line, stdin=pipe, stdout=pipe, env=environment, start_new_session=True, creationflags=apart)
 
 
 def _asked(process: subprocess.Popen[bytes], trial: Trial) -> Answer | None:

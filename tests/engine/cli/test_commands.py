@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from engine.cli import commands
 from engine.cli.main import app, main
-from engine.errors import CalibrationError
+from engine.errors import CalibrationError, Cancelled
 from engine.export.integer_onnx.registry import INTEGER_NODES
 from engine.export.onnx_nodes import Emission
 from engine.program.types import Convolution
@@ -218,3 +219,20 @@ def test_help_is_light(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert "Usage" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("ends", "said"), [(KeyboardInterrupt(), "quantscope: interrupted"), (Cancelled(), "quantscope: cancelled")]
+)
+def test_an_interrupted_command_says_so_in_one_line(
+    ends: BaseException, said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise ends
+
+    monkeypatch.setattr(commands, "list_targets", interrupted)
+    monkeypatch.setattr(sys, "argv", ["quantscope", "targets", "list"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.splitlines() == [said]

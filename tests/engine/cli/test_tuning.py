@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,3 +76,29 @@ def test_what_cannot_be(
 def test_a_model_is_no_project(models: Path, run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(models / "mobile_fmnist.onnx") == 1
     assert "is not a project; make one with `quantscope new`" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl+C reaches a process in other ways there")
+def test_ctrl_c_ends_it_in_order_and_the_next_search_goes_on(project: Path, tmp_path: Path) -> None:
+    """As a terminal does it: to all processes of the group, workers included."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(main.__code__.co_filename).parents[2])}
+    command = [sys.executable, "-m", "engine.cli.main", "tune", str(project), "--workers", "1", "--samples", "2"]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
+    )
+    try:
+        while process.poll() is None and not _lines(journal_path(project)):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, said = process.communicate()
+    finally:
+        process.kill()
+        process.wait()
+    assert "(stopped)" in printed and "front of" in printed
+    assert said == ""
+    assert len(_lines(journal_path(project))) > 0
+    journal_path(project).unlink()
+
+
+def _lines(journal: Path) -> list[bytes]:
+    return journal.read_bytes().splitlines() if journal.exists() else []
