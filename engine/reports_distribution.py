@@ -42,6 +42,25 @@ class TableCurve(msgspec.Struct, frozen=True):
     output_db: Interval
 
 
+class Picture(msgspec.Struct, frozen=True):
+    """``pixels`` are red, green and blue bytes, row by row from the top."""
+
+    width: int
+    height: int
+    pixels: bytes
+
+
+class SampleView(msgspec.Struct, frozen=True):
+    """One calibration sample: its SQNR at the model's outputs (None: exact), the class that the float model and the
+    integers choose (None: the first output is no choice of one), and its picture, if it is one."""
+
+    index: int
+    output_db: float | None
+    float_class: int | None = None
+    made_class: int | None = None
+    picture: Picture | None = None
+
+
 class NodeDistribution(msgspec.Struct, frozen=True):
     """Values of the unit of a node in the float model and in the integer program.
 
@@ -49,7 +68,8 @@ class NodeDistribution(msgspec.Struct, frozen=True):
     together, ``worst`` the one of largest error. ``channel`` is the one that is shown, None for all. Both histograms
     [bins] share ``edges`` [bins + 1]. ``threshold`` is the largest magnitude that the integers have, None for float
     values; ``step`` the distance of two. Channel figures [channels] are over the samples shown; an exact channel has
-    the SQNR None. ``clipped`` is the percentage of float values beyond the threshold.
+    the SQNR None. ``clipped`` is the percentage of float values beyond the threshold. ``view`` is of the sample that is
+    shown.
     """
 
     id: str
@@ -70,3 +90,4 @@ class NodeDistribution(msgspec.Struct, frozen=True):
     channel_high: tuple[float, ...]
     channel_db: tuple[float | None, ...]
     table: TableCurve | None = None
+    view: SampleView | None = None

@@ -221,7 +221,14 @@ class MainWindow(QMainWindow):
         )
         self.verifying = VerifyCommands(self.session, self.verification, self.notices, partial(show, "Verification"))
         self.advising = AdviceCommands(
-            self.document.document, self.session, self.view, self.advice, partial(show, "Advice"), self._refresh_actions
+            self.document.document,
+            self.preferences,
+            prompts,
+            self.session,
+            self.view,
+            self.advice,
+            partial(show, "Advice"),
+            self._refresh_actions,
         )
         self.trains = TrainingCommands(self.document.document, self.session, self.training, partial(show, "Training"))
         self.quantising = QuantiseCommands(
@@ -365,6 +372,7 @@ class MainWindow(QMainWindow):
         self.inspector.methodChosen.connect(self.edits.set_method)
         self.inspector.adviceWanted.connect(lambda: self.actions_.trigger(ADVISE_SELECTION_COMMAND))
         self.inspector.regionWanted.connect(self._check_region)
+        self.inspector.sampleWanted.connect(self._show_sample)
         session.regionChecked.connect(self.inspector.show_verdict)
         self.summary.targetChosen.connect(document.document.set_target)
         self.compiler.targetChosen.connect(document.document.set_target)
@@ -417,6 +425,11 @@ class MainWindow(QMainWindow):
         where = "" if is_shown else ", not in the compiled model"
         self.selection_label.setText(f"{count:,} selected{where}" if count else "")
         self._refresh_actions()
+
+    def _show_sample(self, node: str, sample: int) -> None:
+        """Bring the histograms to the front, with one sample of a node."""
+        self.panels.show("histogram")
+        self.distribution.choose_node(node, sample)
 
     def _show_heat(self) -> None:
         heat = self.heat.heat

@@ -52,6 +52,8 @@ from engine.turns import in_turns
 DEFAULT_SAMPLES = 16
 
 _SAMPLES_TO_RANK = 2
+"""One, where the values of a few samples do not fit into memory: there, a walk from every unit takes long."""
+
 _MOST_TO_FIT = 32
 
 _MOST_COUNTED = 8
@@ -226,7 +228,9 @@ class Advisor:
     def _find_places(self, bench: Bench) -> Generator[Stage, None, Sequence[Place]]:
         """Rank the units by what the outputs feel of them, and take apart what those at the top add; after each sample
         anew."""
-        session, samples = self._session, bench.samples[:_SAMPLES_TO_RANK]
+        session = self._session
+        is_small = session.evaluator.keeps(len(bench.samples))
+        samples = bench.samples[: _SAMPLES_TO_RANK if is_small else 1]
         sensitivity, places = analysis_of(session), tuple[Place, ...]()
         for done, sample in enumerate(samples, start=1):
             text = "finding where the error comes from"

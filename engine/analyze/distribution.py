@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from engine.analyze.errors import interval_of
 from engine.analyze.evaluator import Evaluator, Sample
+from engine.analyze.sample_view import sample_view
 from engine.analyze.table_curve import table_curve
 from engine.errors import Cancelled, DataError, PlanError
 from engine.graph.graph import Graph
@@ -92,6 +93,7 @@ def distribution(
         channel_high=tuple(float(pair[0].max(initial=-math.inf)) for pair in channels),
         channel_db=tuple(_sqnr_db(*pair) for pair in channels),
         table=table_curve(session, resolution.unit_of[node_id], given, cancelled),
+        view=None if sample is None else sample_view(session, sample, given[sample]),
     )
 
 

@@ -135,7 +135,7 @@ class FileCommands:
 
     def ask_and_evaluate(self) -> None:
         form = self.prompts.evaluation(
-            SamplesForm(self._document.calibration.data, samples=0, usual_split="evaluation")
+            SamplesForm(self._document.calibration.data, samples=0, usual_split="evaluation", needs_recipe=False)
         )
         if form is not None:
             source = form.source()

@@ -32,6 +32,7 @@ from engine.service.messages import (
     Failed,
     Inspect,
     Inspected,
+    LabelledData,
     Open,
     Opened,
     PlanResolved,
@@ -90,7 +91,7 @@ class EngineSession(QObject):
     (samples), ``verified`` (Verification, the revision it is about), ``inspected`` (NodeDetail),
     ``regionChecked`` (RegionVerdict, whether it is about a region of the plan), ``regionJudged`` (RegionVerdict on
     nodes that are still being chosen), ``splitChecked`` (RegionSplit), ``advised`` (Advised: advice so far),
-    ``adviceEnded`` (no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
+    ``adviceEnded`` (why no more of it will come), ``trainingWent`` (Training: how far a run is), ``trained`` (Trained),
     ``trainingEnded`` (no more will come of the run), ``distributed`` (NodeDistribution), ``notDistributed`` (node,
     why), ``quantised`` (QuantiseProgress, PlanData), ``quantiseProgressed`` (step, done, total), ``quantiseEnded``
     (why, "" at its own end), ``tunePointFound`` (TunePoint, the numbers on the front), ``tuned`` (TuneReport),
@@ -109,7 +110,7 @@ class EngineSession(QObject):
     regionJudged = Signal(object)
     splitChecked = Signal(object)
     advised = Signal(object)
-    adviceEnded = Signal()
+    adviceEnded = Signal(str)
     trainingWent = Signal(object)
     trained = Signal(object)
     trainingEnded = Signal()
@@ -263,9 +264,9 @@ class EngineSession(QObject):
 
         self._submit(lambda i: Verify(id=i, revision=revision, samples=samples), handle, "Verifying")
 
-    def advise(self, nodes: Sequence[str], samples: int, aim: Aim) -> None:
-        """Look for remedies at nodes (none: where it costs most); the engine does it while nothing else is asked. What
-        was asked for before is stopped."""
+    def advise(self, nodes: Sequence[str], samples: int, aim: Aim, data: LabelledData | None = None) -> None:
+        """Look for remedies at nodes (none: where it costs most), with a verdict by labelled ``data`` where there are
+        some; the engine does it while nothing else is asked. What was asked for before is stopped."""
         self.stop_advice()
         revision, asked = self._document.revision, tuple(nodes)
 
@@ -274,12 +275,14 @@ class EngineSession(QObject):
                 return
             if isinstance(answer, Advised):
                 self.advised.emit(answer)
+            elif isinstance(answer, Failed) and not answer.cancelled:
+                self.adviceEnded.emit(answer.message.partition("\n")[0])
             else:
-                self.adviceEnded.emit()
+                self.adviceEnded.emit("")
 
         def build(request_id: int) -> AnyRequest:
             self._advice_id = request_id
-            return Advise(id=request_id, revision=revision, nodes=asked, samples=samples, aim=aim)
+            return Advise(id=request_id, revision=revision, nodes=asked, samples=samples, aim=aim, data=data)
 
         self._submit(build, handle, "Advising")
 
@@ -621,7 +624,7 @@ class EngineSession(QObject):
         self._distributing.forget()
         self._sent_revision = self._compile_revision = NO_REVISION
         self._show(None)
-        self.adviceEnded.emit()
+        self.adviceEnded.emit("The engine ended")
         if any(isinstance(request, Quantise) for request in lost):
             self.quantiseEnded.emit("The engine ended")
         self.tuneEnded.emit()

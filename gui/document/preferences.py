@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 from PySide6.QtCore import QByteArray, QSettings
 
+from engine.service.messages import LabelledData
 from gui.theme import LIGHT, THEMES, Theme
 
 ORGANISATION = "Quantscope"
 APPLICATION = "Quantscope"
+MOST_REMEMBERED = 20
+"""Models whose labelled data are remembered."""
 
 
 class Preferences:
@@ -36,6 +40,22 @@ class Preferences:
     @theme.setter
     def theme(self, theme: Theme) -> None:
         self._settings.setValue("theme", theme.name)
+
+    def labelled_data(self, model: str) -> LabelledData | None:
+        """The labelled data that were last chosen for a model or project (its path)."""
+        return self._labelled().get(model)
+
+    def remember_labelled_data(self, model: str, data: LabelledData | None) -> None:
+        """Keep the choice for the next time that the model is opened; None: none is wanted."""
+        known = {path: other for path, other in self._labelled().items() if path != model}
+        newest = [*known.items(), *([] if data is None else [(model, data)])][-MOST_REMEMBERED:]
+        self._settings.setValue("labelled", msgspec.json.encode(dict(newest)).decode())
+
+    def _labelled(self) -> dict[str, LabelledData]:
+        try:
+            return msgspec.json.decode(str(self._settings.value("labelled", "{}")), type=dict[str, LabelledData])
+        except msgspec.DecodeError:
+            return {}
 
     @property
     def geometry(self) -> QByteArray:

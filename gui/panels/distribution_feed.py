@@ -52,6 +52,12 @@ class DistributionFeed(QObject):
             self.sample, self.channel = sample, channel
             self._ask()
 
+    def choose_node(self, node: str, sample: int) -> None:
+        """Show one sample of a node, which is selected."""
+        self.node, self.sample, self.channel, self.found, self.problem = node, sample, None, None, ""
+        self.changed.emit()
+        self._ask()
+
     def show_found(self, found: NodeDistribution) -> None:
         """An answer came."""
         if found.id == self.node:

@@ -37,6 +37,13 @@ def test_sensitivity_is_measured_while_it_is_shown(window: MainWindow, qtbot: Qt
     inspector = window.inspector
     qtbot.waitUntil(lambda: inspector.causes.isVisible(), timeout=WAIT_MS)
     assert inspector._explanation is not None and inspector._explanation.id == PROJECT
+    worst = inspector._explanation.samples[0].sample
+    inspector.causes.linkClicked.emit(str(worst))
+    qtbot.waitUntil(lambda: window.distribution.found is not None, timeout=WAIT_MS)
+    found = window.distribution.found
+    assert found is not None and (found.id, found.sample) == (PROJECT, worst)
+    assert found.view is not None and found.view.picture is not None
+    assert window.histogram.isVisible()
     window.view.show_overlay(Overlay.LATENCY)
     document.undo()
     qtbot.waitUntil(lambda: document.is_measured, timeout=WAIT_MS)

@@ -76,6 +76,10 @@ class Answers(Prompts):
         self.asked.append("evaluate")
         return self.form
 
+    def labelled(self, form: SamplesForm) -> SamplesForm | None:
+        self.asked.append(f"labelled, so far {form.data}")
+        return self.form
+
 
 def window_for(
     folder: Path, answers: Answers, command: Sequence[str] = ENGINE_COMMAND, live_samples: int = 2

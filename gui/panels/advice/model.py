@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
 import msgspec
 
@@ -11,6 +12,7 @@ from engine.plan.data import PlanData
 from engine.plan.rebase import rebased
 from engine.reports import Interval
 from engine.reports_advice import AccuracyAdvice, Answer, Bounds, Cause, Combination, Diagnosis, Effect, Trial
+from engine.service.messages import LabelledData
 from gui.panels import formats
 
 COLUMNS = ("Place and remedy", "Gain", "Agreement", "Time", "DDR traffic", "Why")
@@ -45,6 +47,25 @@ class Row:
     rows: tuple[Row, ...] = ()
 
 
+def data_text(data: LabelledData | None) -> str:
+    """What the verdict counts on."""
+    if data is None:
+        return "calibration samples, by agreement with the float model"
+    part = "" if data.split is None else f", {data.split}"
+    count = "" if data.samples is None else f", {counted(data.samples, 'sample', 'samples')}"
+    return f"{PurePath(data.path).name}{part}{count}"
+
+
+def columns_of(advice: AccuracyAdvice | None) -> tuple[str, ...]:
+    """The columns' titles: top-1 takes the place of agreement once it is counted."""
+    is_counted = advice is not None and is_top1_counted(advice)
+    return tuple(TOP_1 if is_counted and index == TASK else title for index, title in enumerate(COLUMNS))
+
+
+def is_top1_counted(advice: AccuracyAdvice) -> bool:
+    return any(trial.effect.top1_change is not None for trial in advice.trials)
+
+
 @dataclass
 class Advice:
     """What was asked, and the answers so far: the advice on the plan ``before``, and the plans of its remedies."""
@@ -75,9 +96,10 @@ class Advice:
 
     def _place(self, place: Diagnosis, trials: Sequence[Trial], present: PlanData) -> Row:
         own = [trial for trial in trials if trial.site == place.node]
+        is_top1 = any(trial.effect.top1_change is not None for trial in trials)
         offered = sorted((t for t in own if t.is_offered), key=lambda trial: -(trial.effect.gain_db.mean or 0.0))
         others = [trial for trial in own if not trial.is_offered]
-        rows = [self._remedy(trial, present) for trial in offered]
+        rows = [self._remedy(trial, present, is_top1) for trial in offered]
         if others:
             rows.append(_within_noise(place.node, others))
         causes = "; ".join(map(cause_text, place.causes))
@@ -88,10 +110,12 @@ class Advice:
         tip = "\n".join([place.node or WHOLE_MODEL, *map(cause_text, place.causes)])
         return Row(place.node, texts, tip, place.node, rows=tuple(rows))
 
-    def _remedy(self, trial: Trial, present: PlanData) -> Row:
+    def _remedy(self, trial: Trial, present: PlanData, is_top1: bool) -> Row:
         is_applied = self.is_applied(present, trial.key)
         state = "✓ applied" if is_applied else "" if trial.is_final else "still being measured"
-        texts = (trial.title, *effect_texts(trial.effect), state)
+        gain, task, *cost = effect_texts(trial.effect)
+        is_other = is_top1 and trial.effect.top1_change is None
+        texts = (trial.title, gain, formats.MISSING if is_other else task, *cost, state)
         tip = f"{trial.title}\n{effect_text(trial.effect)}\nDouble-click to apply it: one step that can be undone."
         return Row(f"{trial.site} {trial.remedy}", texts, tip, trial.site, trial.key, is_applied=is_applied)
 

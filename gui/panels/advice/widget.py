@@ -20,7 +20,7 @@ from PySide6.QtWidgets import (
 
 from engine.plan.data import PlanData
 from engine.reports_advice import Aim
-from engine.service.messages import Advised
+from engine.service.messages import Advised, LabelledData
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.advice.model import (
     COLUMNS,
@@ -29,16 +29,22 @@ from gui.panels.advice.model import (
     WIDTHS,
     Advice,
     Row,
+    columns_of,
     combination_text,
     counted,
+    data_text,
     headline_of,
     step_label,
 )
-from gui.panels.parts import set_role
+from gui.panels.parts import ElidedLabel, set_role, tool_button
 from gui.theme import LIGHT, Theme
 
 DEFAULT_SAMPLES = 16
+LEAST_SAMPLES = 4
+"""Two choose, two confirm; gains that so few can confirm are large."""
+
 MOST_SAMPLES = 256
+DATA_TIP = "Pictures or an .npz file with labels: the verdict, and what remedies gain, then go by top-1"
 TITLE = "Is post-training quantisation enough?"
 NOTHING_YET = (
     "Advise finds the places that cost most accuracy, says why, and tries remedies there: other ranges, int16, finer "
@@ -53,12 +59,15 @@ _NO_ROW = "none"
 
 class AdvicePanel(QWidget):
     """Emits ``adviseWanted`` (whether it is about the selection alone), ``stopWanted``, ``applyWanted`` with a whole
-    plan and the label of its step, and ``revealed`` with the node of a clicked row.
+    plan and the label of its step, ``dataWanted`` and ``noDataWanted`` about labelled data, and ``revealed`` with the
+    node of a clicked row.
     """
 
     adviseWanted = Signal(bool)
     stopWanted = Signal()
     applyWanted = Signal(object, str)
+    dataWanted = Signal()
+    noDataWanted = Signal()
     revealed = Signal(str)
 
     def __init__(self, document: QtDocument, view: SharedView, parent: QWidget | None = None) -> None:
@@ -68,6 +77,8 @@ class AdvicePanel(QWidget):
         self._theme = LIGHT
         self._advice: Advice | None = None
         self._is_running = False
+        self._problem = ""
+        self.data: LabelledData | None = None
         self._rows: dict[str, Row] = {}
         self.headline = QLabel(TITLE)
         self.details = QLabel(NOTHING_YET)
@@ -79,6 +90,9 @@ class AdvicePanel(QWidget):
         self.stop = QPushButton("Stop")
         self.apply = QPushButton("Apply")
         self.apply_best = QPushButton("Apply Best")
+        self.choose_data = QPushButton("Labelled Data …")
+        self.data_label = ElidedLabel()
+        self.no_data = tool_button("✕", "Count on calibration samples again", self.noDataWanted.emit)
         self.table = QTreeWidget()
         self._build()
         self._connect(document)
@@ -103,7 +117,7 @@ class AdvicePanel(QWidget):
 
     def begin(self, before: PlanData, is_on_selection: bool = False) -> None:
         """Advice on a plan was asked for."""
-        self._advice, self._is_running = Advice(before, is_on_selection), True
+        self._advice, self._is_running, self._problem = Advice(before, is_on_selection), True, ""
         self._refresh()
 
     def show_advice(self, answer: Advised) -> None:
@@ -112,15 +126,23 @@ class AdvicePanel(QWidget):
             self._advice.take(answer.advice, answer.plans)
             self._refresh()
 
-    def end(self) -> None:
-        """No more will come."""
-        self._is_running = False
+    def end(self, why: str = "") -> None:
+        """No more will come; ``why`` if that is a failure."""
+        self._is_running, self._problem = False, why
         self._refresh()
 
     def clear(self) -> None:
         """Another model is open: nothing is known of it."""
-        self._advice, self._is_running = None, False
+        self._advice, self._is_running, self._problem = None, False, ""
+        self.set_data(None)
         self._refresh()
+
+    def set_data(self, data: LabelledData | None) -> None:
+        """Labelled data that the verdict goes by from now on; None: the calibration samples."""
+        self.data = data
+        self.data_label.setText(f"Verdict on {data_text(data)}")
+        self.data_label.setToolTip("" if data is None else data.path)
+        self.no_data.setVisible(data is not None)
 
     def set_available(self, why_not: str, why_not_selection: str) -> None:
         """Whether advice can be asked for, on the model and on the selection, and if not, why."""
@@ -130,6 +152,8 @@ class AdvicePanel(QWidget):
         ):
             button.setEnabled(not why)
             button.setToolTip(why or tip)
+        self.choose_data.setEnabled(not why_not)
+        self.choose_data.setToolTip(why_not or DATA_TIP)
 
     def apply_combination(self) -> None:
         """Apply the best combination as one step."""
@@ -154,7 +178,7 @@ class AdvicePanel(QWidget):
         for label in (self.headline, self.details):
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._build_aim()
-        self.samples.setRange(2, MOST_SAMPLES)
+        self.samples.setRange(LEAST_SAMPLES, MOST_SAMPLES)
         self.samples.setValue(DEFAULT_SAMPLES)
         self.samples.setPrefix("Samples: ")
         self.samples.setToolTip("On how many calibration samples remedies are tried")
@@ -169,7 +193,11 @@ class AdvicePanel(QWidget):
         controls.setSpacing(8)
         for widget in (self.aim_kind, self.aim, self.samples, self.whole, self.selection, self.stop):
             controls.addWidget(widget)
-        controls.addStretch(1)
+        set_role(self.data_label, "muted")
+        for widget in (self.choose_data, self.no_data):
+            controls.addWidget(widget)
+        controls.addWidget(self.data_label, 1)
+        self.set_data(None)
         controls.addWidget(self.apply)
         controls.addWidget(self.apply_best)
         top = QVBoxLayout()
@@ -224,6 +252,7 @@ class AdvicePanel(QWidget):
         self.whole.clicked.connect(lambda: self.adviseWanted.emit(False))
         self.selection.clicked.connect(lambda: self.adviseWanted.emit(True))
         self.stop.clicked.connect(lambda: self.stopWanted.emit())
+        self.choose_data.clicked.connect(lambda: self.dataWanted.emit())
         self.apply.clicked.connect(lambda: self._apply(self.table.currentItem()))
         self.apply_best.clicked.connect(lambda: self.apply_combination())
         self.table.itemDoubleClicked.connect(lambda item, column: self._apply(item))
@@ -240,6 +269,12 @@ class AdvicePanel(QWidget):
 
     def _show_words(self) -> None:
         advice = None if self._advice is None else self._advice.advice
+        if self._problem:
+            self.headline.setText("Advice could not be given")
+            self.details.setText(self._problem)
+            set_role(self.headline, "warning")
+            set_role(self.details, "")
+            return
         if self._advice is None or advice is None or not advice.samples:
             waiting = self._advice is not None and self._is_running
             self.headline.setText("Measuring the present plan …" if waiting else TITLE)
@@ -261,6 +296,7 @@ class AdvicePanel(QWidget):
         closed = {self._name_of(item) for item in self._places() if not item.isExpanded()}
         where = bar.value()
         self._rows = {}
+        table.setHeaderLabels(list(columns_of(None if self._advice is None else self._advice.advice)))
         with QSignalBlocker(table):
             table.clear()
             for row in self._shown_rows():

@@ -12,13 +12,15 @@ DEFAULT_SAMPLES = 64
 
 @dataclass(frozen=True)
 class SamplesForm:
-    """Where samples come from. ``samples`` 0 means all; ``usual_split`` is taken where none is named."""
+    """Where samples come from. ``samples`` 0 means all; ``usual_split`` is taken where none is named. Pictures that are
+    read as the calibration's were (not ``needs_recipe``) need no recipe of their own."""
 
     data: str = ""
     recipe: str = ""
     samples: int = DEFAULT_SAMPLES
     split: str = ""
     usual_split: str = "calibration"
+    needs_recipe: bool = True
 
     @property
     def problem(self) -> str:
@@ -32,7 +34,7 @@ class SamplesForm:
             return "Samples are a folder of pictures or an .npz file"
         if self.recipe and not Path(self.recipe).is_file():
             return f"There is no recipe {self.recipe}"
-        if data.is_dir() and not self.recipe:
+        if data.is_dir() and not self.recipe and self.needs_recipe:
             return "Pictures need a recipe: size, channels, mean and scale"
         return ""
 

@@ -95,6 +95,9 @@ class Prompts:
     def evaluation(self, form: SamplesForm) -> SamplesForm | None:
         return self._samples("Evaluate", "Evaluate", form, asks_recipe=False)
 
+    def labelled(self, form: SamplesForm) -> SamplesForm | None:
+        return self._samples("Labelled data", "Use", form, asks_recipe=False)
+
     def about(self) -> None:
         QMessageBox.about(
             self._parent,

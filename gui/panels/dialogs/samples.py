@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from PySide6.QtWidgets import (
     QDialog,
@@ -34,6 +35,7 @@ class SamplesDialog(QDialog):
         super().__init__(parent)
         self.setWindowTitle(title)
         self.setMinimumWidth(WIDTH)
+        self._asked = form
         self.data = QLineEdit(form.data)
         self.recipe = QLineEdit(form.recipe)
         self.recipe.setPlaceholderText("optional for .npz; needed for pictures")
@@ -58,8 +60,12 @@ class SamplesDialog(QDialog):
 
     def form(self) -> SamplesForm:
         """What is filled in."""
-        return SamplesForm(
-            self.data.text().strip(), self.recipe.text().strip(), self.samples.value(), self.split.text().strip()
+        return replace(
+            self._asked,
+            data=self.data.text().strip(),
+            recipe=self.recipe.text().strip(),
+            samples=self.samples.value(),
+            split=self.split.text().strip(),
         )
 
     def _build(self, buttons: QDialogButtonBox, asks_recipe: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.reports import Interval
-from engine.reports_distribution import NodeDistribution
+from engine.reports_distribution import NodeDistribution, SampleView
 from gui.panels import formats
 
 ALL_SAMPLES = "All samples"
@@ -39,6 +39,16 @@ def sample_texts(found: NodeDistribution) -> tuple[str, ...]:
     """Entries to choose a sample from: all of them first."""
     named = (f"Sample {index}: {_decibels(value)}" for index, value in enumerate(found.sqnr_db))
     return (ALL_SAMPLES, *named)
+
+
+def sample_lines(view: SampleView) -> tuple[str, ...]:
+    """What both models make of a sample."""
+    first = f"Sample {view.index}: {_decibels(view.output_db)} at the output"
+    if view.made_class is None:
+        return (first,)
+    if view.made_class == view.float_class:
+        return first, f"Both choose class {view.made_class}"
+    return first, f"The integers choose class {view.made_class}, float chooses {view.float_class}"
 
 
 def channel_text(found: NodeDistribution, channel: int) -> str:

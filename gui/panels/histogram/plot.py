@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from engine.reports_distribution import NodeDistribution
 from gui.panels.histogram.model import uneven_text
+from gui.panels.histogram.sample_card import SampleCard
 from gui.panels.inspector.plots import FLOAT_ALPHA, Plot, decade_ticks, log_heights
 from gui.panels.parts import set_role
 from gui.theme import LIGHT, Theme
@@ -38,7 +39,8 @@ class ChannelPlot(Plot):
 
 
 class DistributionPlots(QWidget):
-    """The histogram of what shows, and the ranges of all channels; ``channelClicked`` carries a channel."""
+    """The histogram of what shows, and the ranges of all channels; beside them the sample, where one alone is shown.
+    ``channelClicked`` carries a channel."""
 
     channelClicked = Signal(int)
 
@@ -50,6 +52,7 @@ class DistributionPlots(QWidget):
         self.histogram, self.channels = Plot("value", "count"), ChannelPlot()
         self.histogram_title, self.channels_title = QLabel(), QLabel()
         self._channel_side = QWidget()
+        self.card = SampleCard()
         self._arrange()
         self.channels.clicked.connect(self.channelClicked)
         self.set_theme(theme)
@@ -69,6 +72,7 @@ class DistributionPlots(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 0, 8, 4)
         row.setSpacing(12)
+        row.addWidget(self.card)
         sides = (
             (QWidget(), self.histogram_title, self.histogram),
             (self._channel_side, self.channels_title, self.channels),
@@ -89,6 +93,7 @@ class DistributionPlots(QWidget):
         found = self._found
         if found is None:
             return
+        self.card.show_view(found.view)
         self._paint_histogram(found)
         self._channel_side.setVisible(bool(found.channel_low))
         if found.channel_low:

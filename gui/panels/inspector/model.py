@@ -18,12 +18,14 @@ PRECISIONS = ("auto", "int8", "int16", "lut", "float")
 
 @dataclass(frozen=True)
 class Row:
-    """A label and its value; ``is_warning`` for what needs the user's eye."""
+    """A label and its value; ``is_warning`` for what needs the user's eye. ``links`` are parts of the value that can be
+    clicked, each with what it stands for."""
 
     label: str
     value: str
     tip: str = ""
     is_warning: bool = False
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def short_name(name: str) -> str:
@@ -168,9 +170,10 @@ def cause_rows(explanation: NodeExplanation) -> list[Row]:
         rows = [Row("Introduced here", "nothing: the node adds no error")]
     if explanation.samples:
         worst = explanation.samples[:WORST_SAMPLES]
-        text = ", ".join(f"{item.sample} ({_level(item)})" for item in worst)
-        tip = "Calibration samples on which this node's output is furthest from the float model's, of {}"
-        rows.append(Row("Worst samples", text, tip.format(len(explanation.samples))))
+        links = tuple((f"{item.sample} ({_level(item)})", str(item.sample)) for item in worst)
+        tip = "Calibration samples on which this node's output is furthest from the float model's; click to see one"
+        text = ", ".join(text for text, _ in links)
+        rows.append(Row("Worst samples", text, tip, links=links))
     return rows
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 class InspectorPanel(QWidget):
     """Emits ``precisionChosen`` and ``methodChosen`` for the selection, ``detailWanted`` with the node whose tensors
-    should show, ``regionWanted`` with the fusion region of which it should be known what it saves, and ``adviceWanted``
-    for remedies at the selection.
+    should show, ``regionWanted`` with the fusion region of which it should be known what it saves, ``adviceWanted`` for
+    remedies at the selection, and ``sampleWanted`` with the node and one of its worst samples.
     """
 
     precisionChosen = Signal(str)
@@ -35,6 +35,7 @@ class InspectorPanel(QWidget):
     detailWanted = Signal(str)
     regionWanted = Signal(str)
     adviceWanted = Signal()
+    sampleWanted = Signal(str, int)
 
     def __init__(self, document: QtDocument, view: SharedView, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -185,6 +186,7 @@ class InspectorPanel(QWidget):
         self.precision.chosen.connect(self.precisionChosen)
         self.method.chosen.connect(self.methodChosen)
         self.advise.clicked.connect(lambda: self.adviceWanted.emit())
+        self.causes.linkClicked.connect(self._on_sample)
 
     def _on_selection(self) -> None:
         self._forget_detail()
@@ -194,6 +196,10 @@ class InspectorPanel(QWidget):
         """A changed plan changes the tensors too: the plots stay until the new ones come."""
         self.refresh()
         self._ask_for_detail()
+
+    def _on_sample(self, sample: str) -> None:
+        if self._explanation is not None:
+            self.sampleWanted.emit(self._explanation.id, int(sample))
 
     def _ask_for_detail(self) -> None:
         selection = self._view.selection

@@ -24,7 +24,7 @@ from engine.reports_advice import (
     Trial,
     Verdict,
 )
-from engine.service.messages import Advised
+from engine.service.messages import Advised, LabelledData
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.advice.model import COLUMNS, Advice, headline_of
 from gui.panels.advice.widget import DECIBELS, NOTHING_YET, OUTDATED, TITLE, AdvicePanel
@@ -244,6 +244,42 @@ def test_the_aim_is_in_points_or_decibels(panel: AdvicePanel) -> None:
     assert panel.chosen_aim == Aim(max_drop=0.5)
     panel.aim_kind.setCurrentIndex(DECIBELS)
     assert panel.chosen_aim == Aim(min_db=30.0)
+
+
+def test_labelled_data_are_chosen_and_named(panel: AdvicePanel, qtbot: QtBot) -> None:
+    panel.set_available("", "")
+    assert panel.data_label.text() == "Verdict on calibration samples, by agreement with the float model"
+    assert not panel.no_data.isVisible()
+    with qtbot.waitSignal(panel.dataWanted):
+        panel.choose_data.click()
+    panel.set_data(LabelledData("/data/photographs", "evaluation", 270))
+    assert panel.data_label.text() == "Verdict on photographs, evaluation, 270 samples"
+    with qtbot.waitSignal(panel.noDataWanted):
+        panel.no_data.click()
+    panel.set_available("Calibrate first", "")
+    assert (panel.choose_data.isEnabled(), panel.choose_data.toolTip()) == (False, "Calibrate first")
+
+
+def test_a_failure_is_one_line_in_the_panel(panel: AdvicePanel) -> None:
+    panel.show_advice(answer())
+    panel.end("/data/x.npz: label 77 is out of range")
+    assert panel.headline.text() == "Advice could not be given"
+    assert panel.details.text() == "/data/x.npz: label 77 is out of range"
+    panel.begin(PlanData())
+    assert panel.headline.text() == "Measuring the present plan …"
+
+
+def test_top_1_takes_the_place_of_agreement(panel: AdvicePanel) -> None:
+    panel.show_advice(answer())
+    assert panel.table.headerItem().text(2) == "Agreement"
+    counted = msgspec.structs.replace(effect(1.2), top1_change=Bounds(0.02, -0.01, 0.05), top1_samples=270)
+    trials = (msgspec.structs.replace(ADVICE.trials[0], effect=counted), *ADVICE.trials[1:])
+    panel.show_advice(answer(msgspec.structs.replace(ADVICE, trials=trials)))
+    assert panel.table.headerItem().text(2) == "Top-1"
+    gemm = panel.table.topLevelItem(0)
+    assert gemm is not None
+    assert [child(gemm, index).text(2) for index in range(2)] == ["–", "+2.0 (−1.0 to +5.0) pts"]
+    assert "top-1 on 270 samples +2.0" in child(gemm, 1).toolTip(0)
 
 
 def test_another_model_empties_it(panel: AdvicePanel) -> None:

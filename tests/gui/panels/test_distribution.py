@@ -10,7 +10,7 @@ from PySide6.QtCore import QPoint, QPointF, Qt
 from pytestqt.qtbot import QtBot
 
 from engine.reports import Interval
-from engine.reports_distribution import NodeDistribution, TableCurve
+from engine.reports_distribution import NodeDistribution, Picture, SampleView, TableCurve
 from gui.document.document import Document
 from gui.document.qt_document import QtDocument, SharedView
 from gui.panels.distribution_feed import MEASURING, NO_MODEL, NO_NODE, NOT_CALIBRATED, DistributionFeed
@@ -124,6 +124,34 @@ def test_the_worst_sample_is_one_click_away(feed: DistributionFeed, qtbot: QtBot
     assert panel.note.text().startswith("Channel 2: 0 to 0.25")
     panel.log.setChecked(False)
     assert panel.plots is not None and panel.plots.histogram_title.text().startswith("Values of channel 2")
+
+
+def test_a_sample_is_shown_as_a_person_knows_it(feed: DistributionFeed, qtbot: QtBot) -> None:
+    panel = HistogramPanel(feed)
+    qtbot.addWidget(panel)
+    panel.resize(900, 300)
+    panel.set_watched(True)
+    panel.show()
+    view_of(feed).select([CONV])
+    with qtbot.waitSignal(feed.wanted) as asked:
+        feed.choose_node(CONV, 1)
+    assert asked.args == [CONV, 1, None]
+    red = bytes((250, 0, 0)) * 2
+    view = SampleView(1, 20.5, 3, 7, Picture(2, 1, red))
+    feed.show_found(msgspec.structs.replace(FOUND, sample=1, view=view))
+    assert panel.plots is not None
+    card = panel.plots.card
+    qtbot.waitUntil(lambda: panel.plots is not None and panel.plots.card.isVisible())
+    assert card.lines.text() == "Sample 1: 20.5 dB at the output\nThe integers choose class 7, float chooses 3"
+    qtbot.waitUntil(lambda: card.picture.width() > 100)
+    shown = card.picture.grab().toImage()
+    assert shown.pixelColor(shown.width() // 4, 5).red() > 240
+    feed.show_found(msgspec.structs.replace(FOUND, sample=1, view=SampleView(1, None, 3, 3)))
+    assert card.lines.text() == "Sample 1: exact at the output\nBoth choose class 3"
+    assert not card.picture.isVisible(), "no input is a picture"
+    feed.show_found(FOUND)
+    assert not card.isVisible(), "all samples together"
+    assert model.sample_lines(SampleView(0, -1.25)) == ("Sample 0: −1.2 dB at the output",)
 
 
 def test_a_click_on_a_channel_shows_it_alone(feed: DistributionFeed, qtbot: QtBot) -> None:
