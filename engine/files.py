@@ -50,6 +50,19 @@ def write_atomic(path: Path, data: bytes | str, error: type[QuantscopeError]) ->
         stream.write(data.encode() if isinstance(data, str) else data)
 
 
+def check_folder(path: Path, error: type[QuantscopeError]) -> None:
+    """Raise where a file at ``path`` could not be written because of its folder: long work asks before it begins.
+
+    Raises:
+        error: The folder is not there, is none, or may not be written to.
+    """
+    folder = path.absolute().parent
+    if not folder.is_dir():
+        raise error("cannot be written: its folder is not there", path=path, hint="make the folder, or choose another")
+    if not os.access(folder, os.W_OK):
+        raise error("cannot be written: its folder is read-only", path=path, hint="choose another folder")
+
+
 def write_failure(path: Path, failure: OSError, error: type[QuantscopeError]) -> QuantscopeError:
     """The one-line error for a file that could not be written."""
     reason = failure.strerror or str(failure) or type(failure).__name__

@@ -13,7 +13,7 @@ from engine.cli.analysing import Parts, tell
 from engine.cli.opening import open_project, print_warnings
 from engine.cli.output import decibels, print_table, progress_bar, write_json
 from engine.errors import CalibrationError, ExportError, GraphError, PlanError, ProjectError, TargetError
-from engine.files import write_atomic
+from engine.files import check_folder, write_atomic
 from engine.ops.other import Unsupported
 from engine.project import SUFFIX
 from engine.reports import Accumulator, Agreement, Comparison, RegionVerdict, Stage, Timing, Verification
@@ -45,6 +45,7 @@ def new(
 
     if output.suffix != SUFFIX:
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
+    check_folder(output, ProjectError)
     if preset is not None:
         check_preset(preset)
     elif max_int16 is not None:

@@ -9,7 +9,8 @@ import msgspec
 
 from engine.cli.opening import open_project
 from engine.cli.output import decibels, print_table, progress_bar, write_json
-from engine.errors import CalibrationError, PlanError
+from engine.errors import CalibrationError, PlanError, ProjectError
+from engine.files import check_folder
 from engine.quantise.presets import QuantiseReport, quantising, steps_of
 from engine.quantise.step import Work
 from engine.reports import Interval
@@ -78,6 +79,7 @@ def quantise(project: Path, preset: str, samples: int, max_int16: float | None, 
     """Run a preset on a project and save it."""
     check_preset(preset)
     session = open_project(project)
+    check_folder(project, ProjectError)
     if session.calibration is None:
         raise CalibrationError("the project is not calibrated", path=project, hint="make one with `quantscope new`")
     if session.data is None:

@@ -14,7 +14,8 @@ import msgspec
 from engine.calibrate.recipe import load_recipe
 from engine.cli.opening import open_project
 from engine.cli.output import progress_bar, write_json
-from engine.errors import PlanError
+from engine.errors import PlanError, ProjectError
+from engine.files import check_folder
 from engine.train.records import MetricPoint, TrainOptions, TrainProgress, TrainReport
 from engine.train.trainer import train
 
@@ -46,6 +47,7 @@ def train_project(
     """Train, print the course, and save the project (under another name where there is an ``output``)."""
     if sources.resume and sources.checkpoint is None:
         raise PlanError("there is nothing to go on from", hint="name the file with --checkpoint")
+    check_folder(output or project, ProjectError)
     session = open_project(project)
     with _stopping() as stopped, progress_bar("training") as progress:
         plan, report = train(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from engine.cli.output import decibels, print_table, write_json
 from engine.errors import ExecutorError, ProjectError
+from engine.files import check_folder
 from engine.plan.data import plan_of
 from engine.project import SUFFIX
 from engine.tune.records import TunePoint, TuneReport, TuneSettings
@@ -59,6 +60,8 @@ def tune_project(
 
     if output is not None and output.suffix != SUFFIX:
         raise ProjectError(f"a project's name ends in {SUFFIX}", path=output)
+    if output is not None:
+        check_folder(output, ProjectError)
     session = open_project(project)
     with _executor(session, workers) as executor, _interruptible() as interrupted, _narrator() as heard:
         report = tune(

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.main import main
 from engine.errors import ExportError, ProjectError
-from engine.files import replacing, write_atomic
+from engine.files import check_folder, replacing, write_atomic
 
 posix_only = pytest.mark.skipif(sys.platform == "win32", reason="POSIX permissions and limits")
 
@@ -137,3 +138,26 @@ def test_the_writer_may_fail_too(tmp_path: Path) -> None:
         half_written()
     assert path.read_bytes() == b"old"
     only(path)
+
+
+def test_a_folder_that_is_not_there_is_said_before_long_work(tmp_path: Path) -> None:
+    check_folder(tmp_path / "p.qscope", ProjectError)
+    check_folder(Path("p.qscope"), ProjectError)
+    (tmp_path / "file").touch()
+    for folder in ("absent", "file"):
+        with pytest.raises(ProjectError, match=r"p\.qscope: cannot be written: its folder is not there"):
+            check_folder(tmp_path / folder / "p.qscope", ProjectError)
+
+
+@pytest.mark.parametrize("command", ["new", "train", "tune"])
+def test_commands_ask_before_they_work(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither the model nor the data is there: what is said first is that nothing could be kept."""
+    arguments = {"new": ["m.onnx", "--calibration", "d.npz"], "train": ["m.qscope", "--data", "d.npz"]}
+    output = str(tmp_path / "absent" / "p.qscope")
+    line = ["quantscope", command, *arguments.get(command, ["m.qscope"]), "-o", output]
+    monkeypatch.setattr(sys, "argv", line)
+    with pytest.raises(SystemExit):
+        main()
+    assert "cannot be written: its folder is not there" in capsys.readouterr().err
