@@ -66,12 +66,16 @@ class Quality:
         """To minimise: the mean over samples of log10(noise / signal) where it is felt."""
         return -math.fsum(self.felt_db) / (10.0 * max(1, len(self.sums)))
 
-    def gain_over(self, other: Quality) -> Interval:
-        """By how many dB this is better where it is felt, sample by sample, with its 95 % interval; both are over the
-        same samples. Where one of two programs does not make the value in front of the softmax: at the outputs."""
+    def gains_over(self, other: Quality) -> tuple[float, ...]:
+        """By how many dB this is better where it is felt, sample by sample; both are over the same samples. Where one
+        of two programs does not make the value in front of the softmax: at the outputs."""
         comparable = self.places == other.places
         mine, theirs = (item.felt_db if comparable else item.per_sample_db for item in (self, other))
-        return interval_of([a - b for a, b in zip(mine, theirs, strict=True)])
+        return tuple(a - b for a, b in zip(mine, theirs, strict=True))
+
+    def gain_over(self, other: Quality) -> Interval:
+        """The mean of these gains, with its 95 % interval."""
+        return interval_of(list(self.gains_over(other)))
 
 
 def _decibels(sums: Sequence[ErrorSums]) -> tuple[float, ...]:

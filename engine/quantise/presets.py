@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
 
 JUDGED_SHARE = 4
 """One sample in so many is kept from the steps, to judge them by."""
-
-SURE = 0.5
-"""The part of its 95 % interval that a gain must exceed."""
 
 _PARTS = 100
 """That the progress of each step is told in."""
@@ -172,15 +170,18 @@ def _run(
     plan = step(current, work)
     tried = current.with_plan(plan)
     quality = best if plan == current.plan else measure(tried, judged, work.cancelled)
-    gain_db = quality.gain_over(best)
-    return StepReport(name, step.title, quality, gain_db, is_real(gain_db), time.perf_counter() - start), tried
+    kept, seconds = is_real(quality.gains_over(best)), time.perf_counter() - start
+    return StepReport(name, step.title, quality, quality.gain_over(best), kept, seconds), tried
 
 
-def is_real(gain_db: Interval) -> bool:
-    """Whether a gain is more than what other samples would have made of it: its mean is beyond half of its 95 %
-    interval (about one standard error: five of six gains as large are gains indeed). All that a single sample says is
-    its mean."""
-    return gain_db.mean is not None and gain_db.mean > SURE * (gain_db.half_width or 0.0)
+def is_real(gains: Sequence[float]) -> bool:
+    """Whether gains are more than what other samples would have made of them: their mean is beyond its standard error
+    (of means as large, five of six are gains indeed). All that a single sample says is its mean."""
+    mean = math.fsum(gains) / len(gains)
+    if len(gains) == 1:
+        return mean > 0.0
+    squares = math.fsum((gain - mean) ** 2 for gain in gains)
+    return mean > math.sqrt(squares / (len(gains) - 1) / len(gains))
 
 
 def _part(work: Work, fitted: tuple[Sample, ...], index: int, count: int) -> Work:
