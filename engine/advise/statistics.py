@@ -69,7 +69,7 @@ def mean_change(before: Sequence[float], after: Sequence[float]) -> Bounds:
     changes = [new - old for old, new in zip(before, after, strict=True)]
     if all(value in (0.0, 1.0) for value in (*before, *after)):
         drop = paired_drop(changes.count(-1.0), changes.count(1.0), len(changes))
-        return Bounds(-drop.value, -drop.high, -drop.low)
+        return Bounds(0.0 - drop.value, -drop.high, -drop.low)  # no change has no sign
     found = interval_of(changes)
     mean, half = found.mean or 0.0, 1.0 if found.half_width is None else found.half_width
     return Bounds(mean, max(-1.0, mean - half), min(1.0, mean + half))

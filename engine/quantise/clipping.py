@@ -55,7 +55,7 @@ class OutputClipping:
 
     def __call__(self, session: Session, work: Work) -> Plan:
         """The plan with thresholds. Raises Cancelled, and as :meth:`engine.session.Session.program`."""
-        rounded = _rounded_together(session)
+        rounded = _rounded_together(session, work)
         if not rounded:
             return session.plan
         candidates = {value: _candidates(session, value) for value in rounded}
@@ -74,8 +74,8 @@ class OutputClipping:
         return replace(session.plan, thresholds=thresholds) if changed else session.plan
 
 
-def _rounded_together(session: Session) -> Mapping[str, tuple[str, ...]]:
-    """For each value whose threshold counts, the int8 values that are rounded with it."""
+def _rounded_together(session: Session, work: Work) -> Mapping[str, tuple[str, ...]]:
+    """For each value whose threshold counts, the int8 values that are rounded with it. Raises Cancelled."""
     program = session.program()
     rounded = [
         value
@@ -87,6 +87,8 @@ def _rounded_together(session: Session) -> Mapping[str, tuple[str, ...]]:
     scales = {value: program.types[value].scale for value in rounded}
     owned: dict[str, tuple[str, ...]] = {}
     for value in program.value_of:
+        if work.cancelled():
+            raise Cancelled
         if value in session.graph.types and program.types[value].is_quantised:
             wider = {**session.plan.thresholds, value: 2.0 * _LEVELS * program.types[value].scale}
             types = session.with_plan(replace(session.plan, thresholds=MappingProxyType(wider))).program().types

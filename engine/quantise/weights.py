@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.errors import Cancelled
 from engine.graph.graph import Graph, Node
 from engine.ops.linear import Conv, Linear
 from engine.plan.corrections import Corrected, Correction
@@ -60,6 +61,8 @@ class WeightScales:
         moments = _moments(session, layers, work)
         scales: dict[str, Floats] = {}
         for done, node in enumerate(layers):
+            if work.cancelled():
+                raise Cancelled
             found = best_scales(*_rows(graph, node, moments[node.inputs[0]]))
             if found is not None:
                 scales[node.inputs[1]] = found

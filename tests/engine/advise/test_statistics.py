@@ -136,3 +136,4 @@ def test_changes_of_shares() -> None:
     assert (parts.value, parts.low, parts.high) == (pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1))
     one = mean_change((0.5,), (0.6,))
     assert (one.low, one.high) == (-0.9, 1.0)
+    assert math.copysign(1.0, mean_change((1.0, 0.0), (1.0, 0.0)).value) == 1.0
