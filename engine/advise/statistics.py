@@ -1,4 +1,4 @@
-"""Confidence intervals of what a verdict goes by: proportions, and differences of paired ones."""
+"""What a verdict goes by: whether gains are beyond noise, and how many samples decide."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 
 from engine.analyze.errors import interval_of
+from engine.analyze.proportions import paired_drop
 from engine.reports_advice import Bounds
-
-Z_975 = 1.959964
-"""Quantile of the normal distribution that leaves 2.5 % on each side."""
 
 RISK = 0.05
 """That any remedy that is offered gains nothing."""
@@ -73,31 +71,6 @@ def mean_change(before: Sequence[float], after: Sequence[float]) -> Bounds:
     found = interval_of(changes)
     mean, half = found.mean or 0.0, 1.0 if found.half_width is None else found.half_width
     return Bounds(mean, max(-1.0, mean - half), min(1.0, mean + half))
-
-
-def wilson(hits: float, count: int) -> Bounds:
-    """The proportion ``hits / count`` with its score interval.
-
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927). True to its
-    95 % for small counts and for proportions near 0 and 1, where the normal interval has no width.
-    """
-    share, z2 = hits / count, Z_975 * Z_975
-    centre = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = Z_975 / (1 + z2 / count) * math.sqrt(share * (1 - share) / count + z2 / (4 * count * count))
-    return Bounds(share, max(0.0, min(centre - half, share)), min(1.0, max(centre + half, share)))
-
-
-def paired_drop(lost: float, won: float, count: int) -> Bounds:
-    """What a model loses against another on the same samples: ``lost`` are right in the other alone, ``won`` in this
-    one alone, of ``count``.
-
-    D. G. Bonett and R. M. Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on
-    paired data", J. Educ. Behav. Stat. 37 (2012): the normal interval with one sample added to either kind.
-    """
-    drop = (lost - won) / count
-    p, q, size = (lost + 1) / (count + 2), (won + 1) / (count + 2), count + 2
-    half = Z_975 * math.sqrt(max(p + q - (p - q) ** 2, 0.0) / size)
-    return Bounds(drop, max(-1.0, min(p - q - half, drop)), min(1.0, max(p - q + half, drop)))
 
 
 def samples_that_decide(bounds_at: Callable[[int], Bounds], limit: float, count: int) -> int | None:

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.advise.combine import min_db_of
-from engine.advise.statistics import paired_drop, samples_that_decide, wilson
+from engine.advise.statistics import samples_that_decide
+from engine.analyze.proportions import paired_drop, wilson
 from engine.analyze.quality import Quality
 from engine.reports import Evaluation, Interval
 from engine.reports_advice import Aim, Answer, Bounds, Metric, Standing, Verdict

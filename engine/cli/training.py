@@ -16,7 +16,7 @@ from engine.cli.opening import open_project
 from engine.cli.output import progress_bar, write_json
 from engine.errors import PlanError, ProjectError
 from engine.files import check_folder
-from engine.train.records import MetricPoint, TrainOptions, TrainProgress, TrainReport
+from engine.train.records import MetricPoint, TrainOptions, TrainProgress, TrainReport, drop_text, with_bounds
 from engine.train.trainer import train
 
 
@@ -73,11 +73,12 @@ def train_project(
 def _tell(course: TrainProgress, progress: Callable[[int, int], None]) -> None:
     progress(course.step, course.steps)
     for point in course.metrics:
-        print(f"step {point.step} of {course.steps}: {_figures(point)}", flush=True)
+        print(f"step {point.step} of {course.steps}: {_figures(course.metric, point)}", flush=True)
 
 
-def _figures(point: MetricPoint) -> str:
-    return f"held-out metric {point.metric:.4f}, loss {point.loss:.5g}"
+def _figures(metric: str, point: MetricPoint) -> str:
+    parts = (f"{metric} {with_bounds(metric, point)}", drop_text(point), f"loss {point.loss:.5g}")
+    return ", ".join(filter(None, parts))
 
 
 def _print_report(report: TrainReport) -> None:

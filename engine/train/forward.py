@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -91,9 +91,17 @@ class ForwardPass:
         for name, value in self.program.inputs.items():
             self.smooth[value] = inputs[name].to(self.device)
             self.exact[value] = inputs[name].detach().cpu()
-        steps = steps_of(self.program)
+        self.follow(steps_of(self.program), set(self.program.outputs.values()))
+        return {name: self._output(value) for name, value in self.program.outputs.items()}
+
+    def follow(self, steps: Sequence[Step], kept: Collection[str]) -> None:
+        """Compute some of the program's steps, in order; what they read is in ``exact`` and ``smooth`` already. Of all
+        values that they use, these have the ``kept`` ones in the end.
+
+        Raises:
+            QuantscopeError: A kernel cannot compute (the message names the node).
+        """
         last_use = {value: place for place, step in enumerate(steps) for value in self._used(step)}
-        kept = set(self.program.outputs.values())
         for place, step in enumerate(steps):
             self._compute(step)
             (self._follow_unit if step.is_unit else self._follow_seam)(step)
@@ -101,7 +109,6 @@ class ForwardPass:
                 if last_use[value] == place and value not in kept:
                     self.exact.pop(value, None)
                     self.smooth.pop(value, None)
-        return {name: self._output(value) for name, value in self.program.outputs.items()}
 
     def _used(self, step: Step) -> set[str]:
         """Program values that a step reads or makes."""

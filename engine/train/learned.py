@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -90,23 +90,28 @@ class Bias:
     values: NDArray[np.float64]
 
 
-def learned_weights(graph: Graph, resolution: Resolution, corrected: Corrected) -> tuple[Weight, ...]:
-    """The trained constants of integer units, in the order of the nodes that read them.
+def learned_weights(
+    graph: Graph, resolution: Resolution, corrected: Corrected, nodes: Collection[str]
+) -> tuple[Weight, ...]:
+    """The trained constants of integer units that only ``nodes`` read, in the order of these.
 
     One that several nodes read in different ways, or that a float node reads too, stays as it is.
     """
     found: dict[str, Weight] = {}
     for node in graph.nodes:
         for name, index in _candidates(graph, node):
-            if name not in found and _is_read_alike(graph, resolution, name, index):
+            if name not in found and _is_read_alike(graph, resolution, name, index, nodes):
                 found[name] = _weight(graph, corrected, name, index)
     return tuple(found.values())
 
 
-def learned_biases(graph: Graph, resolution: Resolution, corrected: Corrected) -> tuple[Bias, ...]:
-    """The biases of convolutions and linear layers that run in integers, zeros where there is none."""
-    nodes = (node for node in graph.nodes if isinstance(node.op, BIASED) and _is_integer(resolution, node))
-    return tuple(Bias(node.id, _bias(graph, corrected, node)) for node in nodes)
+def learned_biases(
+    graph: Graph, resolution: Resolution, corrected: Corrected, nodes: Collection[str]
+) -> tuple[Bias, ...]:
+    """The biases of convolutions and linear layers among ``nodes`` that run in integers, zeros where there is none."""
+    own = (node for node in graph.nodes if node.id in nodes)
+    layers = (node for node in own if isinstance(node.op, BIASED) and _is_integer(resolution, node))
+    return tuple(Bias(node.id, _bias(graph, corrected, node)) for node in layers)
 
 
 def _candidates(graph: Graph, node: Node) -> Iterator[tuple[str, ScaleIndex | None]]:
@@ -117,12 +122,14 @@ def _candidates(graph: Graph, node: Node) -> Iterator[tuple[str, ScaleIndex | No
             yield name, index
 
 
-def _is_read_alike(graph: Graph, resolution: Resolution, name: str, index: ScaleIndex | None) -> bool:
+def _is_read_alike(
+    graph: Graph, resolution: Resolution, name: str, index: ScaleIndex | None, nodes: Collection[str]
+) -> bool:
     shape = graph.types[name].shape
     for reader in graph.consumers[name]:
         others = [other for constant, other in _candidates(graph, reader) if constant == name]
         reads = sum(value == name for value in reader.inputs)
-        if not _is_integer(resolution, reader) or len(others) != reads:
+        if reader.id not in nodes or not _is_integer(resolution, reader) or len(others) != reads:
             return False
         if not all(_same(index, other, shape) for other in others):
             return False

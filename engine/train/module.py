@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +16,7 @@ from engine.ops.float_kernels import to_torch
 from engine.plan.corrections import Corrected, Correction
 from engine.plan.scales import ValueTypes, assign_types, planned_scales, threshold_names
 from engine.plan.types import Plan
-from engine.program.lowering.assemble import lower
+from engine.program.lowering.assemble import UnitCache, lower
 from engine.program.types import Program, Quantise
 from engine.qtype import INTEGER_RANGE
 from engine.train.forward import ForwardPass
@@ -49,8 +50,14 @@ class IntegerModule(nn.Module):
         threshold_of: By program value, the value whose threshold its scale is made of.
     """
 
-    def __init__(self, session: Session) -> None:
+    def __init__(
+        self, session: Session, nodes: Collection[str] | None = None, graphs: dict[int, Graph] | None = None
+    ) -> None:
         """Make the module of the session's present plan.
+
+        Args:
+            nodes: Those that are trained; None for all. What others read too stays as it is.
+            graphs: Of :meth:`bound`, to share with other modules of the same float model.
 
         Raises:
             CalibrationError, GraphError: The session has no integer program.
@@ -63,15 +70,20 @@ class IntegerModule(nn.Module):
         self._resolution = session.resolve()
         corrections = (session.corrections.get(digest) for digest in session.plan.corrections)
         self._base = Corrected.of(corrections, session.source_graph)
-        self._graphs: dict[int, Graph] = {}
+        self._graphs: dict[int, Graph] = {} if graphs is None else graphs
         self._fixed: dict[str, Tensor] = {}
         graph = session.graph
-        self.weights = Weights(learned_weights(graph, self._resolution, self._base))
-        self.biases = Biases(learned_biases(graph, self._resolution, self._base))
+        trained = frozenset(graph.by_id if nodes is None else nodes)
+        self.weights = Weights(learned_weights(graph, self._resolution, self._base, trained))
+        self.biases = Biases(learned_biases(graph, self._resolution, self._base, trained))
+        self._units = frozenset(unit.nodes for unit in self._resolution.units if not trained.isdisjoint(unit.nodes))
+        self._lowered: dict[int, UnitCache] = {}
         types = self._types(self._plan)
         self.threshold_of = _threshold_of(graph, types, program) | dict(
             threshold_names(graph, self._plan, self._resolution, types)
         )
+        if nodes is not None:
+            self.threshold_of = _within(self.threshold_of, graph, trained)
         names = dict.fromkeys(self.threshold_of.values())
         self.thresholds = Thresholds({name: types.scales.calibrated(name, _BYTE) * _BYTE for name in names})
 
@@ -90,9 +102,14 @@ class IntegerModule(nn.Module):
             GraphError: Numbers that no program can have (NaN, scales that lie too far apart).
             DataError: The model does not take that batch.
         """
-        graph = self._session.graph if batch is None else self.bound(batch)
+        rows = self.own_rows if batch is None else batch
+        graph, cache = self.bound(rows), UnitCache()
+        if rows in self._lowered:
+            cache.entries.update(self._lowered[rows].entries)
         corrected = merged(self._base, self.weights, self.biases)
-        return lower(graph, self._resolution, self._types(self.plan()), corrected=corrected)
+        program = lower(graph, self._resolution, self._types(self.plan()), cache, corrected)
+        self._lowered.setdefault(rows, cache.without(self._units))
+        return program
 
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The model's outputs for tensors in the order of its inputs."""
@@ -100,8 +117,11 @@ class IntegerModule(nn.Module):
         results = tuple(found[name] for name in self._session.graph.outputs)
         return results[0] if len(results) == 1 else results
 
-    def outputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def outputs(self, inputs: Mapping[str, Tensor], known: Program | None = None) -> dict[str, Tensor]:
         """The model's outputs by name for inputs by name, [N, ...].
+
+        Args:
+            known: :meth:`program` of the present numbers, for :meth:`rows_for` N samples, where somebody has it.
 
         Raises:
             DataError: The inputs differ in N, or the model does not take N samples.
@@ -112,12 +132,17 @@ class IntegerModule(nn.Module):
             raise DataError(f"the inputs have {', '.join(map(str, sorted(counts)))} samples, expected as many in each")
         (count,) = counts
         rows = self.rows_for(count)
-        graph, program, operands = self.bound(rows), self.program(rows), _Operands(self)
+        graph, program, operands = self.bound(rows), known or self.program(rows), _Operands(self)
         parts: list[dict[str, Tensor]] = []
         for start in range(0, count, rows):
             fed = {name: tensor[start : start + rows] for name, tensor in inputs.items()}
             parts.append(ForwardPass(graph, program, operands, self.device).run(fed))
         return {name: torch.cat([part[name] for part in parts]) for name in self._session.graph.outputs}
+
+    def begin(self, rows: int) -> ForwardPass:
+        """A pass over the present program for ``rows`` samples at once, before its first step. Raises as
+        :meth:`outputs`."""
+        return ForwardPass(self.bound(rows), self.program(rows), _Operands(self), self.device)
 
     def rows_for(self, count: int) -> int:
         """How many of ``count`` samples run at once: all, where the model leaves its batch open.
@@ -131,6 +156,10 @@ class IntegerModule(nn.Module):
         if count % rows:
             raise DataError(f"{count} samples, the model takes {rows} at once", hint=f"feed a multiple of {rows}")
         return rows
+
+    def original(self, name: str) -> Tensor:
+        """A constant as the float model has it, float64."""
+        return torch.from_numpy(np.array(self._session.graph.constants[name].once(), np.float64))
 
     def fixed(self, name: str) -> Tensor:
         """A constant that is not trained, on the device."""
@@ -208,3 +237,10 @@ def _threshold_of(graph: Graph, types: ValueTypes, program: Program) -> dict[str
         for name, value in made.items()
         if value in graph.types and program.types[name].scale == types.scales.calibrated(value, _BYTE)
     }
+
+
+def _within(threshold_of: Mapping[str, str], graph: Graph, nodes: Collection[str]) -> dict[str, str]:
+    """The thresholds that decide on scales of these nodes' values alone."""
+    made = {value for node in nodes for value in graph.by_id[node].outputs}
+    shared = {name for value, name in threshold_of.items() if value.partition("@")[0] not in made}
+    return {value: name for value, name in threshold_of.items() if name not in shared}

@@ -52,6 +52,12 @@ class Weights(nn.Module):
         index: Tensor = getattr(self, f"index_{place}")
         return rounded(self.values[place], scales[index], WEIGHT_LEVELS)
 
+    def step(self, name: str) -> Tensor | None:
+        """The present scale of each element, of a shape that broadcasts with the constant's; None where it has none."""
+        place = self._place[name]
+        scales = self._scales(place)
+        return None if scales is None else scales.detach()[getattr(self, f"index_{place}")]
+
     def _scales(self, place: int) -> Tensor | None:
         start: Tensor | None = getattr(self, f"start_{place}", None)
         return None if start is None else start * torch.exp(self.growths[place].to(torch.float64))

@@ -6,6 +6,11 @@ from typing import Literal
 
 import msgspec
 
+from engine.reports_advice import Bounds
+
+TOP_1, OUTPUT_DB = "top-1", "output dB"
+"""What a run is measured by: a fraction, or decibels."""
+
 Optimiser = Literal["adam", "sgd"]
 Schedule = Literal["cosine", "constant"]
 Ending = Literal["finished", "cancelled", "diverged"]
@@ -61,11 +66,20 @@ class LossPoint(msgspec.Struct, frozen=True):
 
 
 class MetricPoint(msgspec.Struct, frozen=True):
-    """The integer program after ``step`` steps, on the samples kept aside. ``metric`` is better when larger."""
+    """The integer program after ``step`` steps, on the samples kept aside.
+
+    Attributes:
+        metric: Better when larger.
+        low, high: Its 95 % bounds; None where it has none.
+        drop: What top-1 loses against the float model's on the same samples, a fraction; None without labels.
+    """
 
     step: int
     metric: float
     loss: float
+    low: float | None = None
+    high: float | None = None
+    drop: Bounds | None = None
 
 
 class TrainProgress(msgspec.Struct, frozen=True):
@@ -75,7 +89,7 @@ class TrainProgress(msgspec.Struct, frozen=True):
     steps: int
     losses: tuple[LossPoint, ...] = ()
     metrics: tuple[MetricPoint, ...] = ()
-    metric: str = "top-1"
+    metric: str = TOP_1
 
 
 class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,3 +125,25 @@ class TrainReport(msgspec.Struct, frozen=True, kw_only=True):
     def is_better(self) -> bool:
         """Whether training gave something that is better than what was there before."""
         return self.best.step > 0
+
+
+def figure(metric: str, value: float) -> str:
+    """A value of a metric as text."""
+    return f"{value:.2%}" if metric == TOP_1 else f"{value:.1f} dB"
+
+
+def with_bounds(metric: str, point: MetricPoint) -> str:
+    """A point's metric with its 95 % interval, as text."""
+    if point.low is None or point.high is None:
+        return figure(metric, point.metric)
+    if metric == TOP_1:
+        return f"{point.metric:.2%} ({100 * point.low:.2f} to {100 * point.high:.2f})"
+    return f"{point.metric:.1f} dB ({point.low:.1f} to {point.high:.1f})"
+
+
+def drop_text(point: MetricPoint) -> str:
+    """What top-1 loses against the float model on the same samples, with its 95 % interval; "" without labels."""
+    drop = point.drop
+    if drop is None:
+        return ""
+    return f"drop {100 * drop.value:.2f} points (95 %: {100 * drop.low:.2f} to {100 * drop.high:.2f})"

@@ -78,7 +78,7 @@ class TrainingSamples:
         labels = self.dataset.labels
         return None if labels is None else torch.from_numpy(labels[places])
 
-    def held_out_batches(self) -> Iterator[NDArray[np.int64]]:
-        """The samples kept aside, as many at a time as a training step takes, and what is left."""
-        for start in range(0, len(self.held_out), self.batch):
-            yield self.held_out[start : start + self.batch]
+    def held_out_batches(self, size: int) -> Iterator[NDArray[np.int64]]:
+        """The samples kept aside, ``size`` at a time, and what is left."""
+        for start in range(0, len(self.held_out), size):
+            yield self.held_out[start : start + size]

@@ -22,13 +22,24 @@ from engine.memory import release_free_memory
 from engine.plan.compile_options import CompileOptions
 from engine.plan.data import data_of
 from engine.plan.types import Plan
+from engine.program.types import Program
 from engine.train.checkpoint import TrainState, read_state, write_state
 from engine.train.convert import TITLE, convert, differing_bits, prepare
 from engine.train.judge import FloatOutputs, Judge, Score, pieces
 from engine.train.losses import Objective
 from engine.train.module import IntegerModule
-from engine.train.records import Ending, LossPoint, MetricPoint, TrainOptions, TrainProgress, TrainReport
+from engine.train.records import (
+    Ending,
+    LossPoint,
+    MetricPoint,
+    TrainOptions,
+    TrainProgress,
+    TrainReport,
+    drop_text,
+    with_bounds,
+)
 from engine.train.samples import TrainingSamples
+from engine.train.turns import turn_of
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -48,6 +59,13 @@ _EXPLOSION = 10.0
 
 _SMALL_LOSS = 1e-3
 """A first loss below it counts as this much."""
+
+_PATIENCE = 4
+_WORSE = 2.0
+_RECOVERING = 0.9
+"""A run has diverged too when at so many judgements on end the loss is more than so many times that of the program
+before training, and has not come down to this share of itself meanwhile: a network that has collapsed answers with the
+same for everything, and its loss stays where that is."""
 
 _COMPARED = 32
 """Samples on which the plan is compared with the module in the end."""
@@ -130,7 +148,8 @@ class Trainer:
         self._session, self._module, self._samples, self._options = session, module, samples, options
         self._objective = Objective(session.graph, samples.labelled and not options.distill)
         self._float_outputs = FloatOutputs(module)
-        self._judge = Judge(module, samples, self._objective, self._float_outputs)
+        self._turn = turn_of(session.graph, module.own_rows, samples.batch)
+        self._judge = Judge(module, samples, self._objective, self._float_outputs, self._turn)
         self._steps = options.epochs * samples.steps_per_epoch
         self._optimiser = _optimiser(module, options)
         self._state = TrainState()
@@ -143,18 +162,23 @@ class Trainer:
         self._state = read_state(path, self._identity(), self._module, self._optimiser)
 
     def run(self, checkpoint: Path | None = None) -> Iterator[TrainProgress]:
-        """Train to the end, or until the run diverges; how far it is after each step, and while it is judged."""
+        """Train to the end, or until the run diverges; how far it is after each part of a step, and while it is
+        judged: nothing between two answers takes long."""
         if self._lacks_judgement():
             yield from self._measure()
         self._save(checkpoint)  # what cannot be written is better said before hours of work
         yield self._course()
         for places in self._remaining():
-            if not self._step(places):
+            yield from self._step(places)
+            if self._problem:
                 self._ending = "diverged"
                 return
             if self._lacks_judgement():
                 yield from self._measure()
                 self._try_to_save(checkpoint)
+            if self._stays_worse():
+                self._ending = "diverged"
+                return
             yield self._course()
 
     def stop(self, checkpoint: Path | None = None) -> None:
@@ -198,29 +222,40 @@ class Trainer:
             batches = self._samples.epoch(epoch)
             yield from batches[max(0, self._state.step - epoch * per_epoch) :]
 
-    def _step(self, places: NDArray[np.int64]) -> bool:
-        """Train on one batch; False where the run has diverged."""
-        rate = self._learning_rate()
+    def _step(self, places: NDArray[np.int64]) -> Iterator[TrainProgress]:
+        """Train on one batch, some samples at a time; there is a problem where the run has diverged."""
+        rate, loss = self._learning_rate(), 0.0
+        self._optimiser.zero_grad(set_to_none=True)
+        program: Program | None = None
+        for start in range(0, len(places), self._turn):
+            if start:
+                yield self._course()
+            part = places[start : start + self._turn]
+            try:
+                program = program or self._module.program(self._module.rows_for(len(part)))
+                loss += self._descend(part, program, len(part) / len(places))
+            except GraphError as error:  # NaN in weights, or scales that no program bridges
+                self._problem = f"step {self._state.step + 1} has no program any more ({error.message})"
+                return
+        if not self._is_sound(loss):
+            return
         for group in self._optimiser.param_groups:
             group["lr"] = rate * group["share"]
-        inputs = self._samples.inputs(places)
-        try:
-            outputs = self._module.outputs({name: tensor.to(self._module.device) for name, tensor in inputs.items()})
-        except GraphError as error:  # NaN in weights, or scales that no program bridges
-            self._problem = f"step {self._state.step + 1} has no program any more ({error.message})"
-            return False
-        labels = self._samples.labels(places)
-        loss = self._objective(outputs, self._teach(inputs), None if labels is None else labels.to(self._module.device))
-        value = float(loss.detach())
-        if not self._is_sound(value):
-            return False
-        self._optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # pyright: ignore[reportUnknownMemberType]
         torch.nn.utils.clip_grad_norm_(self._module.parameters(), _GRADIENT_NORM)
         self._optimiser.step()
         self._state.step += 1
-        self._state.losses.append(LossPoint(self._state.step, value, rate))
-        return True
+        self._state.losses.append(LossPoint(self._state.step, loss, rate))
+
+    def _descend(self, places: NDArray[np.int64], program: Program, share: float) -> float:
+        """Add the slope of these samples, which are a share of the batch; returns their share of its loss."""
+        device, inputs = self._module.device, self._samples.inputs(places)
+        outputs = self._module.outputs({name: tensor.to(device) for name, tensor in inputs.items()}, program)
+        labels = self._samples.labels(places)
+        loss = self._objective(outputs, self._teach(inputs), None if labels is None else labels.to(device)) * share
+        value = float(loss.detach())
+        if math.isfinite(value):
+            loss.backward()  # pyright: ignore[reportUnknownMemberType]
+        return value
 
     def _learning_rate(self) -> float:
         """Of the next step: rising over the first, then as the schedule says."""
@@ -274,11 +309,24 @@ class Trainer:
         except GraphError:
             return  # the next step says that the run diverged
         release_free_memory()
-        point = MetricPoint(self._state.step, self._judge.metric_of(score), score.loss / score.count)
+        point = score.point(self._state.step)
         self._state.metrics.append(point)
         if not self._state.best or self._rank(point) > self._rank(self._state.best_point):
             self._state.best_point = point
             self._state.best = {name: tensor.clone() for name, tensor in self._module.state_dict().items()}
+
+    def _stays_worse(self) -> bool:
+        """Whether the judgements say that the run has diverged."""
+        points = self._state.metrics
+        if len(points) <= _PATIENCE:
+            return False
+        before, last = max(points[0].loss, _SMALL_LOSS), [point.loss for point in points[-_PATIENCE:]]
+        if min(last) <= _WORSE * before or last[-1] <= _RECOVERING * last[0]:
+            return False
+        since = points[-_PATIENCE].step
+        how = f"rose from {before:.3g} to {last[-1]:.3g} by step {since} and stays there"
+        self._problem = f"the loss on samples kept aside {how}"
+        return True
 
     def _rank(self, point: MetricPoint) -> tuple[float, float]:
         """What the best has most of. Who follows the float model is judged by that: one picture of a thousand more is
@@ -345,8 +393,10 @@ class Trainer:
         best = state.best_point
         if best.step == 0:
             return f"{how}; nothing was better than the program before, which is kept{self._unsaved}"
-        figures = " → ".join(self._judge.figure(point.metric) for point in (state.metrics[0], best))
-        return f"{how}; {figures} on {len(self._samples.held_out)} samples kept aside (step {best.step}){self._unsaved}"
+        figures = " → ".join(with_bounds(self._judge.metric_name, point) for point in (state.metrics[0], best))
+        drop = f"; {drop_text(best)}" if best.drop is not None else ""
+        where = f"{len(self._samples.held_out)} samples kept aside (step {best.step})"
+        return f"{how}; {figures} on {where}{drop}{self._unsaved}"
 
 
 def _optimiser(module: IntegerModule, options: TrainOptions) -> torch.optim.Optimizer:

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from engine.analyze.proportions import paired_drop
 from engine.reports import Evaluation
 from engine.session import Session
 from engine.train.records import TrainOptions, TrainProgress, TrainReport
@@ -56,8 +57,10 @@ def trained(session: Session, path: Path, options: TrainOptions) -> tuple[TrainR
 
 def _line(name: str, found: Evaluation) -> str:
     assert found.float_top1 is not None and found.quantised_top1 is not None
-    drop = 100 * (found.float_top1 - found.quantised_top1)
-    figures = f"drop {drop:.2f} points, agreement {found.agreement:.2%}, {found.output_sqnr_db:.1f} dB"
+    assert found.lost is not None and found.won is not None
+    drop = paired_drop(found.lost, found.won, found.samples)
+    points = f"{100 * drop.value:.2f} points (95 %: {100 * drop.low:.2f} to {100 * drop.high:.2f})"
+    figures = f"drop {points}, agreement {found.agreement:.2%}, {found.output_sqnr_db:.1f} dB"
     return f"{name}: top-1 {found.quantised_top1:.2%} (float {found.float_top1:.2%}), {figures}"
 
 

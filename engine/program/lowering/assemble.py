@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from engine.errors import GraphError
@@ -70,6 +70,10 @@ class UnitCache:
         if len(self.entries) >= self.capacity:
             self.entries.pop(next(iter(self.entries)))
         self.entries[key] = lowered
+
+    def without(self, units: Collection[tuple[str, ...]]) -> UnitCache:
+        """What is known of all but some units, each given by its nodes."""
+        return UnitCache(self.capacity, {key: entry for key, entry in self.entries.items() if key[0] not in units})
 
 
 def _fed(value: str) -> str:

@@ -8,7 +8,17 @@ from pathlib import Path
 import msgspec
 
 from engine.plan.data import PlanData
-from engine.train.records import LossPoint, MetricPoint, TrainOptions, TrainProgress, TrainReport
+from engine.train.records import (
+    TOP_1,
+    LossPoint,
+    MetricPoint,
+    TrainOptions,
+    TrainProgress,
+    TrainReport,
+    drop_text,
+    figure,
+    with_bounds,
+)
 
 TITLE = "Train with the integer program in the loop"
 NOTHING_YET = (
@@ -18,8 +28,6 @@ NOTHING_YET = (
 STEP_LABEL = "training"
 SMOOTHED = 20
 """Steps that a point of the smoothed loss is the mean of."""
-
-_TOP_1 = "top-1"
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Run:
 
     step: int = 0
     steps: int = 0
-    metric: str = _TOP_1
+    metric: str = TOP_1
     losses: list[LossPoint] = field(default_factory=list[LossPoint])
     metrics: list[MetricPoint] = field(default_factory=list[MetricPoint])
     report: TrainReport | None = None
@@ -90,15 +98,25 @@ class Run:
 
     def figure(self, metric: float) -> str:
         """A metric as text."""
-        return f"{metric:.2%}" if self.metric == _TOP_1 else f"{metric:.1f} dB"
+        return figure(self.metric, metric)
 
     def scaled(self, metric: float) -> float:
         """A metric as it is drawn: percent, or decibels."""
-        return 100.0 * metric if self.metric == _TOP_1 else metric
+        return 100.0 * metric if self.metric == TOP_1 else metric
 
     @property
     def metric_title(self) -> str:
-        return "top-1, %" if self.metric == _TOP_1 else "output, dB"
+        return "top-1, %" if self.metric == TOP_1 else "output, dB"
+
+    @property
+    def bands(self) -> list[tuple[float, float, float, float]]:
+        """Of each judgement that has an interval: step, metric, and how far that reaches below and above, as drawn."""
+        found: list[tuple[float, float, float, float]] = []
+        for point in self.metrics:
+            if point.low is not None and point.high is not None:
+                middle, low, high = map(self.scaled, (point.metric, point.low, point.high))
+                found.append((float(point.step), middle, middle - low, high - middle))
+        return found
 
 
 def headline_of(run: Run | None) -> str:
@@ -126,9 +144,11 @@ def details_of(run: Run | None, is_applied: bool) -> str:
     if run.best is None:
         return "The program before training is judged first." if run.is_running else ""
     start = run.metrics[0]
-    text = f"{run.figure(start.metric)} before training"
+    text = f"{with_bounds(run.metric, start)} before training"
     if run.best.step:
-        text += f", best so far {run.figure(run.best.metric)} at step {run.best.step:,}"
+        text += f", best so far {with_bounds(run.metric, run.best)} at step {run.best.step:,}"
+    if run.best.drop is not None:
+        text += f", {drop_text(run.best)}"
     return f"{text}. Work goes on meanwhile; stopping keeps the best."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyqtgraph as pg
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QColor, QFont
@@ -14,6 +15,7 @@ LEAST_HEIGHT = 140
 _RAW_ALPHA = 0.35
 _LINE_PX = 2.0
 _DOT_PX = 7.0
+_BAND_PX = 3.0
 _GAP_PX = 18.0
 
 
@@ -44,7 +46,7 @@ class Chart:
 
 
 class Curves(pg.GraphicsView):
-    """Loss on the left, the metric on samples kept aside on the right, over steps."""
+    """Loss on the left, the metric on samples kept aside with its 95 % intervals on the right, over steps."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -55,6 +57,8 @@ class Curves(pg.GraphicsView):
         self.raw, self.smoothed = self.losses.line(), self.losses.line()
         self.float_line = pg.InfiniteLine(angle=0, movable=False)
         self.metrics.view.addItem(self.float_line, ignoreBounds=True)
+        self.bands = pg.ErrorBarItem(x=np.zeros(0), y=np.zeros(0), beam=0)
+        self.metrics.view.addItem(self.bands)
         self.judged = self.metrics.line()
         self.best = pg.ScatterPlotItem(pxMode=True, antialias=True)
         self.metrics.view.addItem(self.best)
@@ -80,6 +84,7 @@ class Curves(pg.GraphicsView):
         faint = QColor(theme.muted_text)
         faint.setAlphaF(_RAW_ALPHA)
         self.raw.setPen(pg.mkPen(faint, width=1))
+        self.bands.setData(pen=pg.mkPen(faint, width=_BAND_PX))
         for line in (self.smoothed, self.judged):
             line.setPen(pg.mkPen(QColor(theme.accent), width=_LINE_PX))
         self.float_line.setPen(pg.mkPen(QColor(theme.muted_text), style=Qt.PenStyle.DashLine))
@@ -93,6 +98,8 @@ class Curves(pg.GraphicsView):
         self.smoothed.setData(steps, run.smoothed)
         judged = [(float(point.step), run.scaled(point.metric)) for point in run.metrics]
         self.judged.setData([step for step, _ in judged], [metric for _, metric in judged])
+        x, y, below, above = np.array(run.bands).reshape(-1, 4).T
+        self.bands.setData(x=x, y=y, bottom=below, top=above)
         self.metrics.left.setLabel(run.metric_title)
         best = run.best
         spots = [] if best is None else [{"pos": (best.step, run.scaled(best.metric)), "size": _DOT_PX}]

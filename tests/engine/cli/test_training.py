@@ -28,8 +28,9 @@ def test_it_tells_the_course_and_writes_another_project(
     options = ("--split", "calibration", "--samples", "48", "--batch", "8", "--lr", "1e-4", "--seed", "1")
     run(project, "--data", samples, *options, "-o", output, "--distill")
     printed = capsys.readouterr().out
-    assert "step 0 of 5: held-out metric" in printed
-    assert "step 5 of 5: held-out metric" in printed
+    assert "step 0 of 5: top-1 " in printed
+    assert "step 5 of 5: top-1 " in printed
+    assert " points (95 %: " in printed
     assert "top-1 of the float model on the samples kept aside" in printed
     assert project.read_bytes() == before
     if "wrote" in printed:  # it became better

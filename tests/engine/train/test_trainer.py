@@ -17,6 +17,7 @@ import torch
 
 from engine.errors import DataError, PlanError, ProjectError
 from engine.session import Session
+from engine.train import turns
 from engine.train.records import TrainOptions, TrainProgress
 from engine.train.trainer import train
 from tests.engine.graph.onnx_models import build, node
@@ -97,6 +98,40 @@ def test_it_follows_the_float_model(session: Session, tmp_path: Path, labelled: 
     else:
         assert report.metric == "output dB" and report.float_metric is None
         assert report.best.metric > report.start.metric + 0.5
+
+
+def test_figures_have_their_intervals(session: Session, tmp_path: Path) -> None:
+    """The drop against the float model is that of the pictures that only one of the two has right."""
+    _, report = train(session, data(tmp_path), msgspec.structs.replace(OPTIONS, epochs=1))
+    for point in report.metrics:
+        assert point.low is not None and point.high is not None and point.drop is not None
+        assert point.low < point.metric < point.high
+        assert point.drop.low <= point.drop.value <= point.drop.high
+        assert report.float_metric is not None
+        assert point.drop.value == pytest.approx(report.float_metric - point.metric)
+    assert report.metrics[0].drop is not None and report.metrics[0].drop.value > 0.0
+    _, unlabelled = train(session, data(tmp_path, labelled=False), OPTIONS)
+    start, best = unlabelled.start, unlabelled.best
+    assert start.drop is None and start.low is not None and start.high is not None
+    assert start.low < start.metric < start.high
+    assert f"{start.metric:.1f} dB ({start.low:.1f} to {start.high:.1f}) → {best.metric:.1f} dB (" in unlabelled.text
+
+
+def test_a_large_step_is_made_in_turns(session: Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other work gets its turn between parts of a batch; stopped there, the run goes on bit for bit."""
+    path, checkpoint = data(tmp_path), tmp_path / "run.pt"
+    options = msgspec.structs.replace(OPTIONS, epochs=1)
+    once: list[TrainProgress] = []
+    _, whole = train(session, path, options, observe=once.append)
+    monkeypatch.setattr(turns, "TURN_ELEMENTS", 4 * turns.elements_of(session.graph))
+    parts: list[TrainProgress] = []
+    plan, report = train(session, path, options, observe=parts.append)
+    assert [course.step for course in parts].count(3) == [course.step for course in once].count(3) + 3
+    assert report.losses[0].loss == pytest.approx(whole.losses[0].loss, rel=1e-5)
+    asked = iter(range(1000))
+    _, stopped = train(session, path, options, checkpoint=checkpoint, cancelled=lambda: next(asked) == 13)
+    assert stopped.ending == "cancelled"
+    assert train(session, path, options, resume=checkpoint) == (plan, report)
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(session: Session, tmp_path: Path) -> None:
@@ -194,6 +229,17 @@ def test_a_run_that_diverges_keeps_the_best_and_says_so(session: Session, tmp_pa
     assert report.steps < report.total_steps
     assert "diverged: " in report.text and "smaller learning rate" in report.text
     assert report.best.metric >= report.start.metric
+    session.set_plan(plan)
+    session.program()
+
+
+def test_a_run_that_collapsed_ends(session: Session, tmp_path: Path) -> None:
+    """All points one class: a loss that is no multiple of the first any more, and never comes down."""
+    options = msgspec.structs.replace(OPTIONS, epochs=12, learning_rate=9.0, scale_rate=0.0)
+    plan, report = train(session, data(tmp_path), options)
+    assert report.ending == "diverged" and report.steps < report.total_steps // 2
+    assert "on samples kept aside rose from" in report.text and "smaller learning rate" in report.text
+    assert min(point.loss for point in report.metrics[-4:]) > 2 * report.start.loss
     session.set_plan(plan)
     session.program()
 

@@ -9,6 +9,7 @@ import pytest
 from pytestqt.qtbot import QtBot
 
 from engine.plan.data import PlanData
+from engine.reports_advice import Bounds
 from engine.service.messages import Trained, Training
 from engine.train.records import LossPoint, MetricPoint, TrainOptions, TrainProgress, TrainReport
 from gui.document.qt_document import QtDocument
@@ -55,6 +56,11 @@ def test_words_follow_a_run() -> None:
     run.take(TrainProgress(22, 30, LOSSES[:22], (BEST,)))
     assert headline_of(run) == "Training: step 22 of 30"
     assert details_of(run, False).startswith("90.00% before training, best so far 92.50% at step 20.")
+    measured = MetricPoint(22, 0.935, 0.4, 0.81, 0.97, Bounds(0.005, -0.01, 0.02))
+    run.take(TrainProgress(22, 30, (), (measured,)))
+    figures = "best so far 93.50% (81.00 to 97.00) at step 22, drop 0.50 points (95 %: -1.00 to 2.00)"
+    assert figures in details_of(run, False)
+    assert run.bands == [pytest.approx((22.0, 93.5, 12.5, 3.5))]
     run.end(REPORT, PLAN)
     assert headline_of(run) == "Trained: 90.00% → 92.50% on samples kept aside"
     assert details_of(run, False).endswith(
