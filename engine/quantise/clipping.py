@@ -117,7 +117,7 @@ def _add_losses(
     """Add to each candidate's loss the power of its error at one sample's outputs."""
     wanted = tuple({name for names in rounded.values() for name in names})
     felt = felt_values(model.graph, model.graph.types)
-    values, slopes = _slopes(model, sample, generator, wanted, felt)
+    values, slopes = output_slopes(model, sample, generator, wanted, felt)
     for value, names in rounded.items():
         for place, threshold in enumerate(candidates[value]):
             moved = sum((slopes[name] @ _error(values[name], threshold) for name in names), torch.zeros(_PROJECTIONS))
@@ -130,7 +130,7 @@ def _error(value: Tensor, threshold: float) -> Tensor:
     return (value / scale).round_().clamp_(-_LEVELS, _LEVELS).mul_(scale).sub_(value)
 
 
-def _slopes(
+def output_slopes(
     model: FloatModel, sample: Sample, generator: torch.Generator, wanted: Sequence[str], felt: Sequence[str]
 ) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
     """For each wanted value its elements [n] and the derivatives of random projections of the felt values

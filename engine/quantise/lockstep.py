@@ -37,6 +37,7 @@ class Lockstep:
         self._program = program
         self._last_uses = last_uses(program)
         self._readers = Counter(value for node in self.graph.nodes for value in set(node.inputs))
+        self._readers.update(self.graph.outputs)
         self._done: set[str] = set()
         self._floats: list[dict[str, Tensor]] = [_fed(self.graph, sample) for sample in samples]
         self._integers = [{program.inputs[name]: tensor for name, tensor in fed.items()} for fed in self._floats]
@@ -44,6 +45,14 @@ class Lockstep:
     def integers(self, sample: int, value: str) -> Tensor:
         """A value of the program that was computed for a sample."""
         return self._integers[sample][value]
+
+    def float_value(self, sample: int, value: str) -> Tensor:
+        """A value of the float model that was computed for a sample; outputs of the model stay."""
+        return self._floats[sample][value]
+
+    def has_float(self, value: str) -> bool:
+        """Whether a value of the float model is known."""
+        return value in self._floats[0]
 
     def is_there(self, value: str) -> bool:
         """Whether a value of the graph is known on both sides."""
@@ -53,6 +62,14 @@ class Lockstep:
         """What the integers of a value of the graph lack of the float model's."""
         integers = self._integers[sample][value]
         return self._floats[sample][value] - integers * self._program.types[value].scale
+
+    def exchange(self, program: Program) -> bool:
+        """Go on with another program of the same units in the same order; False, and the old one stays, where it has
+        other types for values that were computed."""
+        if any(program.types[name] != self._program.types[name] for name in self._integers[0]):
+            return False
+        self._program, self._last_uses = program, last_uses(program)
+        return True
 
     def run_float(self, instruction: Instruction, look: Look | None = None) -> None:
         """Compute the instruction's nodes in float for every sample."""

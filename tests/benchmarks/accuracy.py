@@ -252,11 +252,11 @@ def evaluate(name: str, session: Session, folder: Path, count: int | None = None
     case = CASES[name]
     assert case.evaluation is not None
     data = case.evaluation(session, folder, count or case.count)
-    rows = [data.score.numbers(*outputs) for outputs in _outputs(session, data.samples, case.batch)]
+    rows = [data.score.numbers(*outputs) for outputs in outputs_of(session, data.samples, case.batch)]
     return figures_of(data.score, np.concatenate(rows))
 
 
-def _outputs(session: Session, samples: Dataset, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+def outputs_of(session: Session, samples: Dataset, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """The first output of float model and integer program, and the number of the first sample, batch by batch."""
     twin = session.batched(batch) if len(samples) >= batch else None
     name = session.graph.outputs[0]
