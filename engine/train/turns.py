@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from engine.graph.graph import Graph
 
-TURN_ELEMENTS = 16_000_000
+TURN_ELEMENTS = 50_000_000
 """Elements of all values of the samples that are fed at a time: what a pass remembers for its way back is some 10 bytes
 for each."""
 

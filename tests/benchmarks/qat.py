@@ -21,7 +21,7 @@ import torch
 from engine.analyze.proportions import paired_drop
 from engine.reports import Evaluation
 from engine.session import Session
-from engine.train.records import TrainOptions, TrainProgress, TrainReport
+from engine.train.records import TrainOptions, TrainProgress, TrainReport, drop_text, with_bounds
 from engine.train.trainer import TRAINING_SPLIT, train
 from resources.models.train.fmnist import DEFAULT_DATA_DIRECTORY, MODELS_DIRECTORY, balanced_subset, load
 
@@ -47,7 +47,8 @@ def trained(session: Session, path: Path, options: TrainOptions) -> tuple[TrainR
 
     def tell(course: TrainProgress) -> None:
         for point in course.metrics:
-            print(f"  step {point.step} of {course.steps}: top-1 {point.metric:.2%}, loss {point.loss:.3g}", flush=True)
+            figures = ", ".join(filter(None, (with_bounds(course.metric, point), drop_text(point))))
+            print(f"  step {point.step} of {course.steps}: top-1 {figures}, loss {point.loss:.3g}", flush=True)
 
     started = time.perf_counter()
     plan, report = train(session, path, options, observe=tell)
