@@ -103,14 +103,20 @@ def test_figures_carry_their_intervals() -> None:
     }  # fmt: skip
 
 
-def test_the_worst_sample_is_one_click_away(feed: DistributionFeed, qtbot: QtBot) -> None:
+def shown_panel(feed: DistributionFeed, qtbot: QtBot) -> HistogramPanel:
+    """The panel on the screen, with a node chosen."""
     panel = HistogramPanel(feed)
     qtbot.addWidget(panel)
     panel.resize(900, 300)
-    panel.set_theme(DARK)
     panel.set_watched(True)
     panel.show()
     view_of(feed).select([CONV])
+    return panel
+
+
+def test_the_worst_sample_is_one_click_away(feed: DistributionFeed, qtbot: QtBot) -> None:
+    panel = shown_panel(feed, qtbot)
+    panel.set_theme(DARK)
     feed.show_found(FOUND)
     assert panel.samples.currentText() == "All samples"
     with qtbot.waitSignal(feed.wanted) as asked:
@@ -127,12 +133,7 @@ def test_the_worst_sample_is_one_click_away(feed: DistributionFeed, qtbot: QtBot
 
 
 def test_a_sample_is_shown_as_a_person_knows_it(feed: DistributionFeed, qtbot: QtBot) -> None:
-    panel = HistogramPanel(feed)
-    qtbot.addWidget(panel)
-    panel.resize(900, 300)
-    panel.set_watched(True)
-    panel.show()
-    view_of(feed).select([CONV])
+    panel = shown_panel(feed, qtbot)
     with qtbot.waitSignal(feed.wanted) as asked:
         feed.choose_node(CONV, 1)
     assert asked.args == [CONV, 1, None]
@@ -155,12 +156,7 @@ def test_a_sample_is_shown_as_a_person_knows_it(feed: DistributionFeed, qtbot: Q
 
 
 def test_a_click_on_a_channel_shows_it_alone(feed: DistributionFeed, qtbot: QtBot) -> None:
-    panel = HistogramPanel(feed)
-    qtbot.addWidget(panel)
-    panel.resize(900, 300)
-    panel.set_watched(True)
-    panel.show()
-    view_of(feed).select([CONV])
+    panel = shown_panel(feed, qtbot)
     feed.show_found(FOUND)
     assert panel.plots is not None
     plot = panel.plots.channels
