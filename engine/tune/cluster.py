@@ -58,7 +58,7 @@ class Cluster:
 
     def run(self, trials: Sequence[Trial], cancelled: Watch) -> Iterator[tuple[int, Measured]]:
         """As :meth:`engine.tune.executors.Executor.run`."""
-        waiting: dict[Future, int] = {}
+        waiting: dict[Future[Measured], int] = {}
         attempts = dict.fromkeys(range(len(trials)), 0)
         try:
             with self._reported():
@@ -86,10 +86,10 @@ class Cluster:
         with _quiet():
             self._client.close(timeout=2)
 
-    def _submit(self, trial: Trial) -> Future:
+    def _submit(self, trial: Trial) -> Future[Measured]:
         return self._client.submit(measure_there, self._project, trial, pure=False)
 
-    def _finished(self, waiting: dict[Future, int], cancelled: Watch) -> list[Future]:
+    def _finished(self, waiting: dict[Future[Measured], int], cancelled: Watch) -> list[Future[Measured]]:
         """At least one future that is done. Raises Cancelled, ExecutorError."""
         alone_since: float | None = None
         while True:

@@ -295,7 +295,7 @@ def test_malformed_targets(folder: Path, fails: Run) -> None:
 def test_missing_output_folders(folder: Path, project: Path, samples: Path, fails: Run) -> None:
     nowhere = folder / "no" / "such"
     arguments = ("new", folder / MODEL, "--calibration", folder / "d.npz", "-o", nowhere / "p.qscope")
-    assert "p.qscope: cannot be written: No such file or directory" in fails(*arguments)
+    assert "p.qscope: cannot be written: its folder is not there" in fails(*arguments)
     assert "r.json: cannot be written" in fails("estimate", folder / MODEL, "--json", nowhere / "r.json")
     assert "cannot be written: Is a directory" in fails("estimate", folder / MODEL, "--json", folder)
     assert "r.json: cannot be written" in fails("targets", "list", "--json", nowhere / "r.json")
